@@ -1,0 +1,213 @@
+"""The denoising autoencoder of the report: one hidden layer, equations 1 and 2.
+
+    h    = f(W1 x + b1)
+    F(x) = g(W2 h + b2)
+
+Its Jacobian is `diag(g') W2 diag(f') W1`, a product through the hidden layer, so its nonzero multipliers are the
+eigenvalues of a matrix of the size of the hidden layer.
+
+Source: Bahdanau and Jaeger, Smart Decisions by Small Adjustments: Iterating Denoising Autoencoders, 2014, section 2.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dynlab.errors import InputError
+from dynlab.files import read_tensors, write_tensors
+from dynlab.maps.map import Map
+
+KIND = "denoising-autoencoder"
+
+
+@dataclass(frozen=True)
+class Nonlinearity:
+    """A function applied to every unit, with its derivative as a function of its own value."""
+
+    function: Callable[[Tensor], Tensor]
+    derivative_from_value: Callable[[Tensor], Tensor]
+
+
+NONLINEARITIES: Mapping[str, Nonlinearity] = {
+    "sigmoid": Nonlinearity(torch.sigmoid, lambda value: value * (1 - value)),
+    "tanh": Nonlinearity(torch.tanh, lambda value: 1 - value * value),
+    "relu": Nonlinearity(torch.relu, lambda value: (value > 0).to(value.dtype)),
+    "identity": Nonlinearity(lambda value: value, torch.ones_like),
+}
+
+
+class DenoisingAutoencoder(Map):
+    """One-hidden-layer autoencoder, `F(x) = g(W2 f(W1 x + b1) + b2)`.
+
+    Args:
+        dim: Length of a state, at least 1.
+        hidden: Number of hidden units, at least 1.
+        tied: Whether `W2` is the transpose of `W1` and has no parameter of its own.
+        hidden_nonlinearity: `f`, one of "sigmoid", "tanh", "relu", "identity".
+        output_nonlinearity: `g`, one of the same.
+        state_shape: How a state is looked at; a square image where `dim` is a square number above 1, else `(dim,)`.
+        training: Whatever is known of the training, kept in the checkpoint; values that JSON can hold.
+
+    The parameters start as zeros; `dynlab.training.initialize` draws them.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        *,
+        tied: bool = False,
+        hidden_nonlinearity: str = "sigmoid",
+        output_nonlinearity: str = "sigmoid",
+        state_shape: tuple[int, ...] | None = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(dim, state_shape or _image_shape(dim))
+        if hidden < 1:
+            raise ValueError(f"hidden is {hidden}, expected at least 1")
+        for parameter, name in (("hidden", hidden_nonlinearity), ("output", output_nonlinearity)):
+            if name not in NONLINEARITIES:
+                raise ValueError(f"{parameter}_nonlinearity is {name!r}, expected one of {', '.join(NONLINEARITIES)}")
+        self.hidden = hidden
+        self.tied = tied
+        self.hidden_nonlinearity = hidden_nonlinearity
+        self.output_nonlinearity = output_nonlinearity
+        self.training_settings = dict(training or {})
+        self.encoder = nn.ParameterDict(
+            {"weight": nn.Parameter(torch.zeros(hidden, dim)), "bias": nn.Parameter(torch.zeros(hidden))}
+        )
+        self.decoder = nn.ParameterDict({"bias": nn.Parameter(torch.zeros(dim))})
+        if not tied:
+            self.decoder["weight"] = nn.Parameter(torch.zeros(dim, hidden))
+
+    @property
+    def decoder_weight(self) -> Float[Tensor, "dim hidden"]:
+        """`W2`, the transpose of the encoder's weight if the two are tied."""
+        return self.encoder["weight"].t() if self.tied else self.decoder["weight"]
+
+    def encode(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch hidden"]:
+        """Equation 1: the activations of the hidden layer."""
+        f = NONLINEARITIES[self.hidden_nonlinearity].function
+        return f(F.linear(states, self.encoder["weight"], self.encoder["bias"]))
+
+    def decode(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch dim"]:
+        """Equation 2: the output for given activations of the hidden layer."""
+        g = NONLINEARITIES[self.output_nonlinearity].function
+        return g(F.linear(hidden, self.decoder_weight, self.decoder["bias"]))
+
+    def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Apply the autoencoder once to each row."""
+        return self.decode(self.encode(states))
+
+    def jacobian_factors(
+        self, states: Float[Tensor, "batch dim"]
+    ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]]:
+        """`A = diag(g') W2 diag(f')` and `B = W1`, the latter shared by all states."""
+        with torch.no_grad():
+            hidden = self.encode(states)
+            f_slope = NONLINEARITIES[self.hidden_nonlinearity].derivative_from_value(hidden)
+            g_slope = NONLINEARITIES[self.output_nonlinearity].derivative_from_value(self.decode(hidden))
+            return g_slope[:, :, None] * self.decoder_weight * f_slope[:, None, :], self.encoder["weight"][None]
+
+    def extra_repr(self) -> str:
+        """Settings that determine the map, besides its parameters."""
+        return (
+            f"dim={self.dim}, hidden={self.hidden}, tied={self.tied}, "
+            f"hidden_nonlinearity={self.hidden_nonlinearity!r}, output_nonlinearity={self.output_nonlinearity!r}"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint: safetensors in the layout of `nn.Linear`, with settings as string metadata.
+
+        Raises:
+            InputError: If `path` cannot be written.
+        """
+        metadata = {
+            "kind": KIND,
+            "tied": json.dumps(self.tied),
+            "hidden_nonlinearity": self.hidden_nonlinearity,
+            "output_nonlinearity": self.output_nonlinearity,
+            "state_shape": json.dumps(list(self.state_shape)),
+            "training": json.dumps(self.training_settings),
+        }
+        write_tensors(Path(path), self.state_dict(), metadata)
+
+    @staticmethod
+    def load(path: str | Path) -> DenoisingAutoencoder:
+        """Read a checkpoint; a file with just the four tensors (three if tied) is a sigmoid autoencoder.
+
+        Raises:
+            InputError: If the file is missing, damaged or of another kind, or a tensor is missing, of a wrong shape,
+                or not finite.
+        """
+        path = Path(path)
+        tensors, metadata = read_tensors(path)
+        kind = metadata.get("kind", KIND)
+        if kind != KIND:
+            raise InputError(f"{path}: a checkpoint of kind {kind!r}, expected {KIND!r}")
+        try:
+            shape = json.loads(metadata.get("state_shape", "null"))
+            training = json.loads(metadata.get("training", "{}"))
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}: metadata is not JSON ({error})") from error
+        tied = "decoder.weight" not in tensors
+        if metadata.get("tied", json.dumps(tied)) != json.dumps(tied):
+            raise InputError(f"{path}: tensor decoder.weight is missing in a checkpoint that says it is not tied")
+        dim, hidden = _check_tensors(path, tensors, tied=tied)
+        try:
+            autoencoder = DenoisingAutoencoder(
+                dim,
+                hidden,
+                tied=tied,
+                hidden_nonlinearity=metadata.get("hidden_nonlinearity", "sigmoid"),
+                output_nonlinearity=metadata.get("output_nonlinearity", "sigmoid"),
+                state_shape=tuple(shape) if shape else None,
+                training=training,
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}: {error}") from error
+        autoencoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        return autoencoder
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], *, tied: bool) -> tuple[int, int]:
+    weight = tensors.get("encoder.weight")
+    if weight is None:
+        raise InputError(f"{path}: tensor encoder.weight is missing")
+    if weight.ndim != 2:
+        raise InputError(f"{path}: encoder.weight has shape {tuple(weight.shape)}, expected (hidden, dim)")
+    hidden, dim = weight.shape
+    expected = {"encoder.weight": (hidden, dim), "encoder.bias": (hidden,), "decoder.bias": (dim,)}
+    if not tied:
+        expected["decoder.weight"] = (dim, hidden)
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise InputError(f"{path}: tensor {name} is missing")
+        if tuple(tensors[name].shape) != shape:
+            raise InputError(f"{path}: {name} has shape {tuple(tensors[name].shape)}, expected {shape}")
+        if not tensors[name].is_floating_point():
+            raise InputError(f"{path}: {name} is of type {tensors[name].dtype}, expected floating point")
+        if not torch.isfinite(tensors[name]).all():
+            raise InputError(f"{path}: {name} holds NaN or infinite values")
+    for name in tensors:
+        if name not in expected:
+            raise InputError(f"{path}: unknown tensor {name}, expected only {', '.join(sorted(expected))}")
+    return dim, hidden
+
+
+def _image_shape(dim: int) -> tuple[int, ...]:
+    side = math.isqrt(dim)
+    return (side, side) if side > 1 and side * side == dim else (dim,)

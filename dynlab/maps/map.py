@@ -1,0 +1,102 @@
+"""`Map`: anything that takes a state to the next state.
+
+A new map writes one method, `forward: (batch, dim) -> (batch, dim)`, row by row independent. Its derivatives then come
+from `torch.func`, and iteration, spectra, basins and reports work. A map that knows its Jacobian as a product overrides
+`jacobian_factors`, and everything that solves or takes eigenvalues gets cheaper.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+MapT = TypeVar("MapT", bound="Map")
+
+
+class Map(nn.Module):
+    """A map `F` from states of dimension `dim` to states of the same dimension.
+
+    Args:
+        dim: Length of a state, at least 1.
+        state_shape: How a state is looked at, `(28, 28)` for an image of 784 pixels; `(dim,)` if not given.
+
+    Raises:
+        ValueError: If `state_shape` does not hold `dim` numbers.
+    """
+
+    def __init__(self, dim: int, state_shape: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"dim is {dim}, expected at least 1")
+        self.dim = dim
+        self.state_shape = state_shape or (dim,)
+        if torch.Size(self.state_shape).numel() != dim:
+            raise ValueError(f"state_shape is {self.state_shape}, expected a shape of {dim} numbers")
+
+    def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """Apply the map once to each row; a subclass must write this."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(states)")
+
+    def jacobian(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim dim"]:
+        """Jacobian at each state: entry `[b, i, j]` is the derivative of output `i` with respect to input `j`."""
+        factors = self.jacobian_factors(states)
+        if factors is not None:
+            return factors[0] @ factors[1]
+        return torch.func.vmap(torch.func.jacrev(self._forward_one))(states).detach()
+
+    def jacobian_factors(
+        self,
+        states: Float[Tensor, "batch dim"],
+    ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]] | None:
+        """Matrices `A` and `B` with `J = A B` at each state, or None where the map knows no such product.
+
+        The second may be shared by the whole batch, with a first axis of length 1.
+        """
+        return None
+
+    def jvp(
+        self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Jacobian times vector, row by row: `J(states[b]) @ tangents[b]`."""
+        return torch.func.jvp(self.forward, (states,), (tangents,))[1].detach()
+
+    def vjp(
+        self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Transposed Jacobian times vector, row by row: `J(states[b]).T @ cotangents[b]`."""
+        return torch.func.vjp(self.forward, states)[1](cotangents)[0].detach()
+
+    def _forward_one(self, state: Tensor) -> Tensor:
+        return self(state[None])[0]
+
+
+def float64_copy(system: MapT) -> MapT:
+    """Copy a map with all its parameters and buffers in float64; the map itself stays as it is."""
+    return copy.deepcopy(system).double()
+
+
+def map_hash(system: Map) -> str:
+    """SHA-256 of what determines a map: its class, its settings as `extra_repr` gives them, and its parameters."""
+    digest = hashlib.sha256(f"{type(system).__qualname__}({system.extra_repr()})".encode())
+    for name, value in sorted(system.state_dict().items()):
+        digest.update(f"|{name}:{value.dtype}:{tuple(value.shape)}|".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_states(system: Map, states: Tensor, *, parameter: str = "states") -> None:
+    """Check that `states` are finite rows of the dimension of `system`.
+
+    Raises:
+        ValueError: If they are not; the message names the parameter and what was found.
+    """
+    if states.ndim != 2 or states.shape[1] != system.dim:
+        raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected (batch, {system.dim})")
+    if not torch.isfinite(states).all():
+        row = int((~torch.isfinite(states)).any(dim=1).nonzero()[0, 0])
+        raise ValueError(f"{parameter} is not finite in row {row}")
