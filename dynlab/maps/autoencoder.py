@@ -120,7 +120,8 @@ class DenoisingAutoencoder(Map):
             hidden = self.encode(states)
             f_slope = NONLINEARITIES[self.hidden_nonlinearity].derivative_from_value(hidden)
             g_slope = NONLINEARITIES[self.output_nonlinearity].derivative_from_value(self.decode(hidden))
-            return g_slope[:, :, None] * self.decoder_weight * f_slope[:, None, :], self.encoder["weight"][None]
+            a = g_slope[:, :, None] * self.decoder_weight * f_slope[:, None, :]
+            return a, self.encoder["weight"].detach()[None]
 
     def extra_repr(self) -> str:
         """Settings that determine the map, besides its parameters."""

@@ -1,0 +1,180 @@
+"""`Analysis`: everything found out about one map on one set of samples, and the folder on disk that holds it.
+
+`results.json` holds what is a number or a word, `arrays.safetensors` what is an array.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Complex128, Float32, Float64, Int64
+from torch import Tensor
+
+from dynlab.errors import InputError
+from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.evaluation.recognizer import RecognizerReport
+from dynlab.evaluation.separability import Separability
+from dynlab.files import read_tensors, write_json, write_tensors
+
+SCHEMA_VERSION = 1
+RESULTS_FILE = "results.json"
+ARRAYS_FILE = "arrays.safetensors"
+
+
+@dataclass(frozen=True)
+class Attractor:
+    """One attractor that samples reach; `id` is its row in the arrays."""
+
+    id: int
+    kind: Kind
+    label: int | None  # class of a prototype
+    basin_size: int
+    basin_fraction: float  # of all samples, unresolved ones included
+    max_intensity: float
+    black_fraction: float
+    white_fraction: float
+    spectral_radius: float
+    residual: float  # ||F(x) - x||_2 in float64, relative to max(1, ||x||_2)
+    recognized_as: int | None  # the recognizer's nearest class, whatever the kind
+    recognizer_score: float | None  # above the recognizer's threshold: a member of that class
+
+
+@dataclass(frozen=True)
+class MapIdentity:
+    """Which map was analysed."""
+
+    name: str
+    kind: str
+    sha256: str
+    dim: int
+    state_shape: tuple[int, ...]
+    description: str
+    training: dict[str, Any]  # settings of the training as the checkpoint tells them; `sigma` is the corruption level
+
+    @property
+    def corruption_level(self) -> float | None:
+        """Standard deviation of the Gaussian corruption the map was trained with, if known."""
+        sigma = self.training.get("sigma")
+        return float(sigma) if isinstance(sigma, int | float) else None
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Which samples went in."""
+
+    name: str
+    sha256: str
+    samples: int
+    labelled: bool
+
+
+@dataclass(frozen=True)
+class TransformedSet:
+    """Where a set stands when the report's quantile rule stops it: its transformed set, section 5.4."""
+
+    samples: int
+    steps: int  # at which all samples of the set were stopped
+    stopped_by_rule: bool  # False: the limit of steps came first
+    explosions: int
+    black_fraction: float
+    white_fraction: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """All numbers and words of an analysis."""
+
+    schema_version: int
+    title: str
+    map: MapIdentity
+    data: DataIdentity
+    train_data: DataIdentity | None
+    recognizer_data: DataIdentity | None
+    settings: dict[str, Any]
+    seeds: dict[str, int]
+    versions: dict[str, str]
+    attractors: list[Attractor]
+    statuses: dict[str, int]  # number of samples of each `Status`
+    outcomes: dict[str, int]  # number of samples of each `Outcome`
+    transformed: TransformedSet
+    transformed_train: TransformedSet | None
+    recognizer: RecognizerReport | None
+    separability: Separability | None
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """All arrays of an analysis. The order of samples is that of the data."""
+
+    fixed_points: Float64[Tensor, "attractors dim"]
+    multipliers: Complex128[Tensor, "attractors leading"]  # the leading ones by falling modulus
+    labels: Int64[Tensor, "samples"]  # attractor of each sample, -1 for none
+    outcomes: Int64[Tensor, "samples"]  # index into `list(Outcome)`
+    classes: Int64[Tensor, "samples"]  # true class of each sample, -1 for none
+    steps: Int64[Tensor, "samples"]  # first step with a step length below the tolerance, -1 for none
+    recorded_samples: Int64[Tensor, "recorded"]
+    step_lengths: Float32[Tensor, "recorded_steps recorded"]  # NaN after a sample was finished
+    film_samples: Int64[Tensor, "films"]
+    film_steps: Int64[Tensor, "frames"]  # -1: the final state, the fixed point where there is one
+    film_states: Float32[Tensor, "films frames dim"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything found out about one map on one set of samples."""
+
+    results: Results
+    arrays: Arrays
+
+    def basin_sizes(self) -> list[int]:
+        """Basin sizes of all attractors, falling."""
+        return [attractor.basin_size for attractor in self.results.attractors]
+
+    def save(self, folder: str | Path) -> None:
+        """Write `results.json` and `arrays.safetensors` into `folder`; the results last, so that both are there.
+
+        Raises:
+            InputError: If the folder cannot be written to.
+        """
+        folder = Path(folder)
+        arrays = {field.name: getattr(self.arrays, field.name) for field in fields(Arrays)}
+        arrays["multipliers"] = torch.view_as_real(arrays["multipliers"])  # safetensors holds no complex128
+        write_tensors(folder / ARRAYS_FILE, arrays)
+        write_json(folder / RESULTS_FILE, asdict(self.results))
+
+    @staticmethod
+    def load(folder: str | Path) -> Analysis:
+        """Read an analysis back.
+
+        Raises:
+            InputError: If a file is missing, damaged, or of another schema.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        path = Path(folder) / RESULTS_FILE
+        if not path.is_file():
+            raise InputError(f"{path}: no such file, expected the folder of an analysis")
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            found = raw.get("schema_version") if isinstance(raw, dict) else None
+            if found != SCHEMA_VERSION:
+                raise InputError(f"{path}: schema version is {found}, expected {SCHEMA_VERSION}")
+            results = TypeAdapter(Results).validate_python(raw)
+        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+            raise InputError(f"{path}: not the results of an analysis ({str(error).splitlines()[0]})") from error
+        tensors, _ = read_tensors(Path(folder) / ARRAYS_FILE)
+        missing = [field.name for field in fields(Arrays) if field.name not in tensors]
+        if missing:
+            raise InputError(f"{Path(folder) / ARRAYS_FILE}: array {missing[0]} is missing")
+        tensors["multipliers"] = torch.view_as_complex(tensors["multipliers"])
+        return Analysis(results, Arrays(**{field.name: tensors[field.name] for field in fields(Arrays)}))
+
+
+def outcome_codes(outcomes: list[Outcome]) -> Int64[Tensor, "samples"]:
+    """Outcomes as indices into `list(Outcome)`."""
+    code = {outcome: index for index, outcome in enumerate(Outcome)}
+    return torch.tensor([code[outcome] for outcome in outcomes], dtype=torch.int64)
