@@ -1,0 +1,29 @@
+"""Which device computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynlab.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`: "cpu", "cuda", "cuda:1", ..., or "auto" for CUDA where there is some, else the CPU.
+
+    Raises:
+        InputError: If there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"device is {name!r}, expected auto, cpu or a CUDA device of this machine ({reason})") from error
+    return device

@@ -1,0 +1,95 @@
+"""Fixed points by Newton's method in float64.
+
+Solves `F(x) = x` from a start near the solution. With factors `J = A B` the linear systems are solved in the size of
+the hidden layer, `(I - A B)^-1 = I + A (I - B A)^-1 B`. The factorization of one step serves the next ones as long as
+they shrink fast, since near a solution it is the factorization that costs.
+
+Source: Kelley, Solving Nonlinear Equations with Newton's Method, 2003, sections 1.2 and 2.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from dynlab.maps import Map
+
+RESIDUAL_TOLERANCE = 1e-12
+_MAX_ITERATIONS = 60
+_MAX_FACTORIZATIONS = 12
+# A step that shrinks less than this asks for a new factorization.
+_SLOW = 0.2
+
+
+@dataclass(frozen=True)
+class NewtonSolution:
+    """Where Newton's method ended; `residual` says whether that is a fixed point."""
+
+    state: Float64[Tensor, "dim"]
+    residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)
+
+    @property
+    def is_fixed_point(self) -> bool:
+        """Whether the residual is at most 1e-12."""
+        return self.residual <= RESIDUAL_TOLERANCE
+
+
+def newton(exact: Map, start: Float64[Tensor, "dim"]) -> NewtonSolution:
+    """Solve `F(x) = x` from `start`.
+
+    Args:
+        exact: The map in float64 (`dynlab.maps.float64_copy`).
+        start: Where to start, shape (dim,).
+
+    Returns:
+        The best state met. It may be unstable, far from the start, or no fixed point at all: the caller decides.
+    """
+    best = NewtonSolution(start, relative_residual(exact, start))
+    state, solve, factorizations, last = start, None, 0, float("inf")
+    for _ in range(_MAX_ITERATIONS):
+        if solve is None:
+            if factorizations == _MAX_FACTORIZATIONS:
+                break
+            solve, factorizations = _factorize(exact, state), factorizations + 1
+        with torch.no_grad():
+            step = solve(exact(state[None])[0] - state)
+        length = float(step.norm())
+        if not length < 1e6:  # also where it is NaN
+            break
+        state = state + step
+        residual = relative_residual(exact, state)
+        improved = residual < best.residual
+        if improved:
+            best = NewtonSolution(state, residual)
+        elif best.is_fixed_point:
+            break  # the rounding floor
+        if length > _SLOW * last or not improved:
+            solve = None
+        last = length
+    return best
+
+
+def relative_residual(exact: Map, state: Float64[Tensor, "dim"]) -> float:
+    """`||F(x) - x||_2 / max(1, ||x||_2)` at one state."""
+    with torch.no_grad():
+        return float((exact(state[None])[0] - state).norm() / state.norm().clamp(min=1.0))
+
+
+def _factorize(exact: Map, state: Float64[Tensor, "dim"]) -> Callable[[Tensor], Tensor]:
+    """Factorize `I - J(state)`; the function that comes back solves with it."""
+    # One matrix at a time: a batched LU of this size fails with two threads in torch 2.13 on a CPU.
+    factors = exact.jacobian_factors(state[None])
+    if factors is None or factors[0].shape[2] >= exact.dim:
+        lu = torch.linalg.lu_factor(_identity(exact.dim, state) - exact.jacobian(state[None])[0])
+        return lambda right: torch.linalg.lu_solve(*lu, right[:, None])[:, 0]
+    a, b = factors[0][0], factors[1][0]
+    lu = torch.linalg.lu_factor(_identity(a.shape[1], state) - b @ a)
+    return lambda right: right + a @ torch.linalg.lu_solve(*lu, (b @ right)[:, None])[:, 0]
+
+
+def _identity(size: int, like: Tensor) -> Tensor:
+    return torch.eye(size, dtype=like.dtype, device=like.device)

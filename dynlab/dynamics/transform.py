@@ -1,0 +1,96 @@
+"""The report's transformed set: iterate a whole set and stop all of it at one step, section 5.4.
+
+The set stops at the first step at which the step length is below the tolerance for more than three quarters of it.
+Where a sample stands then need not be near its attractor; published comparisons use these states, basins do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dynlab.dynamics.blocks import block_rows
+from dynlab.maps import Map, check_states
+
+Snapshot = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """A set where the quantile rule, or the limit of steps, stopped it."""
+
+    states: Float[Tensor, "samples dim"]
+    steps: int
+    stopped_by_rule: bool
+
+
+def transform(
+    system: Map,
+    states: Float[Tensor, "samples dim"],
+    *,
+    tolerance: float = 1e-4,
+    share: float = 0.75,
+    max_steps: int = 10_000,
+    snapshot_steps: Collection[int] = (),
+    on_snapshot: Snapshot | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Transformed:
+    """Iterate a set until more than `share` of its step lengths are below `tolerance`.
+
+    Args:
+        system: The map; states go to its device and dtype.
+        states: The set, shape (samples, dim).
+        tolerance: Step length, in units of the state, positive.
+        share: From 0 to below 1.
+        max_steps: Limit of steps, at least 1.
+        snapshot_steps: Steps whose states `on_snapshot` shall see; steps after the stop among them are still taken,
+            for the snapshots alone.
+        on_snapshot: Called with the step and the states after it, which must not be kept without a copy.
+        on_step: Called after each step with its number and the share that is below the tolerance.
+
+    Returns:
+        The states at the stop, on the CPU.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+    check_states(system, states)
+    if not tolerance > 0:
+        raise ValueError(f"tolerance is {tolerance}, expected above 0")
+    if not 0 <= share < 1:
+        raise ValueError(f"share is {share}, expected from 0 to below 1")
+    if max_steps < 1:
+        raise ValueError(f"max_steps is {max_steps}, expected at least 1")
+    like = next(system.parameters(), states)
+    current = states.to(like.device, like.dtype, copy=True)
+    pending = sorted({step for step in snapshot_steps if step >= 0})
+    stopped: Transformed | None = None
+    if on_snapshot and pending and pending[0] == 0:
+        on_snapshot(pending.pop(0), current)
+    rows = block_rows(system.dim, like)
+    for step in range(1, max_steps + 1):
+        below = _step_in_place(system, current, rows, tolerance)
+        if on_step and stopped is None:
+            on_step(step, below)
+        if stopped is None and below > share:
+            stopped = Transformed(current.cpu().clone(), step, stopped_by_rule=True)
+        if on_snapshot and pending and pending[0] == step:
+            on_snapshot(pending.pop(0), current)
+        if stopped is not None and not (on_snapshot and pending):
+            return stopped
+    return stopped or Transformed(current.cpu(), max_steps, stopped_by_rule=False)
+
+
+@torch.no_grad()
+def _step_in_place(system: Map, states: Tensor, rows: int, tolerance: float) -> float:
+    """Take one step with all states; return the share of step lengths below the tolerance."""
+    below = torch.zeros((), dtype=torch.int64, device=states.device)
+    for block in states.split(rows):
+        following = system(block)
+        below += (torch.linalg.vector_norm(following - block, dim=1) < tolerance).sum()
+        block.copy_(following)
+    return below.item() / max(1, len(states))
