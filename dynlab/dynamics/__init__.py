@@ -1,0 +1,20 @@
+"""WHAT iteration does: orbits, fixed points, Jacobians and their eigenvalues."""
+
+from dynlab.dynamics.fixed_points import FixedPoint
+from dynlab.dynamics.newton import NewtonSolution, newton
+from dynlab.dynamics.orbits import Orbits, Status, iterate
+from dynlab.dynamics.spectra import multipliers, spectral_radius
+from dynlab.dynamics.transform import Transformed, transform
+
+__all__ = [
+    "FixedPoint",
+    "NewtonSolution",
+    "Orbits",
+    "Status",
+    "Transformed",
+    "iterate",
+    "multipliers",
+    "newton",
+    "spectral_radius",
+    "transform",
+]

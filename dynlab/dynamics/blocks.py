@@ -1,8 +1,10 @@
-"""How many states to iterate at once."""
+"""How many states to iterate at once, and where."""
 
 from __future__ import annotations
 
 from torch import Tensor
+
+from dynlab.maps import Map
 
 # A CPU core multiplies fastest while a block of states and its images stay in its second-level cache.
 _CPU_BLOCK_BYTES = 3 * 2**20
@@ -13,3 +15,8 @@ def block_rows(dim: int, like: Tensor) -> int:
     """Rows of a block of states of dimension `dim`, of the dtype and on the device of `like`; at least 32."""
     limit = _CPU_BLOCK_BYTES if like.device.type == "cpu" else _GPU_BLOCK_BYTES
     return max(32, limit // (dim * like.dtype.itemsize))
+
+
+def home_of(system: Map, states: Tensor) -> Tensor:
+    """A tensor of the dtype and on the device that `system` computes with; `states` where it has no parameters."""
+    return next(system.parameters(), states)

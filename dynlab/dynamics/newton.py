@@ -29,7 +29,7 @@ _SLOW = 0.2
 class NewtonSolution:
     """Where Newton's method ended; `residual` says whether that is a fixed point."""
 
-    state: Float64[Tensor, "dim"]
+    state: Float64[Tensor, " dim"]
     residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)
 
     @property
@@ -38,7 +38,7 @@ class NewtonSolution:
         return self.residual <= RESIDUAL_TOLERANCE
 
 
-def newton(exact: Map, start: Float64[Tensor, "dim"]) -> NewtonSolution:
+def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
     """Solve `F(x) = x` from `start`.
 
     Args:
@@ -55,6 +55,8 @@ def newton(exact: Map, start: Float64[Tensor, "dim"]) -> NewtonSolution:
             if factorizations == _MAX_FACTORIZATIONS:
                 break
             solve, factorizations = _factorize(exact, state), factorizations + 1
+        if solve is None:
+            break
         with torch.no_grad():
             step = solve(exact(state[None])[0] - state)
         length = float(step.norm())
@@ -73,22 +75,24 @@ def newton(exact: Map, start: Float64[Tensor, "dim"]) -> NewtonSolution:
     return best
 
 
-def relative_residual(exact: Map, state: Float64[Tensor, "dim"]) -> float:
+def relative_residual(exact: Map, state: Float64[Tensor, " dim"]) -> float:
     """`||F(x) - x||_2 / max(1, ||x||_2)` at one state."""
     with torch.no_grad():
         return float((exact(state[None])[0] - state).norm() / state.norm().clamp(min=1.0))
 
 
-def _factorize(exact: Map, state: Float64[Tensor, "dim"]) -> Callable[[Tensor], Tensor]:
-    """Factorize `I - J(state)`; the function that comes back solves with it."""
+def _factorize(exact: Map, state: Float64[Tensor, " dim"]) -> Callable[[Tensor], Tensor] | None:
+    """Factorize `I - J(state)`; the function that comes back solves with it. None where a multiplier is one."""
     # One matrix at a time: a batched LU of this size fails with two threads in torch 2.13 on a CPU.
     factors = exact.jacobian_factors(state[None])
     if factors is None or factors[0].shape[2] >= exact.dim:
-        lu = torch.linalg.lu_factor(_identity(exact.dim, state) - exact.jacobian(state[None])[0])
-        return lambda right: torch.linalg.lu_solve(*lu, right[:, None])[:, 0]
+        lu = torch.linalg.lu_factor_ex(_identity(exact.dim, state) - exact.jacobian(state[None])[0])
+        return None if int(lu.info) else lambda right: torch.linalg.lu_solve(lu.LU, lu.pivots, right[:, None])[:, 0]
     a, b = factors[0][0], factors[1][0]
-    lu = torch.linalg.lu_factor(_identity(a.shape[1], state) - b @ a)
-    return lambda right: right + a @ torch.linalg.lu_solve(*lu, (b @ right)[:, None])[:, 0]
+    lu = torch.linalg.lu_factor_ex(_identity(a.shape[1], state) - b @ a)
+    if int(lu.info):
+        return None
+    return lambda right: right + a @ torch.linalg.lu_solve(lu.LU, lu.pivots, (b @ right)[:, None])[:, 0]
 
 
 def _identity(size: int, like: Tensor) -> Tensor:

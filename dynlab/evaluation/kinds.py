@@ -38,24 +38,24 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # the sample has no class, or its attractor's kind is unknown
 
 
-def is_explosion(states: Float[Tensor, "batch dim"]) -> Bool[Tensor, "batch"]:
+def is_explosion(states: Float[Tensor, "batch dim"]) -> Bool[Tensor, " batch"]:
     """Whether a state has no pixel above 0.5."""
     return states.amax(dim=1) <= EXPLOSION_MAX_INTENSITY
 
 
-def black_fraction(states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
+def black_fraction(states: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
     """Share of pixels below 0.01."""
     return (states < BLACK_BELOW).double().mean(dim=1)
 
 
-def white_fraction(states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
+def white_fraction(states: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
     """Share of pixels above 0.95."""
     return (states > WHITE_ABOVE).double().mean(dim=1)
 
 
 def outcomes_of(
-    basin_labels: Int64[Tensor, "samples"],
-    classes: Int64[Tensor, "samples"] | None,
+    basin_labels: Int64[Tensor, " samples"],
+    classes: Int64[Tensor, " samples"] | None,
     kinds: list[Kind],
     attractor_classes: list[int | None],
 ) -> list[Outcome]:

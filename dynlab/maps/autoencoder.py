@@ -117,11 +117,34 @@ class DenoisingAutoencoder(Map):
     ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]]:
         """`A = diag(g') W2 diag(f')` and `B = W1`, the latter shared by all states."""
         with torch.no_grad():
-            hidden = self.encode(states)
-            f_slope = NONLINEARITIES[self.hidden_nonlinearity].derivative_from_value(hidden)
-            g_slope = NONLINEARITIES[self.output_nonlinearity].derivative_from_value(self.decode(hidden))
+            f_slope, g_slope = self._slopes(states)
             a = g_slope[:, :, None] * self.decoder_weight * f_slope[:, None, :]
             return a, self.encoder["weight"].detach()[None]
+
+    @torch.no_grad()
+    def jvp(
+        self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Jacobian times vector, row by row, in two products."""
+        f_slope, g_slope = self._slopes(states)
+        return g_slope * F.linear(f_slope * F.linear(tangents, self.encoder["weight"]), self.decoder_weight)
+
+    @torch.no_grad()
+    def vjp(
+        self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Transposed Jacobian times vector, row by row, in two products."""
+        f_slope, g_slope = self._slopes(states)
+        return (f_slope * ((g_slope * cotangents) @ self.decoder_weight)) @ self.encoder["weight"]
+
+    def _slopes(
+        self, states: Float[Tensor, "batch dim"]
+    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch dim"]]:
+        """Derivatives of both layers' nonlinearities where the states take them."""
+        hidden = self.encode(states)
+        f_slope = NONLINEARITIES[self.hidden_nonlinearity].derivative_from_value(hidden)
+        g_slope = NONLINEARITIES[self.output_nonlinearity].derivative_from_value(self.decode(hidden))
+        return f_slope, g_slope
 
     def extra_repr(self) -> str:
         """Settings that determine the map, besides its parameters."""
@@ -150,24 +173,21 @@ class DenoisingAutoencoder(Map):
     def load(path: str | Path) -> DenoisingAutoencoder:
         """Read a checkpoint; a file with just the four tensors (three if tied) is a sigmoid autoencoder.
 
+        Weights of another floating point type are brought to float32.
+
         Raises:
-            InputError: If the file is missing, damaged or of another kind, or a tensor is missing, of a wrong shape,
-                or not finite.
+            InputError: If the file is missing, damaged or of another kind, a tensor is missing, of a wrong shape, or
+                not finite in float32, or the metadata holds something else than the settings of an autoencoder.
         """
         path = Path(path)
         tensors, metadata = read_tensors(path)
         kind = metadata.get("kind", KIND)
         if kind != KIND:
             raise InputError(f"{path}: a checkpoint of kind {kind!r}, expected {KIND!r}")
-        try:
-            shape = json.loads(metadata.get("state_shape", "null"))
-            training = json.loads(metadata.get("training", "{}"))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: metadata is not JSON ({error})") from error
-        tied = "decoder.weight" not in tensors
-        if metadata.get("tied", json.dumps(tied)) != json.dumps(tied):
-            raise InputError(f"{path}: tensor decoder.weight is missing in a checkpoint that says it is not tied")
+        tied = _is_tied(path, tensors, metadata)
+        tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         dim, hidden = _check_tensors(path, tensors, tied=tied)
+        state_shape, training = _state_shape(path, metadata), _training_settings(path, metadata)
         try:
             autoencoder = DenoisingAutoencoder(
                 dim,
@@ -175,13 +195,50 @@ class DenoisingAutoencoder(Map):
                 tied=tied,
                 hidden_nonlinearity=metadata.get("hidden_nonlinearity", "sigmoid"),
                 output_nonlinearity=metadata.get("output_nonlinearity", "sigmoid"),
-                state_shape=tuple(shape) if shape else None,
+                state_shape=state_shape,
                 training=training,
             )
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{path}: {error}") from error
-        autoencoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        autoencoder.load_state_dict(tensors)
         return autoencoder
+
+
+def _is_tied(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bool:
+    tied = "decoder.weight" not in tensors
+    match metadata.get("tied"), tied:
+        case ("false", True):
+            raise InputError(f"{path}: tensor decoder.weight is missing in a checkpoint that says it is not tied")
+        case ("true", False):
+            raise InputError(f"{path}: unknown tensor 'decoder.weight' in a checkpoint that says it is tied")
+        case (None | "true" | "false", _):
+            return tied
+        case (found, _):
+            raise InputError(f"{path}: tied is {found!r} in the metadata, expected true or false")
+
+
+def _state_shape(path: Path, metadata: Mapping[str, str]) -> tuple[int, ...] | None:
+    if "state_shape" not in metadata:
+        return None
+    shape = _parse_json(path, metadata, "state_shape")
+    if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
+        found = metadata["state_shape"]
+        raise InputError(f"{path}: state_shape is {found!r} in the metadata, expected a list of positive integers")
+    return tuple(shape)
+
+
+def _training_settings(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    settings = _parse_json(path, metadata, "training") if "training" in metadata else {}
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: training is a {type(settings).__name__} in the metadata, expected an object")
+    return settings
+
+
+def _parse_json(path: Path, metadata: Mapping[str, str], key: str) -> Any:
+    try:
+        return json.loads(metadata[key])
+    except (ValueError, RecursionError) as error:  # ValueError alone for a number too long
+        raise InputError(f"{path}: {key} in the metadata is not JSON ({error})") from error
 
 
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor], *, tied: bool) -> tuple[int, int]:
@@ -205,7 +262,7 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], *, tied: bool) -> 
             raise InputError(f"{path}: {name} holds NaN or infinite values")
     for name in tensors:
         if name not in expected:
-            raise InputError(f"{path}: unknown tensor {name}, expected only {', '.join(sorted(expected))}")
+            raise InputError(f"{path}: unknown tensor {name!r}, expected only {', '.join(sorted(expected))}")
     return dim, hidden
 
 

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dynlab.dynamics import Status, iterate
+from dynlab.dynamics.plain import iterate_plainly
+from dynlab.maps import DenoisingAutoencoder
+from tests.systems import Formula, Linear, double_well, ghost, logistic
+
+
+def test_samples_reach_the_well_on_their_side():
+    states = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)  # beyond, a step crosses over
+    orbits = iterate(double_well(), states)
+    assert set(orbits.status) == {Status.CONVERGED}
+    assert len(orbits.fixed_points) == 2
+    assert torch.equal(orbits.states[:, 0].sign(), states[:, 0].double().sign())
+    torch.testing.assert_close(orbits.states[:, 0].abs(), torch.ones(500).double(), rtol=0.0, atol=1e-12)
+    assert torch.equal(orbits.period, torch.ones(500, dtype=torch.int64))
+
+
+def test_small_steps_near_a_saddle_are_not_convergence():
+    # y alone makes the steps, 0.1 * 0.9^(n - 1), and they fall below the tolerance long before x has left the saddle.
+    states = torch.tensor([[1e-7, 1.0], [-1e-7, 1.0]])
+    orbits = iterate(double_well(), states)
+    assert orbits.steps.tolist() == [67, 67]
+    assert orbits.states[:, 0].tolist() == pytest.approx([1.0, -1.0], abs=1e-12)
+
+
+def test_steps_are_counted_as_the_closed_form_says():
+    system = Linear(torch.diag(torch.tensor([0.9, 0.5], dtype=torch.float64)))
+    states = torch.tensor([[1.0, 0.0], [0.0, 3.0], [1e-9, 0.0]], dtype=torch.float64)
+    orbits = iterate(system, states, tolerance=1e-4)
+    # l_n = (1 - r) r^(n - 1) |x_0| < 1e-4
+    expected = [1 + math.floor(math.log(1e-4 / ((1 - r) * x)) / math.log(r)) + 1 for r, x in ((0.9, 1.0), (0.5, 3.0))]
+    assert orbits.steps.tolist() == [*expected, 1]
+    lengths = orbits.step_lengths[: expected[0], 0].numpy()
+    np.testing.assert_allclose(lengths, 0.1 * 0.9 ** np.arange(expected[0]), rtol=1e-6)
+    assert bool(torch.isnan(orbits.step_lengths[expected[1] :, 1]).all())
+    assert not bool(torch.isnan(orbits.step_lengths[: expected[1], 1]).any())
+
+
+def test_a_ghost_is_passed_however_slowly():
+    height = 2e-4
+    orbits = iterate(ghost(height), torch.tensor([[-1.0]]))
+    assert 0.2 * height < 1e-4  # so plain iteration ends in the bottleneck
+    assert orbits.status[0] is Status.CONVERGED
+    assert float(orbits.states[0]) == pytest.approx(2.0, abs=1e-12)
+
+
+def test_a_multiplier_close_to_one_takes_its_time():
+    system = Linear(torch.tensor([[0.9995]]), torch.tensor([0.0005]))
+    orbits = iterate(system, torch.tensor([[0.0], [3.0]]))
+    assert list(orbits.status) == [Status.CONVERGED] * 2
+    exact = float(system.shift) / (1 - float(system.matrix))
+    assert orbits.states[:, 0].tolist() == pytest.approx([exact, exact], rel=1e-9)
+
+
+def test_a_cycle_is_periodic_and_no_attractor():
+    orbits = iterate(logistic(3.2), torch.tensor([[0.3], [0.71]]), max_steps=200)
+    assert list(orbits.status) == [Status.PERIODIC] * 2
+    assert orbits.period.tolist() == [2, 2]
+    assert orbits.fixed_point.tolist() == [-1, -1]
+
+
+def test_a_cycle_of_four_has_period_four():
+    assert iterate(logistic(3.5), torch.tensor([[0.3]]), max_steps=200).period.tolist() == [4]
+
+
+def test_chaos_is_unresolved():
+    orbits = iterate(logistic(4.0), torch.tensor([[0.3]]), max_steps=200, max_exact_steps=2000)
+    assert list(orbits.status) == [Status.UNRESOLVED]
+    assert orbits.steps.tolist() == [-1]
+
+
+def test_divergence_is_said():
+    states = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+    orbits = iterate(Linear(torch.diag(torch.tensor([1.5, 0.5]))), states, max_exact_steps=2000)
+    # The second sample walks into the saddle at 0, along its stable manifold; nothing attracts it.
+    assert list(orbits.status) == [Status.DIVERGED, Status.UNRESOLVED]
+
+
+def test_neutral_fixed_points_attract_nothing():
+    orbits = iterate(Formula(1, lambda x: x), torch.tensor([[0.3]]), max_exact_steps=1000)
+    assert list(orbits.status) == [Status.UNRESOLVED]
+
+
+def test_known_fixed_points_are_used_again():
+    states = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    first = iterate(double_well(), states)
+    second = iterate(double_well(), states[:10], known=first.fixed_points)
+    assert set(map(id, second.fixed_points)) <= set(map(id, first.fixed_points))
+    assert torch.equal(second.states, first.states[:10])
+
+
+def test_more_samples_than_a_block_holds_finish_in_their_own_place(device: torch.device):
+    # 3000 rows of dim 784 are several blocks: rows move between blocks as others finish.
+    generator = torch.Generator().manual_seed(0)
+    rates = torch.linspace(0.1, 0.95, 784)
+    system = Linear(torch.diag(rates)).to(device)
+    column = torch.randint(784, (3000,), generator=generator)
+    states = torch.zeros(3000, 784)
+    states[torch.arange(3000), column] = 1.0
+    found = iterate_plainly(system, states.to(device), tolerance=1e-4, max_steps=10_000, recorded=3000)
+    r = rates[column].double()
+    exact = 2 + torch.floor(torch.log(1e-4 / (1 - r)) / torch.log(r))
+    assert (found.steps - exact).abs().max() <= 1  # float32 may fall on either side of the tolerance
+    assert (found.steps == exact).double().mean() > 0.99
+    assert all(len(found.step_lengths[sample]) == found.steps[sample] for sample in range(3000))
+    rows = torch.arange(3000)
+    assert torch.equal(found.states.argmax(dim=1)[found.states.amax(dim=1) > 0], column[found.states.amax(dim=1) > 0])
+    assert float(found.states[rows, column].max()) < 1e-2
+
+
+def test_orbits_near_a_saddle_are_marked():
+    states = torch.tensor([[1e-6, 1.0], [0.5, 1.0]])
+    found = iterate_plainly(double_well(), states, tolerance=1e-6, max_steps=1000)
+    assert found.passed_saddle.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tolerance": 0.0}, "tolerance is 0.0, expected above 0"),
+        ({"max_steps": 0}, "max_steps is 0, expected at least 1"),
+        ({"max_exact_steps": -1}, "max_exact_steps is -1, expected at least 0"),
+        ({"recorded": -1}, "recorded is -1, expected at least 0"),
+    ],
+)
+def test_refuses_arguments_out_of_range(arguments: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        iterate(double_well(), torch.zeros(1, 2), **arguments)
+
+
+def test_refuses_states_it_cannot_iterate():
+    with pytest.raises(ValueError, match=r"initial_states has shape \(1, 3\), expected \(batch, 2\)"):
+        iterate(double_well(), torch.zeros(1, 3))
+    with pytest.raises(ValueError, match="initial_states is not finite in row 1"):
+        iterate(double_well(), torch.tensor([[0.0, 0.0], [0.0, float("nan")]]))
+
+
+def test_no_samples_go_nowhere():
+    orbits = iterate(DenoisingAutoencoder(4, 3), torch.zeros(0, 4))
+    assert (len(orbits.states), list(orbits.status), len(orbits.fixed_points)) == (0, [], 0)
