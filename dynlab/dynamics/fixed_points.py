@@ -4,8 +4,8 @@ Around a fixed point `x*` a map is its linearization and a remainder, `F(x* + e)
 takes an orbit home at the rate of the spectral radius `rho`; what could stop it is the remainder, where it is as large
 as the contraction `(1 - rho) |e|`. In the normal form of a fold, `e -> rho e + c e^2`, that is where the saddle stands.
 The safe radius is the largest one, of a falling sequence, at which the remainder is at most a tenth of the contraction
-in every direction probed: those of the leading multipliers, along which it is weakest, both ways. It is an estimate and
-no proof, on the safe side by a factor that leaves room for the transient growth of a Jacobian that is not normal.
+in every direction probed: those of the leading multipliers, along which it is weakest, and two random ones, both ways.
+It is an estimate and no proof, on the safe side by a factor that leaves room for the transient growth of a Jacobian that is not normal.
 
 Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal form of the fold of maps).
 """
@@ -24,6 +24,7 @@ from dynlab.maps import Map
 
 LEADING = 6  # multipliers known of each fixed point
 _PROBED = 3  # leading directions along which the remainder is measured
+_RANDOM = 2  # further ones
 _SHARE = 0.1  # of the contraction, that the remainder may take
 _RADII = 9  # tried, each a quarter of the one before
 
@@ -71,8 +72,11 @@ def _safe_radius(
     contraction: float,
     largest: float,
 ) -> float:
+    random = torch.randn(_RANDOM, exact.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    directions = torch.cat([directions, random.to(directions)])
     lengths = torch.linalg.vector_norm(directions, dim=1, keepdim=True)
-    units = (directions / lengths)[lengths[:, 0] > 1e-6]  # real multipliers have no imaginary direction
+    # Real multipliers have no imaginary direction, zero multipliers none at all.
+    units = (directions / lengths)[lengths[:, 0] > 1e-6]
     units = torch.cat([units, -units])
     radii = largest * 0.25 ** torch.arange(_RADII, dtype=state.dtype, device=state.device)
     images = exact.jvp(state.repeat(len(units), 1), units)
