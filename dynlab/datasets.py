@@ -3,29 +3,18 @@
 MNIST is read from a folder that has it, or from the user's cache, where `fetch_dataset` puts it; it is never downloaded
 on the way. Whatever the source, what was read is checked before anything is computed with it, and no pickle is loaded.
 
-MNIST's training set of 60000 is split once and for all into 50000 for training and 10000 for validation. The splits are
-drawn by numpy's legacy generator, whose streams are frozen for good (numpy enhancement proposal 19), and both parts
-keep the order that was drawn.
-
-Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits (with the IDX format); Alpaydin and Kaynak,
-Optical recognition of handwritten digits, 1998 (scikit-learn's digits).
+Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits; Alpaydin and Kaynak, Optical recognition of
+handwritten digits, 1998 (scikit-learn's digits).
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import gzip
 import hashlib
-import io
-import math
-import os
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,36 +22,19 @@ from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynlab.array_files import holds_named_arrays, parse_array, parse_named_arrays, read_content, reading
 from dynlab.errors import InputError
-from dynlab.files import written_atomically
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from dynlab.mnist import MNIST_SPLITS, MNIST_URL, fetch_mnist, frozen_permutation, read_mnist
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
-    "mnist": ("train", "validation", "test"),
+    "mnist": MNIST_SPLITS,
     "digits": ("train", "test"),
 }
 DATASET_NAMES = tuple(
     name for family, splits in SPLITS.items() for name in (family, *(f"{family}/{split}" for split in splits))
 )
-
-MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-# Of the uncompressed files: the compressed ones differ from mirror to mirror.
-MNIST_SHA256: Mapping[str, str] = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-MNIST_TRAINING_SAMPLES = 50000
-MNIST_SPLIT_SEED = 1998
 DIGITS_TRAINING_SAMPLES = 1000
 DIGITS_SPLIT_SEED = 1797
-
-_GZIP, _NPY, _ZIP, _IDX = b"\x1f\x8b", b"\x93NUMPY", b"PK", b"\0\0"
-_IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".joblib"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +46,25 @@ class Dataset:
     labels: Int64[Tensor, " samples"] | None
     shape: tuple[int, ...]  # of one sample
     sha256: str  # of the pixels and labels here, whatever file format they came in
+
+    def first(self, samples: int) -> Dataset:
+        """The first `samples` of them; all if there are fewer."""
+        labels = None if self.labels is None else self.labels[:samples]
+        return dataset_of(self.images[:samples], labels, name=self.name, shape=self.shape)
+
+
+def dataset_of(
+    images: Float32[Tensor, "samples dim"],
+    labels: Int64[Tensor, " samples"] | None = None,
+    *,
+    name: str,
+    shape: tuple[int, ...] | None = None,
+) -> Dataset:
+    """Make a data set of images in memory, which are not checked; `shape` is that of one sample, flat if not given."""
+    images = images.detach().cpu().float()
+    labels = None if labels is None else labels.detach().cpu().long()
+    digest = _content_hash(images.numpy(), None if labels is None else labels.numpy())
+    return Dataset(name, images, labels, shape or (images.shape[1],), digest)
 
 
 def load_dataset(
@@ -110,12 +101,12 @@ def load_dataset(
         if labels is not None:
             raise InputError(f"labels {labels}: {name} has its own labels, expected none")
         family, _, split = name.partition("/")
-        pixels, classes = _read_mnist(split or "train", data_dir) if family == "mnist" else _read_digits(split)
+        pixels, classes = read_mnist(split or "train", data_dir) if family == "mnist" else _read_digits(split)
     else:
         pixels, classes = _read_images(_existing_file(name))
         if labels is not None:
             labels_source = f"labels {labels}"
-            classes = _parse_array(Path(labels), _read_content(Path(labels)))
+            classes = parse_array(Path(labels), read_content(Path(labels)))
     _check_shape(name, pixels)
     images = _unit_interval(name, pixels[:limit].reshape(len(pixels[:limit]), -1))
     targets = None if classes is None else _checked_labels(labels_source, classes, samples=len(pixels))[:limit]
@@ -131,6 +122,11 @@ def load_dataset(
 def training_set_of(name: str) -> str | None:
     """Name of the training set that belongs to a named data set; None for a file, which has none."""
     return f"{name.partition('/')[0]}/train" if name in DATASET_NAMES else None
+
+
+def testing_set_of(name: str) -> str | None:
+    """Name of the test set that belongs to a named data set; None for a file, which has none."""
+    return f"{name.partition('/')[0]}/test" if name in DATASET_NAMES else None
 
 
 def fetch_dataset(
@@ -158,46 +154,7 @@ def fetch_dataset(
         raise InputError(_unknown_name(name))
     if name.partition("/")[0] != "mnist":
         raise InputError(f"{name}: comes with scikit-learn, there is nothing to download")
-    folder = _data_folder(data_dir)
-    if folder.named_by is not None:
-        for file_name in MNIST_SHA256:
-            _read_mnist_file(folder, file_name)
-        return folder.path
-    with _downloads(progress) as bars:
-        for file_name in MNIST_SHA256:
-            if not _is_whole(folder, file_name):
-                _download(f"{base_url.rstrip('/')}/{file_name}.gz", folder.path / "mnist" / f"{file_name}.gz", bars)
-    return folder.path
-
-
-@dataclass(frozen=True)
-class _DataFolder:
-    path: Path
-    named_by: str | None  # how the user named it; None for the cache
-
-
-def _data_folder(data_dir: str | Path | None) -> _DataFolder:
-    for named_by, named in (("data_dir", data_dir), ("DYNLAB_DATA", os.environ.get("DYNLAB_DATA"))):
-        if named:
-            with _readable(f"{named_by} {named}"):
-                if not Path(named).is_dir():
-                    raise InputError(f"{named_by} {named}: no such folder")
-            return _DataFolder(Path(named), named_by)
-    import pooch
-
-    return _DataFolder(Path(pooch.os_cache("dynlab")), None)
-
-
-def _read_mnist(split: str, data_dir: str | Path | None) -> tuple[NDArray[Any], NDArray[Any]]:
-    folder = _data_folder(data_dir)
-    prefix = "t10k" if split == "test" else "train"
-    images = _read_mnist_file(folder, f"{prefix}-images-idx3-ubyte")
-    labels = _read_mnist_file(folder, f"{prefix}-labels-idx1-ubyte")
-    if split == "test":
-        return images, labels
-    order = _frozen_permutation(MNIST_SPLIT_SEED, len(images))
-    chosen = order[:MNIST_TRAINING_SAMPLES] if split == "train" else order[MNIST_TRAINING_SAMPLES:]
-    return images[chosen], labels[chosen]
+    return fetch_mnist(data_dir, progress=progress, base_url=base_url)
 
 
 def _read_digits(split: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -207,113 +164,14 @@ def _read_digits(split: str) -> tuple[NDArray[Any], NDArray[Any]]:
     images, labels = digits.images / 16, digits.target
     if not split:
         return images, labels
-    order = _frozen_permutation(DIGITS_SPLIT_SEED, len(images))
+    order = frozen_permutation(DIGITS_SPLIT_SEED, len(images))
     chosen = order[:DIGITS_TRAINING_SAMPLES] if split == "train" else order[DIGITS_TRAINING_SAMPLES:]
     return images[chosen], labels[chosen]
 
 
-def _frozen_permutation(seed: int, samples: int) -> NDArray[np.int64]:
-    # The newer `Generator` may draw other numbers in another version of numpy; a split must not.
-    return np.random.RandomState(seed).permutation(samples)
-
-
-def _read_mnist_file(folder: _DataFolder, file_name: str) -> NDArray[Any]:
-    path = _find_mnist_file(folder, file_name)
-    content = _read_content(path)
-    _check_hash(str(path), content, MNIST_SHA256[file_name])
-    return _parse_array(path, content)
-
-
-def _find_mnist_file(folder: _DataFolder, file_name: str) -> Path:
-    for parent in (folder.path / "mnist", folder.path):
-        for path in (parent / f"{file_name}.gz", parent / file_name):
-            with _readable(path):
-                if path.is_file():
-                    return path
-    if folder.named_by is None:
-        raise InputError(
-            f"mnist: {file_name}.gz is not in the cache {folder.path}; "
-            "run `dynlab data get mnist`, or set DYNLAB_DATA to a folder that has it"
-        )
-    raise InputError(f"{folder.named_by} {folder.path}: has no mnist/{file_name}.gz")
-
-
-def _is_whole(folder: _DataFolder, file_name: str) -> bool:
-    try:
-        _read_mnist_file(folder, file_name)
-    except InputError:
-        return False
-    return True
-
-
-def _check_hash(source: str, content: bytes, expected: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise InputError(f"{source}: content has SHA-256 {found}, expected {expected}")
-
-
-class _Bar:
-    """What pooch asks of a progress bar, for one file of a `rich` display."""
-
-    def __init__(self, display: Progress, description: str) -> None:
-        self.total = 0
-        self._display = display
-        self._task = display.add_task(description, total=None)
-
-    def update(self, advance: int) -> None:
-        self._display.update(self._task, advance=advance, total=self.total or None)
-
-    def reset(self) -> None:
-        self._display.reset(self._task)
-
-    def close(self) -> None:
-        """The display closes all its bars together."""
-
-
-@contextlib.contextmanager
-def _downloads(visible: bool) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not visible) as display:
-        yield display
-
-
-def _download(url: str, path: Path, display: Progress) -> None:
-    import pooch
-
-    # A mirror must not compress what is compressed: it would be stored uncompressed under a name in .gz.
-    bar: Any = _Bar(display, path.name)
-    download = pooch.HTTPDownloader(progressbar=bar, headers={"Accept-Encoding": "identity"})
-    new_folders = [folder for folder in (path.parent, path.parent.parent) if not folder.exists()]
-    try:
-        with written_atomically(path) as temporary:
-            try:
-                download(url, str(temporary), None)
-            except OSError as error:  # which those of requests are
-                raise InputError(f"{url}: download failed ({_download_failure(error)})") from error
-            _check_hash(url, _decompressed(url, temporary.read_bytes()), MNIST_SHA256[path.stem])
-    except InputError:
-        for folder in new_folders:
-            with contextlib.suppress(OSError):  # another program may have begun to fill it
-                folder.rmdir()
-        raise
-
-
-def _download_failure(error: BaseException) -> str:
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"HTTP status {response.status_code}"
-    # requests wraps the system's short word, such as "Connection refused", three times over.
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
 def _existing_file(name: str) -> Path:
     path = Path(name)
-    with _readable(path):
+    with reading(path):
         if path.is_file():
             return path
         if name and path.is_dir():
@@ -338,89 +196,11 @@ def _suggestion(word: str, known: tuple[str, ...]) -> str:
 
 
 def _read_images(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    content = _read_content(path)
-    if not content.startswith(_ZIP):
-        return _parse_array(path, content), None
-    arrays = _parse_npz(path, content)
+    content = read_content(path)
+    if not holds_named_arrays(content):
+        return parse_array(path, content), None
+    arrays = parse_named_arrays(path, content, required="x", optional=("y",))
     return arrays["x"], arrays.get("y")
-
-
-def _read_content(path: Path) -> bytes:
-    with _readable(path):
-        return _decompressed(str(path), path.read_bytes())
-
-
-@contextlib.contextmanager
-def _readable(source: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
-
-
-def _decompressed(source: str, content: bytes) -> bytes:
-    if not content.startswith(_GZIP):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{source}: not a whole gzip file ({error})") from error
-
-
-def _parse_array(path: Path, content: bytes) -> NDArray[Any]:
-    """The array in a .npy or IDX file, told apart by how they begin: names lie, and .gz hides them."""
-    if content.startswith(_NPY):
-        with _damage_reported(path, ".npy"):
-            return np.load(io.BytesIO(content), allow_pickle=False)
-    if content.startswith(_IDX) and len(content) >= 4 and content[2] in _IDX_TYPES:
-        return _parse_idx(path, content)
-    if not content:
-        raise InputError(f"{path}: is empty")
-    if content.startswith(b"\x80") or path.suffix in _PICKLE_SUFFIXES:
-        raise InputError(_pickle_refused(path))
-    raise InputError(f"{path}: not a .npy, .npz or IDX file")
-
-
-def _parse_npz(path: Path, content: bytes) -> dict[str, NDArray[Any]]:
-    """Images `x`, and labels `y` if they are there."""
-    with _damage_reported(path, ".npz"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.namelist()
-        if any(member.endswith(".pkl") for member in members):  # torch.save writes zip files, too
-            raise InputError(_pickle_refused(path))
-        if "x.npy" not in members:
-            raise InputError(f"{path}: holds {', '.join(members) or 'nothing'}, expected an array x (and y for labels)")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("x", "y") if f"{name}.npy" in members}
-
-
-def _parse_idx(path: Path, content: bytes) -> NDArray[Any]:
-    dtype, ndim = np.dtype(_IDX_TYPES[content[2]]), content[3]
-    header = 4 + 4 * ndim
-    if len(content) < header:
-        raise InputError(f"{path}: not a whole IDX file ({len(content)} bytes, its header alone takes {header})")
-    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", ndim, 4))
-    expected = header + math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        raise InputError(f"{path}: not a whole IDX file ({len(content)} bytes, expected {expected} for shape {shape})")
-    return np.frombuffer(content, dtype, offset=header).reshape(shape)
-
-
-@contextlib.contextmanager
-def _damage_reported(path: Path, kind: str) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # numpy and zipfile have no closed list of what a damaged file makes them raise
-        if "Object arrays" in str(error):
-            raise InputError(_pickle_refused(path)) from error
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{path}: not a whole {kind} file ({reason or type(error).__name__})") from error
-
-
-def _pickle_refused(path: Path) -> str:
-    return f"{path}: holds a pickle, which is never loaded; expected plain arrays, as numpy.save and numpy.savez write"
 
 
 def _check_shape(name: str, pixels: NDArray[Any]) -> None:
@@ -475,7 +255,7 @@ def _checked_labels(source: str, labels: NDArray[Any], *, samples: int) -> NDArr
 def _content_hash(images: NDArray[np.float32], labels: NDArray[np.int64] | None) -> str:
     digest = hashlib.sha256(f"{images.shape} {labels is not None}".encode())
     # In one byte order, so that all machines name the data alike.
-    digest.update(images.astype("<f4", copy=False).data)
+    digest.update(np.ascontiguousarray(images, dtype="<f4").data)
     if labels is not None:
-        digest.update(labels.astype("<i8", copy=False).data)
+        digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`: "cpu", "cuda", "cuda:1", ..., or "auto" for CUDA where there is some, else the CPU.
+    """The device called `name`: "cpu", "cuda", "cuda:1", ..., or "auto" for CUDA where there is some, else the CPU.
 
     Raises:
         InputError: If there is no such device here.
@@ -19,11 +19,16 @@ def resolve_device(name: str) -> torch.device:
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device(name)
+    refusal = f"device is {name!r}, expected auto, cpu or a CUDA device of this machine"
+    if name.partition(":")[0] != "cuda":
+        raise InputError(refusal)
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"device is {name!r}, expected auto, cpu or a CUDA device of this machine ({reason})") from error
+        raise InputError(f"{refusal} ({reason})") from error
     return device

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
-import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +20,9 @@ from dynlab.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+# As torch.save writes them: a zip archive, or before version 1.6 a bare pickle. A safetensors file may begin so, too.
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
 
 
 def sha256(path: Path) -> str:
@@ -32,26 +35,36 @@ def sha256(path: Path) -> str:
 def written_atomically(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` when the block ends without an error.
 
+    After an error, an interrupt included, nothing is left behind: neither the temporary file nor folders made for it.
+    The block should do no more than write, as every error of the system in it is taken for one of writing.
+
     Raises:
-        InputError: If the folder of `path` cannot be made or written to.
+        InputError: If `path` is a folder, its own folder cannot be made, or the file cannot be written.
     """
+    new_folders: list[Path] = []
     temporary: Path | None = None
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, expected a file name")
+        new_folders = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written here ({error.strerror})") from error
-    try:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
         yield temporary
-        # mkstemp makes files for the owner alone; a result is as readable as any other new file.
-        temporary.chmod(0o666 & ~_umask())
+        # safetensors puts a file of its own in this place, which only its owner may read.
+        temporary.chmod(mode)
         temporary.replace(path)
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder, expected a file name") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        for folder in new_folders:
+            with contextlib.suppress(OSError):  # another program may have begun to fill it
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise
 
 
 def check_writable_folder(path: Path, *, parameter: str) -> None:
@@ -60,16 +73,14 @@ def check_writable_folder(path: Path, *, parameter: str) -> None:
     Raises:
         InputError: If `path`, or the nearest folder above it that exists, cannot be written to.
     """
-    existing = path
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise InputError(f"{parameter} {path}: {existing} is not a folder")
     try:
+        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not existing.is_dir():
+            raise InputError(f"{parameter} {path}: {existing} is not a folder")
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        raise InputError(f"{parameter} {path}: the folder cannot be written to ({error.strerror})") from error
+        raise InputError(f"{parameter} {path}: the folder cannot be written to ({error.strerror or error})") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -80,11 +91,15 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors, and string metadata, as a safetensors file."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with written_atomically(path) as temporary:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        try:
+            save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        except SafetensorError as error:  # a full disk, for one
+            raise InputError(f"{path}: cannot be written ({_first_line(error)})") from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -95,13 +110,22 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
     try:
+        if not path.is_file():
+            raise InputError(f"{path}: {'is a folder, expected a file' if path.is_dir() else 'no such file'}")
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except SafetensorError as error:
+        if _begins_like_pickle(path):
+            raise InputError(f"{path}: holds a pickle, which is never loaded; expected a safetensors file") from error
+        raise InputError(f"{path}: not a whole safetensors file ({_first_line(error)})") from error
+
+
+def _begins_like_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith(_PICKLE_STARTS)
 
 
 def _finite(value: Any) -> Any:
@@ -114,7 +138,5 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 from jaxtyping import install_import_hook
 
 # The packages whose signatures carry shapes; the hook must be in place before they are imported.
 install_import_hook(
-    ["dynlab.maps", "dynlab.training", "dynlab.dynamics", "dynlab.attractors", "dynlab.evaluation"],
+    ["dynlab.datasets", "dynlab.maps", "dynlab.training", "dynlab.dynamics", "dynlab.attractors", "dynlab.evaluation"],
     "beartype.beartype",
 )
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+from dynlab.datasets import Dataset, load_dataset  # noqa: E402
+from dynlab.errors import InputError  # noqa: E402
+from dynlab.maps import DenoisingAutoencoder  # noqa: E402
+from dynlab.training import TrainingSettings, train  # noqa: E402
 
 DEVICES = [
     "cpu",
@@ -29,3 +36,52 @@ DEVICES = [
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each device at hand; CUDA is skipped, and says so, where there is none."""
     return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def mnist_train() -> Dataset:
+    """The 50000 training images of MNIST."""
+    return _mnist("mnist/train")
+
+
+@pytest.fixture(scope="session")
+def mnist_test() -> Dataset:
+    """The 10000 test images of MNIST."""
+    return _mnist("mnist/test")
+
+
+@pytest.fixture(scope="session")
+def digits_train() -> Dataset:
+    """1000 digits of 8 x 8 pixels."""
+    return load_dataset("digits/train")
+
+
+@pytest.fixture(scope="session")
+def digits_test() -> Dataset:
+    """The other 797."""
+    return load_dataset("digits/test")
+
+
+@pytest.fixture(scope="session")
+def digits_dae(digits_train: Dataset) -> DenoisingAutoencoder:
+    """An autoencoder with tens of attractors, trained in seconds; tests must not change it."""
+    settings = TrainingSettings(sigma=0.2, walkback=3, epochs=100, annealing=0.995, hidden=128)
+    return train(digits_train.images, settings, state_shape=digits_train.shape, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def mnist_dae(mnist_train: Dataset) -> DenoisingAutoencoder:
+    """An autoencoder of the report's size, trained in well under two minutes; tests must not change it."""
+    settings = TrainingSettings(sigma=0.5, walkback=2, epochs=3, annealing=0.9)
+    return train(mnist_train.images, settings, state_shape=mnist_train.shape, device="cpu")
+
+
+def _mnist(name: str) -> Dataset:
+    try:
+        return load_dataset(name)
+    except InputError as error:
+        reason = f"MNIST is not here: run `dynlab data get mnist` or set DYNLAB_DATA ({error})"
+    # Who named a folder wants its files tested, and in CI a skipped test would be a test nobody runs.
+    if os.environ.get("CI") or os.environ.get("DYNLAB_DATA"):
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from typing import TypeVar
 
 import torch
@@ -35,7 +36,7 @@ class Map(nn.Module):
             raise ValueError(f"dim is {dim}, expected at least 1")
         self.dim = dim
         self.state_shape = state_shape or (dim,)
-        if torch.Size(self.state_shape).numel() != dim:
+        if min(self.state_shape) < 1 or math.prod(self.state_shape) != dim:
             raise ValueError(f"state_shape is {self.state_shape}, expected a shape of {dim} numbers")
 
     def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
@@ -71,6 +72,10 @@ class Map(nn.Module):
         """Transposed Jacobian times vector, row by row: `J(states[b]).T @ cotangents[b]`."""
         return torch.func.vjp(self.forward, states)[1](cotangents)[0].detach()
 
+    def extra_repr(self) -> str:
+        """Settings that determine the map, besides its parameters; a subclass that has others must add them."""
+        return f"dim={self.dim}"
+
     def _forward_one(self, state: Tensor) -> Tensor:
         return self(state[None])[0]
 
@@ -85,18 +90,21 @@ def map_hash(system: Map) -> str:
     digest = hashlib.sha256(f"{type(system).__qualname__}({system.extra_repr()})".encode())
     for name, value in sorted(system.state_dict().items()):
         digest.update(f"|{name}:{value.dtype}:{tuple(value.shape)}|".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        # As bytes, since numpy does not know all of torch's types.
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
 def check_states(system: Map, states: Tensor, *, parameter: str = "states") -> None:
-    """Check that `states` are finite rows of the dimension of `system`.
+    """Check that `states` are finite floating point rows of the dimension of `system`.
 
     Raises:
         ValueError: If they are not; the message names the parameter and what was found.
     """
     if states.ndim != 2 or states.shape[1] != system.dim:
         raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected (batch, {system.dim})")
+    if not states.is_floating_point():
+        raise ValueError(f"{parameter} is of type {states.dtype}, expected floating point")
     if not torch.isfinite(states).all():
         row = int((~torch.isfinite(states)).any(dim=1).nonzero()[0, 0])
         raise ValueError(f"{parameter} is not finite in row {row}")
