@@ -1,0 +1,163 @@
+"""The HTML page of one or several analyses: one file that opens from disk, offline.
+
+Plotly is in it once, pictures are data URIs, and its content security policy forbids every request. What users named
+is escaped by jinja2 in HTML, by `label_text` in plotly's labels and by `inline_json` in scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynlab.errors import InputError
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.files import check_writable_folder, written_atomically
+from dynlab.report import gallery, words
+from dynlab.report.labels import in_order, labels_of
+from dynlab.report.palette import PALETTE
+from dynlab.report.published import (
+    EXPLOSION_INTENSITY,
+    ORIGINAL_BLACK,
+    ORIGINAL_WHITE,
+    TEST_SAMPLES,
+)
+from dynlab.report.rarefaction import equal_sample_counts
+from dynlab.report.view import comparison, inline_json, recognizers_of, section_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def write_report(analyses: Sequence[Analysis], path: str | Path) -> Path:
+    """Write one self-contained HTML page about one or several analyses.
+
+    Several are put in the order of their corruption levels where all of these are known, and compared; they may differ
+    in map, data and settings.
+
+    Args:
+        analyses: At least one.
+        path: The file to write; folders above it are made.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: If the file cannot be written.
+        ValueError: If there is no analysis, or the arrays of one do not fit its results.
+    """
+    path = Path(path)
+    if not analyses:
+        raise ValueError("analyses is empty, expected at least one")
+    for analysis in analyses:
+        _check(analysis)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file name")
+    check_writable_folder(path.parent, parameter="path")
+    page = render_page(analyses)
+    with written_atomically(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def render_page(analyses: Sequence[Analysis]) -> str:
+    """The page as text; equal analyses give equal pages."""
+    from plotly.offline import get_plotlyjs
+
+    analyses = in_order(analyses)
+    labels = labels_of(analyses)
+    counts = equal_sample_counts([analysis.basin_sizes() for analysis in analyses])
+    sections = [section_of(*entry) for entry in zip(range(1, len(analyses) + 1), analyses, labels, counts, strict=True)]
+    assets = resources.files("dynlab.report") / "templates"
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=_title(analyses),
+            introduction=words.introduction(analyses, labels),
+            sections=sections,
+            across=comparison(analyses, labels) if len(analyses) > 1 else [],
+            same_data=len({analysis.results.data.sha256 for analysis in analyses}) == 1,
+            equal_samples=counts[0].samples,
+            recognizers=recognizers_of(analyses, labels),
+            palette=PALETTE,
+            colours=inline_json({colour.light: name for name, colour in PALETTE.items()}),
+            style=assets.joinpath("page.css").read_text(encoding="utf-8"),
+            script=assets.joinpath("page.js").read_text(encoding="utf-8"),
+            plotly=get_plotlyjs(),
+        )
+    )
+
+
+def _title(analyses: Sequence[Analysis]) -> str:
+    titles = {analysis.results.title for analysis in analyses}
+    if len(titles) == 1:
+        return titles.pop()
+    data = {analysis.results.data.name for analysis in analyses}
+    on = f" on {data.pop()}" if len(data) == 1 else ""
+    return f"{words.spelled(len(analyses)).capitalize()} maps{on}"
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("dynlab.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "percent": words.percent,
+        "number": words.number,
+        "count": words.count,
+        "plural": words.plural,
+    }
+    environment.filters.update(filters)
+    environment.globals.update(
+        Outcome=Outcome,
+        Kind=Kind,
+        outcome_share=words.outcome_share,
+        outcome_mark=gallery.outcome_mark,
+        kind_mark=gallery.kind_mark,
+        explosion_words=words.explosion_words,
+        kinds_known=words.kinds_known,
+        steps_of=words.steps_of,
+        PUBLISHED_SAMPLES=TEST_SAMPLES,
+        EXPLOSION_INTENSITY=EXPLOSION_INTENSITY,
+        ORIGINAL_BLACK=ORIGINAL_BLACK,
+        ORIGINAL_WHITE=ORIGINAL_WHITE,
+        AUDITED=gallery.AUDITED,
+        AUDIT_SEED=gallery.AUDIT_SEED,
+    )
+    return environment
+
+
+def _check(analysis: Analysis) -> None:
+    """Check what the page relies on."""
+    results, arrays = analysis.results, analysis.arrays
+    dim, attractors, samples = results.map.dim, len(results.attractors), results.data.samples
+    expected = {
+        "fixed_points": (arrays.fixed_points, (attractors, dim)),
+        "labels": (arrays.labels, (samples,)),
+        "outcomes": (arrays.outcomes, (samples,)),
+        "classes": (arrays.classes, (samples,)),
+        "steps": (arrays.steps, (samples,)),
+        "step_lengths": (arrays.step_lengths, (arrays.step_lengths.shape[0], len(arrays.recorded_samples))),
+        "film_states": (arrays.film_states, (len(arrays.film_samples), len(arrays.film_steps), dim)),
+    }
+    for name, (array, shape) in expected.items():
+        if tuple(array.shape) != shape:
+            raise ValueError(f"analyses: {name} of {results.title!r} has shape {tuple(array.shape)}, expected {shape}")
+    indices = {
+        "labels": (arrays.labels, -1, attractors),
+        "outcomes": (arrays.outcomes, 0, len(Outcome)),
+        "recorded_samples": (arrays.recorded_samples, 0, samples),
+        "film_samples": (arrays.film_samples, 0, samples),
+    }
+    for name, (array, least, end) in indices.items():
+        if array.numel() and not least <= int(array.min()) <= int(array.max()) < end:
+            raise ValueError(f"analyses: {name} of {results.title!r} is not within {least} to {end - 1}")

@@ -1,0 +1,87 @@
+"""States as small pictures: images as they are, states that are no images as strips, one cell a coordinate.
+
+White is 1 and black is 0 as long as all states of an analysis lie in [0, 1]; else black and white are the least and
+the greatest value there is, and the page says which these are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynlab.evaluation.analysis import Analysis
+from dynlab.report.png import png_uri
+
+_ROUNDING = 1e-6  # by which a state in float32 may leave [0, 1]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """How the states of one analysis are shown."""
+
+    height: int  # of a picture, in pixels
+    width: int
+    colours: bool  # red, green and blue
+    channels_first: bool
+    low: float  # the value that is black
+    high: float  # the value that is white
+
+    @property
+    def is_strip(self) -> bool:
+        """Whether states are no images."""
+        return self.height == 1 and not self.colours
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether black is 0 and white is 1."""
+        return self.low == 0.0 and self.high == 1.0
+
+    def picture(self, state: Tensor) -> str:
+        """One state, shape (dim,), as the data URI of a PNG file."""
+        return self._draw(_numbers(state), self.low, self.high)
+
+    def stretched(self, state: Tensor) -> str:
+        """The same with its own least value black and its own greatest white."""
+        values = _numbers(state)
+        finite = values[np.isfinite(values)]
+        return self._draw(values, float(finite.min(initial=self.high)), float(finite.max(initial=self.low)))
+
+    def _draw(self, values: NDArray[np.float64], low: float, high: float) -> str:
+        scaled = (values - low) / (high - low if high > low else 1.0)
+        greys = np.rint(np.clip(np.nan_to_num(scaled, nan=0.5), 0.0, 1.0) * 255).astype(np.uint8)
+        if not self.colours:
+            return png_uri(greys.reshape(self.height, self.width))
+        if self.channels_first:
+            return png_uri(np.moveaxis(greys.reshape(3, self.height, self.width), 0, 2))
+        return png_uri(greys.reshape(self.height, self.width, 3))
+
+
+def screen_of(analysis: Analysis) -> Screen:
+    """How to show the states of an analysis: by the shape of its states, and their range."""
+    shape = analysis.results.map.state_shape
+    sides = tuple(side for side in shape if side != 1)
+    low, high = _range(analysis)
+    if len(sides) == 2 and len(shape) <= 3:
+        return Screen(sides[0], sides[1], False, False, low, high)
+    if len(shape) == 3 and shape[2] == 3:
+        return Screen(shape[0], shape[1], True, False, low, high)
+    if len(shape) == 3 and shape[0] == 3:
+        return Screen(shape[1], shape[2], True, True, low, high)
+    return Screen(1, analysis.results.map.dim, False, False, low, high)
+
+
+def _range(analysis: Analysis) -> tuple[float, float]:
+    shown = [_numbers(array).ravel() for array in (analysis.arrays.fixed_points, analysis.arrays.film_states)]
+    values = np.concatenate(shown)
+    values = values[np.isfinite(values)]
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=1.0))
+    if low >= -_ROUNDING and high <= 1 + _ROUNDING:
+        return 0.0, 1.0
+    return float(values.min()), float(values.max())
+
+
+def _numbers(array: Tensor) -> NDArray[np.float64]:
+    return array.detach().cpu().double().numpy()

@@ -1,0 +1,188 @@
+"""What the page shows: a section for each analysis, the comparison of several, and the recognizers behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.kinds import Outcome
+from dynlab.evaluation.recognizer import RecognizerReport
+from dynlab.report import figures, gallery, words
+from dynlab.report.pictures import Screen, screen_of
+from dynlab.report.published import Published, published_for
+from dynlab.report.rarefaction import AttractorCount, equal_sample_counts
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A plotly figure on the page."""
+
+    anchor: str
+    json: str
+    height: int
+    words: str  # what a reader who cannot see it is told
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of one analysis."""
+
+    anchor: str
+    label: str
+    analysis: Analysis
+    words: str
+    screen: Screen
+    gallery: gallery.Gallery
+    films: list[gallery.FilmGroup]
+    audits: list[gallery.AuditGroup]
+    explosions: list[tuple[gallery.Card, str]]  # as they are, and the same picture stretched to full contrast
+    decay: Drawing | None
+    along_orbit: Drawing | None
+    equal_count: AttractorCount
+    published: Published | None
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A recognizer and the analyses that it judged for."""
+
+    report: RecognizerReport
+    labels: list[str]
+
+
+def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorCount) -> Section:
+    """Everything the page shows of one analysis, the `row`-th on it."""
+    anchor = f"analysis-{row}"
+    screen = screen_of(analysis)
+    separability = analysis.results.separability
+    return Section(
+        anchor=anchor,
+        label=label,
+        analysis=analysis,
+        words=words.section_words(analysis),
+        screen=screen,
+        gallery=gallery.attractor_gallery(analysis, screen),
+        films=gallery.film_groups(analysis, screen),
+        audits=gallery.audit_groups(analysis, screen),
+        explosions=gallery.explosions(analysis, screen),
+        decay=_drawing(
+            f"{anchor}-decay",
+            figures.step_length_decay(analysis),
+            f"Step lengths of recorded orbits against the step, on a logarithmic axis, for {label}.",
+        ),
+        along_orbit=None
+        if separability is None
+        else _drawing(
+            f"{anchor}-orbit",
+            figures.separability_along_orbit([analysis]),
+            f"Test accuracy of logistic regression against the step for {label}: "
+            + ", ".join(f"{point.test:.3f} after {point.step}" for point in separability.along_orbit)
+            + ".",
+        ),
+        equal_count=equal_count,
+        published=published_for(analysis),
+    )
+
+
+def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tuple[str, str, Drawing]]:
+    """Title, explanation and drawing of each figure across the analyses that has something to show."""
+    counts = equal_sample_counts([analysis.basin_sizes() for analysis in analyses])
+    found: list[tuple[str, str, Drawing | None]] = [
+        (
+            "What became of the samples",
+            "Every sample has one outcome. Unresolved ones are counted, never guessed.",
+            _drawing(
+                "across-outcomes",
+                figures.outcome_shares(analyses),
+                "Share of each outcome, a bar for each map. The table above has the numbers.",
+            ),
+        ),
+        (
+            "Attractors at equal sample size",
+            (
+                "More samples reach more attractors, so here are the expected numbers if only "
+                f"{words.number(counts[0].samples)} of the resolved samples were drawn, with two standard deviations."
+            ),
+            _drawing(
+                "across-attractors",
+                figures.attractors_by_corruption_level(analyses),
+                "Number of attractors at equal sample size: "
+                + ", ".join(f"{found.expected:.0f} at {label}" for found, label in zip(counts, labels, strict=True))
+                + ".",
+            ),
+        ),
+        (
+            "Explosions",
+            "Share of samples that end in an attractor with no bright pixel, with its 95% interval.",
+            _drawing(
+                "across-explosions",
+                figures.explosion_share(analyses),
+                "Share of explosions: "
+                + ", ".join(
+                    f"{words.percent(words.outcome_share(analysis, Outcome.EXPLOSION))} at {label}"
+                    for analysis, label in zip(analyses, labels, strict=True)
+                )
+                + ".",
+            ),
+        ),
+    ]
+    if any(analysis.results.separability for analysis in analyses):
+        found += [
+            (
+                "How well classes can be told apart",
+                "Test accuracy of logistic regression, and of each basin's majority class.",
+                _drawing(
+                    "across-accuracy",
+                    figures.accuracy_by_corruption_level(analyses),
+                    "Test accuracy across the maps. The table above has the numbers.",
+                ),
+            ),
+            (
+                "The same along the orbit",
+                "Classes are often easiest to tell apart after a few steps, long before orbits come to rest.",
+                _drawing(
+                    "across-orbit",
+                    figures.separability_along_orbit(analyses),
+                    "Test accuracy of logistic regression after 0, 1, 2, 4 and more steps, a line for each map.",
+                ),
+            ),
+        ]
+    return [(title, explanation, drawing) for title, explanation, drawing in found if drawing is not None]
+
+
+def _drawing(anchor: str, figure: go.Figure, description: str) -> Drawing | None:
+    """A figure for the page; None where there is nothing in it."""
+    if not figure.data:
+        return None
+    return Drawing(anchor, _escape_script(figure.to_json(engine="json") or ""), figure.layout.height, description)
+
+
+def recognizers_of(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[Recognizer]:
+    """The recognizers, each once with all the analyses it served."""
+    found: list[Recognizer] = []
+    for analysis, label in zip(analyses, labels, strict=True):
+        report = analysis.results.recognizer
+        if report is None:
+            continue
+        same = [recognizer for recognizer in found if recognizer.report == report]
+        if same:
+            same[0].labels.append(label)
+        else:
+            found.append(Recognizer(report, [label]))
+    return found
+
+
+def inline_json(value: Any) -> str:
+    """A value as JSON that can stand in a script element."""
+    return _escape_script(json.dumps(value))
+
+
+def _escape_script(text: str) -> str:
+    """JSON that can stand in a script element: `<`, `>` and `&` occur only in strings, where they can be escaped."""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,220 @@
+"""Numbers and findings in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.report.rarefaction import equal_sample_counts
+
+# What is written in the mark of a kind or an outcome, so that colour is never all that tells them apart.
+LETTERS = {
+    "prototype": "P",
+    "kept": "✓",
+    "changed": "≠",
+    "stain": "S",
+    "explosion": "E",
+    "unresolved": "…",
+    "unknown": "?",
+}
+
+_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent, never rounded to nothing or to all."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return f"{100 * share:.1f}%" if 0 < share < 1 else f"{share:.0%}"
+
+
+def number(value: int) -> str:
+    """A whole number with its thousands apart."""
+    return f"{value:,}"
+
+
+def count(how_many: int, noun: str) -> str:
+    """So many of something: `1 step`, `2,000 steps`."""
+    return f"{number(how_many)} {plural(how_many, noun)}"
+
+
+def plural(how_many: int, noun: str) -> str:
+    """The noun as it stands after that number."""
+    return noun if how_many == 1 else f"{noun}s"
+
+
+def spelled(how_many: int) -> str:
+    """Numbers to twelve in letters."""
+    return _SMALL[how_many] if how_many < len(_SMALL) else number(how_many)
+
+
+def outcome_share(analysis: Analysis, outcome: Outcome) -> float:
+    """Share of all samples with that outcome."""
+    return analysis.results.outcomes.get(outcome.value, 0) / max(1, analysis.results.data.samples)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How many steps samples took until their step length was below the tolerance."""
+
+    median: float
+    ninth_decile: float
+    most: int
+    never: int  # samples whose step length never was
+
+
+def steps_of(analysis: Analysis) -> Steps | None:
+    """How many steps the samples took; None where none ever slowed down."""
+    steps = analysis.arrays.steps.numpy(force=True)
+    taken = steps[steps >= 0]
+    if len(taken) == 0:
+        return None
+    median, ninth_decile = np.quantile(taken, [0.5, 0.9])
+    return Steps(float(median), float(ninth_decile), int(taken.max()), len(steps) - len(taken))
+
+
+def kinds_known(analysis: Analysis) -> bool:
+    """Whether there was a recognizer to tell prototypes from stains."""
+    return all(attractor.kind != Kind.UNKNOWN for attractor in analysis.results.attractors)
+
+
+def introduction(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[str]:
+    """What was iterated and where things went, in two or three sentences."""
+    return _one(analyses[0]) if len(analyses) == 1 else _several(analyses, labels)
+
+
+def section_words(analysis: Analysis) -> str:
+    """What became of the samples of one analysis, in a sentence or two."""
+    return " ".join(_fate(analysis))
+
+
+def explosion_words(analysis: Analysis) -> str:
+    """How many attractors the explosions were."""
+    exploded = analysis.results.outcomes.get(Outcome.EXPLOSION.value, 0)
+    attractors = [attractor for attractor in analysis.results.attractors if attractor.kind == Kind.EXPLOSION]
+    if not attractors:
+        return "No sample exploded."
+    intensities = sorted(f"{attractor.max_intensity:.3f}" for attractor in attractors)
+    if len(attractors) == 1:
+        which = "The one explosion is" if exploded == 1 else f"The {number(exploded)} explosions are"
+        return f"{which} 1 attractor: a single point, whose brightest pixel has intensity {intensities[0]}."
+    least, most = intensities[0], intensities[-1]
+    return (
+        f"The {number(exploded)} explosions are {number(len(attractors))} attractors; their brightest pixels have "
+        f"{f'intensity {least}' if least == most else f'intensities from {least} to {most}'}."
+    )
+
+
+def _one(analysis: Analysis) -> list[str]:
+    results = analysis.results
+    opening = (
+        f"Each of {count(results.data.samples, 'sample')} of {results.data.name} was put through the map "
+        f"{results.map.name} again and again, its output becoming its next input, until it was certain where it ends."
+    )
+    return [opening, *_fate(analysis)]
+
+
+def _fate(analysis: Analysis) -> list[str]:
+    results = analysis.results
+    resolved = sum(analysis.basin_sizes())
+    unresolved = results.data.samples - resolved
+    if resolved == 0:
+        return [f"None of the {count(results.data.samples, 'sample')} came to rest: all are unresolved."]
+    everyone = "All" if unresolved == 0 else f"{percent(resolved / results.data.samples)}"
+    places = len(results.attractors)
+    steps = steps_of(analysis)
+    pace = "" if steps is None else f" after a median of {steps.median:,.0f} steps"
+    where = "at one and the same attractor" if places == 1 else f"at {number(places)} different attractors"
+    sentences = [f"{everyone} came to rest{pace}, {where}."]
+    if fates := _fates(analysis):
+        sentences.append(f"{enumeration(fates)}.")
+    if not kinds_known(analysis):
+        sentences.append("Without labelled data it is unknown which attractors are clear members of a class.")
+    statuses = results.statuses
+    cycling, diverging = statuses.get("periodic", 0), statuses.get("diverged", 0)
+    if cycling or diverging:
+        sentences.append(f"Of the unresolved, {number(cycling)} run in cycles and {number(diverging)} diverge.")
+    return sentences
+
+
+def _fates(analysis: Analysis) -> list[str]:
+    """The share of samples of each outcome that is known, in words."""
+    parts, verb = [], "ended "
+    for outcome, words in (
+        (Outcome.KEPT, "as a clear member of their own class"),
+        (Outcome.CHANGED, "as a clear member of another class"),
+        (Outcome.STAIN, "as a stain, which is no member of any class"),
+    ):
+        if share := outcome_share(analysis, outcome):
+            parts.append(f"{percent(share)} {verb}{words}")
+            verb = ""
+    for outcome, words in (
+        (Outcome.EXPLOSION, "faded away in an explosion"),
+        (Outcome.UNRESOLVED, "are unresolved"),
+    ):
+        if share := outcome_share(analysis, outcome):
+            parts.append(f"{percent(share)} {words}")
+    return parts
+
+
+def _several(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[str]:
+    maps = len(analyses)
+    samples = sorted({analysis.results.data.samples for analysis in analyses})
+    names = sorted({analysis.results.data.name for analysis in analyses})
+    how_many = number(samples[0]) if len(samples) == 1 else f"{number(samples[0])} to {number(samples[-1])}"
+    of = names[0] if len(names) == 1 else f"{spelled(len(names))} data sets"
+    opening = (
+        f"{spelled(maps).capitalize()} maps, {labels[0]} to {labels[-1]}, were each applied again and again to "
+        f"{how_many} samples of {of}, every output becoming the next input, until it was certain where each "
+        "sample ends."
+    )
+    sentences = [opening]
+    counts = equal_sample_counts([analysis.basin_sizes() for analysis in analyses])
+    sentences.append(
+        f"From {labels[0]} to {labels[-1]} the number of places where they end, the attractors, "
+        f"{trend([round(found.expected) for found in counts])} at equal sample size."
+    )
+    if all(kinds_known(analysis) for analysis in analyses):
+        kept = [outcome_share(analysis, Outcome.KEPT) for analysis in analyses]
+        exploded = [outcome_share(analysis, Outcome.EXPLOSION) for analysis in analyses]
+        sentences.append(
+            f"The share of samples that keep their class {_moves(kept)} from {percent(kept[0])} to "
+            f"{percent(kept[-1])}, and {_range_words(exploded)} end in an explosion."
+        )
+    return sentences
+
+
+def trend(values: Sequence[int]) -> str:
+    """How a sequence of counts goes: it falls, rises, stays or does neither."""
+    if len(set(values)) == 1:
+        return f"stays at {number(values[0])}"
+    verb = _moves(values)
+    if verb == "goes":
+        return f"is {enumeration([number(value) for value in values])}"
+    return f"{verb} from {number(values[0])} to {number(values[-1])}"
+
+
+def enumeration(parts: Sequence[str]) -> str:
+    """Parts with commas and a last `and`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _moves(values: Sequence[float]) -> str:
+    steps = [later - earlier for earlier, later in pairwise(values)]
+    if all(step <= 0 for step in steps) and any(steps):
+        return "falls"
+    if all(step >= 0 for step in steps) and any(steps):
+        return "rises"
+    return "goes"
+
+
+def _range_words(shares: Sequence[float]) -> str:
+    least, most = percent(min(shares)), percent(max(shares))
+    return most if least == most else f"{least} to {most}"

@@ -1,0 +1,317 @@
+"""Analyses made up for the tests of the report: plausible, seeded, and cheap; no map was iterated for them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from dynlab.datasets import load_dataset
+from dynlab.evaluation.analysis import (
+    SCHEMA_VERSION,
+    Analysis,
+    Arrays,
+    Attractor,
+    DataIdentity,
+    MapIdentity,
+    Results,
+    TransformedSet,
+    outcome_codes,
+)
+from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, outcomes_of, white_fraction
+from dynlab.evaluation.recognizer import Judgement, RecognizerReport
+from dynlab.evaluation.separability import Accuracy, OrbitAccuracy, Separability
+
+MakeAnalysis = Callable[..., Analysis]
+
+FILM_STEPS = (0, 1, 25, -1)
+
+
+@pytest.fixture(scope="session")
+def make_analysis() -> MakeAnalysis:
+    """The function that makes up an analysis; see `_make`."""
+    return _make
+
+
+@pytest.fixture(scope="session")
+def levels() -> list[Analysis]:
+    """Four analyses whose number of attractors falls with the corruption level."""
+    return [
+        _make(sigma=0.15, attractors=150, seed=1),
+        _make(sigma=0.2, attractors=60, seed=2),
+        _make(sigma=0.25, attractors=25, seed=3, unresolved=0),
+        _make(sigma=0.3, attractors=9, seed=4),
+    ]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless browser; without one the test is skipped, or fails where `CI` is set."""
+    executable = os.environ.get("DYNLAB_BROWSER") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if executable is None:
+        _unavailable("no browser: install chromium, or set DYNLAB_BROWSER to one")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _unavailable("no playwright: install the test dependencies, `pip install --group tests`")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def decode_png() -> Callable[[bytes], NDArray[np.uint8]]:
+    """A decoder of PNG files, written from the standard."""
+    return _decode_png
+
+
+def _decode_png(data: bytes) -> NDArray[np.uint8]:
+    """Decode an 8-bit picture whose rows have no filter, checking all checksums."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, place = [], 8
+    while place < len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        name, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        (checksum,) = struct.unpack_from(">I", data, place + 8 + length)
+        assert checksum == zlib.crc32(name + content)
+        chunks.append((name, content))
+        place += 12 + length
+    assert [name for name, _ in chunks] == [b"IHDR", b"IDAT", b"IEND"]
+    width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
+    assert (depth, rest) == (8, [0, 0, 0])
+    channels = {0: 1, 2: 3}[colour]
+    rows = np.frombuffer(zlib.decompress(chunks[1][1]), np.uint8).reshape(height, 1 + width * channels)
+    assert not rows[:, 0].any()
+    pixels = rows[:, 1:]
+    return pixels if channels == 1 else pixels.reshape(height, width, 3)
+
+
+def _unavailable(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _make(
+    *,
+    sigma: float | None = 0.2,
+    attractors: int = 12,
+    samples: int = 400,
+    unresolved: int = 3,
+    explosions: int = 1,
+    labelled: bool = True,
+    separability: bool = True,
+    recognizer: bool = True,
+    state_shape: tuple[int, ...] = (8, 8),
+    name: str = "dae",
+    data: str = "digits/test",
+    title: str = "Denoising autoencoder",
+    seed: int = 0,
+) -> Analysis:
+    """Make up an analysis.
+
+    The attractors are digits, blends of digits and haze; samples fall to them at random, with basins of unequal size.
+    """
+    rng = np.random.default_rng(seed)
+    images, classes = _images(rng, samples, state_shape)
+    kinds = _kinds(rng, attractors, explosions, labelled)
+    fixed_points, attractor_classes = _fixed_points(rng, kinds, images, classes)
+    weights = rng.pareto(1.2, attractors) + 0.3
+    labels = rng.choice(attractors, samples, p=weights / weights.sum()) if attractors else np.full(samples, -1)
+    if attractors:
+        labels[:attractors] = np.arange(attractors)  # each is reached at least once
+        alike = [np.flatnonzero(np.array([c == own for c in attractor_classes])) for own in classes]
+        for sample in range(attractors, samples):
+            if len(alike[sample]) and rng.random() < 0.75:
+                labels[sample] = alike[sample][rng.integers(len(alike[sample]))]
+        labels[samples - unresolved :] = -1
+    order = np.argsort(-np.bincount(labels[labels >= 0], minlength=attractors), kind="stable")
+    rank = np.empty(attractors, dtype=np.int64)
+    rank[order] = np.arange(attractors)
+    labels = np.where(labels >= 0, rank[labels] if attractors else -1, -1)
+    fixed_points = fixed_points[order]
+    kinds = [kinds[index] for index in order]
+    attractor_classes = [attractor_classes[index] for index in order]
+    sizes = np.bincount(labels[labels >= 0], minlength=attractors)
+    found = [
+        Attractor(
+            id=index,
+            kind=kinds[index],
+            label=attractor_classes[index] if kinds[index] == Kind.PROTOTYPE else None,
+            basin_size=int(sizes[index]),
+            basin_fraction=float(sizes[index] / samples),
+            max_intensity=float(fixed_points[index].max()),
+            black_fraction=float(black_fraction(fixed_points[index : index + 1])),
+            white_fraction=float(white_fraction(fixed_points[index : index + 1])),
+            spectral_radius=float(rng.uniform(0.85, 0.99)),
+            residual=1e-14,
+            recognized_as=int(rng.integers(10)) if labelled else None,
+            recognizer_score=float(rng.random()) if labelled else None,
+        )
+        for index in range(attractors)
+    ]
+    known = torch.from_numpy(classes) if labelled else None
+    outcomes = outcomes_of(torch.from_numpy(labels), known, kinds, attractor_classes)
+    step_lengths, steps = _orbits(rng, labels)
+    recorded = rng.choice(samples, min(30, samples), replace=False)
+    films = _film_samples(outcomes)
+    explosive = outcomes.count(Outcome.EXPLOSION)
+    dim = images.shape[1]
+    identity = DataIdentity(data, "d" * 64, samples, labelled)
+    train_data = DataIdentity("digits/train", "e" * 64, 1000, True) if labelled else None
+    results = Results(
+        schema_version=SCHEMA_VERSION,
+        title=title,
+        map=MapIdentity(
+            name=name,
+            kind="denoising autoencoder",
+            sha256=f"{seed:064x}",
+            dim=dim,
+            state_shape=state_shape,
+            description="sigmoid",
+            training={} if sigma is None else {"sigma": sigma, "walkback": 3, "epochs": 400},
+        ),
+        data=identity,
+        train_data=train_data,
+        recognizer_data=train_data,
+        settings={"tolerance": 1e-4, "max_steps": 20000},
+        seeds={"recognizer": 0},
+        versions={"dynlab": "0.1.0", "torch": "2.13.0"},
+        attractors=found,
+        statuses={"converged": samples - int((labels < 0).sum()), "unresolved": int((labels < 0).sum())},
+        outcomes={outcome.value: outcomes.count(outcome) for outcome in Outcome},
+        transformed=TransformedSet(samples, 212, True, explosive, 0.51, 0.063),
+        transformed_train=TransformedSet(1000, 230, True, 3 * explosive, 0.5, 0.06) if separability else None,
+        recognizer=_recognizer() if recognizer and labelled else None,
+        separability=_separability(rng, samples) if separability and labelled else None,
+    )
+    arrays = Arrays(
+        fixed_points=fixed_points,
+        multipliers=torch.full((attractors, 4), 0.9, dtype=torch.complex128),
+        labels=torch.from_numpy(labels),
+        outcomes=outcome_codes(outcomes),
+        classes=torch.from_numpy(classes if labelled else np.full(samples, -1)),
+        steps=torch.from_numpy(steps),
+        recorded_samples=torch.from_numpy(recorded),
+        step_lengths=torch.from_numpy(step_lengths[:, recorded]),
+        film_samples=torch.tensor(films, dtype=torch.int64),
+        film_steps=torch.tensor(FILM_STEPS),
+        film_states=_films(images, fixed_points, labels, films),
+    )
+    return Analysis(results, arrays)
+
+
+def _images(
+    rng: np.random.Generator, samples: int, state_shape: tuple[int, ...]
+) -> tuple[torch.Tensor, np.ndarray[Any, np.dtype[np.int64]]]:
+    if state_shape == (8, 8):
+        digits = load_dataset("digits")
+        assert digits.labels is not None
+        chosen = rng.choice(len(digits.images), samples, replace=False)
+        return digits.images[chosen], digits.labels[chosen].numpy()
+    dim = int(np.prod(state_shape))
+    return torch.from_numpy(rng.random((samples, dim), dtype=np.float32)), rng.integers(0, 10, samples)
+
+
+def _kinds(rng: np.random.Generator, attractors: int, explosions: int, labelled: bool) -> list[Kind]:
+    if not labelled:
+        return [Kind.UNKNOWN] * attractors
+    kinds = [Kind.STAIN if rng.random() < 0.3 else Kind.PROTOTYPE for _ in range(attractors)]
+    return [Kind.EXPLOSION] * min(explosions, attractors) + kinds[explosions:]
+
+
+def _fixed_points(
+    rng: np.random.Generator, kinds: list[Kind], images: torch.Tensor, classes: np.ndarray
+) -> tuple[torch.Tensor, list[int | None]]:
+    states, labels = torch.zeros((len(kinds), images.shape[1]), dtype=torch.float64), []
+    for row, kind in enumerate(kinds):
+        first, second = rng.integers(len(images), size=2)
+        label = int(classes[first])
+        match kind:
+            case Kind.PROTOTYPE | Kind.UNKNOWN:
+                states[row] = images[first].double().sqrt().clamp(0.02, 0.98)
+            case Kind.STAIN:
+                states[row] = torch.maximum(images[first], images[second].flip(0)).double().clamp(0.02, 0.98)
+            case Kind.EXPLOSION:
+                states[row] = 0.149 * images.double().mean(dim=0)
+        labels.append(label if kind == Kind.PROTOTYPE else None)
+    return states, labels
+
+
+def _orbits(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Step lengths that fall exponentially after a while, NaN once below 1e-6, and the steps to 1e-4."""
+    samples = len(labels)
+    rates, starts = rng.uniform(0.9, 0.97, samples), rng.uniform(0, 60, samples)
+    time = np.arange(1, 501)[:, None]
+    lengths = 2 / time**0.7 * np.where(time > starts, rates ** (time - starts), 1.0)
+    below = (lengths < 1e-4).argmax(axis=0)
+    steps = np.where(labels >= 0, below + 1, -1)
+    lengths[lengths < 1e-6] = np.nan
+    return lengths.astype(np.float32), steps
+
+
+def _film_samples(outcomes: list[Outcome]) -> list[int]:
+    return [
+        sample
+        for outcome in Outcome
+        for sample in [index for index, found in enumerate(outcomes) if found == outcome][:4]
+    ]
+
+
+def _films(images: torch.Tensor, fixed_points: torch.Tensor, labels: np.ndarray, films: list[int]) -> torch.Tensor:
+    shown = torch.zeros((len(films), len(FILM_STEPS), images.shape[1]))
+    for row, sample in enumerate(films):
+        start = images[sample]
+        end = fixed_points[labels[sample]].float() if labels[sample] >= 0 else start
+        for frame, weight in enumerate((0.0, 0.3, 0.8, 1.0)):
+            shown[row, frame] = (1 - weight) * start + weight * end
+    return shown
+
+
+def _recognizer() -> RecognizerReport:
+    return RecognizerReport(
+        method="Distance to the nearest training images of each class, calibrated.",
+        train_samples=1000,
+        threshold=0.42,
+        threshold_set_on=["held-out digits", "noise"],
+        balanced_accuracy=0.931,
+        class_accuracy=0.972,
+        confusion=[
+            Judgement("digits", stains=False, judged=400, called_member=380, called_stain=20),
+            Judgement("blobs", stains=True, judged=200, called_member=2, called_stain=198),
+            Judgement("overlaid digits", stains=True, judged=200, called_member=31, called_stain=169),
+        ],
+    )
+
+
+def _separability(rng: np.random.Generator, samples: int) -> Separability:
+    best = rng.uniform(0.94, 0.97)
+    steps = [0, *(2**power for power in range(9))]
+    tests = [best - 0.006 * abs(row - 3) - 0.01 * (row == 0) for row in range(len(steps))]
+    return Separability(
+        solver="lbfgs",
+        max_iterations=300,
+        train_samples=1000,
+        test_samples=samples,
+        raw=Accuracy(1.0, tests[0], True),
+        transformed=Accuracy(0.98, tests[-1], False),
+        basins=Accuracy(0.93, tests[-1] - 0.03, False),
+        basins_train_samples=1000,
+        along_orbit_train_samples=1000,
+        along_orbit=[
+            OrbitAccuracy(step, min(1.0, test + 0.03), test, step != 4) for step, test in zip(steps, tests, strict=True)
+        ],
+    )
