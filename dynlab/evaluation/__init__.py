@@ -1,0 +1,7 @@
+"""WHAT IT MEANS: kinds and outcomes, separability, and the analysis of one map on one set of samples."""
+
+from dynlab.evaluation.analyse import AnalysisSettings, analyse
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.kinds import Kind, Outcome
+
+__all__ = ["Analysis", "AnalysisSettings", "Kind", "Outcome", "analyse"]

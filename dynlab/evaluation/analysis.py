@@ -70,6 +70,8 @@ class DataIdentity:
     sha256: str
     samples: int
     labelled: bool
+    black_fraction: float | None = None  # of the raw pixels, to compare those of the transformed set with
+    white_fraction: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,14 @@ class Arrays:
 
     fixed_points: Float64[Tensor, "attractors dim"]
     multipliers: Complex128[Tensor, "attractors leading"]  # the leading ones by falling modulus
-    labels: Int64[Tensor, "samples"]  # attractor of each sample, -1 for none
-    outcomes: Int64[Tensor, "samples"]  # index into `list(Outcome)`
-    classes: Int64[Tensor, "samples"]  # true class of each sample, -1 for none
-    steps: Int64[Tensor, "samples"]  # first step with a step length below the tolerance, -1 for none
-    recorded_samples: Int64[Tensor, "recorded"]
+    labels: Int64[Tensor, " samples"]  # attractor of each sample, -1 for none
+    outcomes: Int64[Tensor, " samples"]  # index into `list(Outcome)`
+    classes: Int64[Tensor, " samples"]  # true class of each sample, -1 for none
+    steps: Int64[Tensor, " samples"]  # first step with a step length below the tolerance, -1 for none
+    recorded_samples: Int64[Tensor, " recorded"]
     step_lengths: Float32[Tensor, "recorded_steps recorded"]  # NaN after a sample was finished
-    film_samples: Int64[Tensor, "films"]
-    film_steps: Int64[Tensor, "frames"]  # -1: the final state, the fixed point where there is one
+    film_samples: Int64[Tensor, " films"]
+    film_steps: Int64[Tensor, " frames"]  # -1: the final state, the fixed point where there is one
     film_states: Float32[Tensor, "films frames dim"]
 
 
@@ -174,7 +176,7 @@ class Analysis:
         return Analysis(results, Arrays(**{field.name: tensors[field.name] for field in fields(Arrays)}))
 
 
-def outcome_codes(outcomes: list[Outcome]) -> Int64[Tensor, "samples"]:
+def outcome_codes(outcomes: list[Outcome]) -> Int64[Tensor, " samples"]:
     """Outcomes as indices into `list(Outcome)`."""
     code = {outcome: index for index, outcome in enumerate(Outcome)}
     return torch.tensor([code[outcome] for outcome in outcomes], dtype=torch.int64)

@@ -1,0 +1,374 @@
+"""`analyse`: find out everything about one map on one set of samples.
+
+Every sample is iterated to its attractor; attractors get their kinds and samples their outcomes; the whole set is
+transformed as the report did it. With a labelled training set, linear separability is measured as well.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from dynlab import __version__
+from dynlab.attractors import Basins, basins_of_orbits
+from dynlab.datasets import Dataset, dataset_of
+from dynlab.dynamics import FixedPoint, Orbits, Status, Transformed, iterate, transform
+from dynlab.dynamics.blocks import home_of
+from dynlab.errors import InputError
+from dynlab.evaluation.analysis import (
+    SCHEMA_VERSION,
+    Analysis,
+    Arrays,
+    Attractor,
+    DataIdentity,
+    MapIdentity,
+    Results,
+    TransformedSet,
+    outcome_codes,
+)
+from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, is_explosion, outcomes_of, white_fraction
+from dynlab.evaluation.recognizer import Recognizer, train_recognizer
+from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
+from dynlab.maps import Map, map_hash
+
+FILM_STEPS = (0, 1, 25)
+_FILMS = 12
+_FILMS_OF_AN_OUTCOME = 3
+
+# Called with what is being done, and how much of it is done, from 0 to 1.
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSettings:
+    """How to analyse.
+
+    Raises:
+        InputError: If a setting is out of its range.
+    """
+
+    tolerance: float = 1e-4  # step length that ends plain iteration, in units of the state
+    share: float = 0.75  # of a set, above which the quantile rule stops it
+    max_steps: int = 10_000  # of plain iteration
+    max_exact_steps: int = 100_000  # further ones in float64, for samples not decided by then
+    recorded_samples: int = 500  # whose step lengths are recorded, the first ones
+    basin_train_samples: int = 10_000  # training samples that say which class each basin has, the first ones
+    orbit_train_samples: int = 20_000  # training samples classified along the orbit, the first ones
+    seed: int = 0  # of the recognizer and of the choice of samples for film strips
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise InputError(f"tolerance is {self.tolerance}, expected above 0")
+        if not 0 <= self.share < 1:
+            raise InputError(f"share is {self.share}, expected from 0 to below 1")
+        for name in ("max_steps", "basin_train_samples", "orbit_train_samples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name in ("max_exact_steps", "recorded_samples", "seed"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least 0")
+
+
+def analyse(
+    system: Map,
+    data: Dataset | Float32[Tensor, "samples dim"],
+    *,
+    train_data: Dataset | None = None,
+    recognizer_data: Dataset | None = None,
+    recognizer: Recognizer | None = None,
+    settings: AnalysisSettings | None = None,
+    name: str = "map",
+    title: str | None = None,
+    on_progress: Progress | None = None,
+) -> Analysis:
+    """Find out where a map takes the samples of `data`, and what that means.
+
+    Args:
+        system: The map, on the device that shall compute.
+        data: The samples; a bare tensor of shape (samples, dim) is a data set without labels.
+        train_data: A labelled training set of the same classes; separability is measured if it is given.
+        recognizer_data: Labelled raw images to train the recognizer on; `train_data`, or `data` itself if that is
+            labelled, stands in. Without any, what needs a recognizer is unknown.
+        recognizer: One that was trained on `recognizer_data` before.
+        settings: How to analyse; the defaults are those of the report where it has any.
+        name: What the map is called.
+        title: What the analysis is called; made from the name if not given.
+        on_progress: Called with what is being done and how much of it is done, from 0 to 1.
+
+    Returns:
+        The analysis, on the CPU.
+
+    Raises:
+        InputError: If two of the data sets and the map do not fit together, or a needed label is missing.
+    """
+    data = data if isinstance(data, Dataset) else dataset_of(data, name="samples", shape=system.state_shape)
+    recognizer_data = recognizer_data or _labelled(train_data) or _labelled(data)
+    settings = settings or AnalysisSettings()
+    report = on_progress or (lambda what, done: None)
+    _check(system, data, train_data, recognizer_data)
+
+    orbits = _iterate(system, data, settings, settings.recorded_samples, (), "orbits", report)
+    basins = basins_of_orbits(system, orbits)
+    transformed = _transform(system, data, settings, "transformed set", report)
+
+    transformed_train, separable = None, None
+    if train_data is not None:
+        transformed_train = _transform(system, train_data, settings, "transformed training set", report)
+        train_basins, test_basins = _common_basins(system, train_data, orbits, settings, report)
+        separable = separability(
+            system,
+            _labelled_set(train_data),
+            _labelled_set(data),
+            transformed_train=transformed_train.states,
+            transformed_test=transformed.states,
+            train_basins=train_basins,
+            test_basins=test_basins,
+            orbit_train_samples=settings.orbit_train_samples,
+            on_fit=_counted("logistic regression", 2 + len(ORBIT_STEPS), report),
+        )
+        report("logistic regression", 1.0)
+
+    if recognizer is None and recognizer_data is not None:
+        recognizer = train_recognizer(
+            recognizer_data.images,
+            _labels_of(recognizer_data),
+            state_shape=system.state_shape,
+            seed=settings.seed,
+            device=home_of(system, data.images).device,
+            on_progress=lambda done: report("recognizer", done),
+        )
+    attractors = _attractors(basins, recognizer)
+    outcomes = outcomes_of(basins.labels, data.labels, [a.kind for a in attractors], [a.label for a in attractors])
+    films = _film_samples(data, outcomes, settings.seed)
+
+    results = Results(
+        schema_version=SCHEMA_VERSION,
+        title=title or name,
+        map=_map_identity(system, name),
+        data=_data_identity(data),
+        train_data=None if train_data is None else _data_identity(train_data),
+        recognizer_data=None if recognizer_data is None else _data_identity(recognizer_data),
+        settings={**_settings(settings), "device": home_of(system, data.images).device.type},
+        seeds={"recognizer": settings.seed, "film_strips": settings.seed},
+        versions=_versions(),
+        attractors=attractors,
+        statuses={str(status): sum(s is status for s in orbits.status) for status in Status},
+        outcomes={str(outcome): sum(o is outcome for o in outcomes) for outcome in Outcome},
+        transformed=_transformed_set(transformed),
+        transformed_train=None if transformed_train is None else _transformed_set(transformed_train),
+        recognizer=None if recognizer is None else recognizer.report,
+        separability=separable,
+    )
+    arrays = Arrays(
+        fixed_points=basins.fixed_points,
+        multipliers=basins.multipliers,
+        labels=basins.labels,
+        outcomes=outcome_codes(outcomes),
+        classes=data.labels if data.labels is not None else torch.full((len(data.images),), -1),
+        steps=orbits.steps,
+        recorded_samples=torch.arange(orbits.step_lengths.shape[1]),
+        step_lengths=orbits.step_lengths,
+        film_samples=films,
+        film_steps=torch.tensor([*FILM_STEPS, -1]),
+        film_states=_film_states(system, data.images[films], orbits.states[films].float()),
+    )
+    return Analysis(results, arrays)
+
+
+def _counted(what: str, total: int, report: Progress) -> Callable[[str], None]:
+    """What `separability` calls before each of its fits."""
+    begun = 0
+
+    def count(_: str) -> None:
+        nonlocal begun
+        report(what, begun / total)
+        begun += 1
+
+    return count
+
+
+def _check(system: Map, data: Dataset, train_data: Dataset | None, recognizer_data: Dataset | None) -> None:
+    for used in (data, train_data, recognizer_data):
+        if used is not None and used.images.shape[1] != system.dim:
+            raise InputError(f"{used.name}: images have {used.images.shape[1]} pixels, the map takes {system.dim}")
+    if train_data is not None:
+        for used in (train_data, data):
+            if used.labels is None:
+                raise InputError(f"{used.name}: has no labels, which separability needs")
+    if recognizer_data is not None and recognizer_data.labels is None:
+        raise InputError(f"{recognizer_data.name}: has no labels, which the recognizer needs")
+
+
+def _labelled(data: Dataset | None) -> Dataset | None:
+    return data if data is not None and data.labels is not None else None
+
+
+def _labels_of(data: Dataset) -> Int64[Tensor, " samples"]:
+    if data.labels is None:
+        raise InputError(f"{data.name}: has no labels")
+    return data.labels
+
+
+def _labelled_set(data: Dataset) -> LabelledSet:
+    return LabelledSet(data.images, _labels_of(data))
+
+
+def _iterate(
+    system: Map,
+    data: Dataset,
+    settings: AnalysisSettings,
+    recorded: int,
+    known: Sequence[FixedPoint],
+    what: str,
+    report: Progress,
+) -> Orbits:
+    decided = 0
+
+    def count(samples: int) -> None:
+        nonlocal decided
+        decided += samples
+        report(what, decided / len(data.images))
+
+    report(what, 0.0)
+    return iterate(
+        system,
+        data.images,
+        tolerance=settings.tolerance,
+        max_steps=settings.max_steps,
+        max_exact_steps=settings.max_exact_steps,
+        recorded=recorded,
+        known=known,
+        on_progress=count,
+    )
+
+
+def _transform(system: Map, data: Dataset, settings: AnalysisSettings, what: str, report: Progress) -> Transformed:
+    transformed = transform(
+        system,
+        data.images,
+        tolerance=settings.tolerance,
+        share=settings.share,
+        max_steps=settings.max_steps,
+        on_step=lambda step, below: report(what, min(1.0, below / settings.share) if settings.share else 0.0),
+    )
+    report(what, 1.0)
+    return transformed
+
+
+def _common_basins(
+    system: Map, train_data: Dataset, orbits: Orbits, settings: AnalysisSettings, report: Progress
+) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " test"]]:
+    """Attractors of the first training samples and of all test samples, numbered alike."""
+    first = train_data.first(settings.basin_train_samples)
+    train_orbits = _iterate(system, first, settings, 0, orbits.fixed_points, "orbits of training samples", report)
+    number = {point: index for index, point in enumerate(orbits.fixed_points)}
+    renumbered = np.array([number.setdefault(point, len(number)) for point in train_orbits.fixed_points] + [-1])
+    return torch.from_numpy(renumbered[train_orbits.fixed_point.numpy()]), orbits.fixed_point
+
+
+def _attractors(basins: Basins, recognizer: Recognizer | None) -> list[Attractor]:
+    points = basins.fixed_points
+    explosions = is_explosion(points).tolist()
+    recognized = recognizer.recognize(points) if recognizer is not None and len(points) else None
+    attractors = []
+    for index in range(len(points)):
+        kind = Kind.UNKNOWN
+        if explosions[index]:
+            kind = Kind.EXPLOSION
+        elif recognized is not None:
+            kind = Kind.PROTOTYPE if bool(recognized.is_member[index]) else Kind.STAIN
+        attractors.append(
+            Attractor(
+                id=index,
+                kind=kind,
+                label=int(recognized.classes[index]) if recognized is not None and kind is Kind.PROTOTYPE else None,
+                basin_size=int(basins.sizes[index]),
+                basin_fraction=float(basins.fractions[index]),
+                max_intensity=float(points[index].amax()),
+                black_fraction=float(black_fraction(points[index : index + 1])),
+                white_fraction=float(white_fraction(points[index : index + 1])),
+                spectral_radius=float(basins.spectral_radii[index]),
+                residual=float(basins.residuals[index]),
+                recognized_as=None if recognized is None else int(recognized.classes[index]),
+                recognizer_score=None if recognized is None else float(recognized.scores[index]),
+            )
+        )
+    return attractors
+
+
+def _transformed_set(transformed: Transformed) -> TransformedSet:
+    return TransformedSet(
+        samples=len(transformed.states),
+        steps=transformed.steps,
+        stopped_by_rule=transformed.stopped_by_rule,
+        explosions=int(is_explosion(transformed.states).sum()),
+        black_fraction=float(black_fraction(transformed.states).mean()),
+        white_fraction=float(white_fraction(transformed.states).mean()),
+    )
+
+
+def _film_samples(data: Dataset, outcomes: list[Outcome], seed: int) -> Int64[Tensor, " films"]:
+    """A few random samples: of each outcome that occurs, then of each class, then any."""
+    order = np.random.default_rng(seed).permutation(len(outcomes)).tolist()
+    classes = data.labels.tolist() if data.labels is not None else [None] * len(outcomes)
+    chosen: list[int] = []
+    for outcome in Outcome:
+        chosen += [sample for sample in order if outcomes[sample] is outcome][:_FILMS_OF_AN_OUTCOME]
+    for sample in order:
+        if classes[sample] not in {classes[other] for other in chosen}:
+            chosen.append(sample)
+    chosen += [sample for sample in order if sample not in set(chosen)]
+    return torch.tensor(sorted(chosen[:_FILMS], key=lambda sample: (classes[sample] or 0, sample)), dtype=torch.int64)
+
+
+@torch.no_grad()
+def _film_states(
+    system: Map, images: Float32[Tensor, "films dim"], ends: Float32[Tensor, "films dim"]
+) -> Float32[Tensor, "films frames dim"]:
+    home = home_of(system, images)
+    current, frames = images.to(home.device, home.dtype), []
+    for step in range(max(FILM_STEPS) + 1):
+        if step in FILM_STEPS:
+            frames.append(current.cpu().float())
+        current = system(current)
+    return torch.stack([*frames, ends], dim=1)
+
+
+def _map_identity(system: Map, name: str) -> MapIdentity:
+    return MapIdentity(
+        name=name,
+        kind=type(system).__name__,
+        sha256=map_hash(system),
+        dim=system.dim,
+        state_shape=tuple(system.state_shape),
+        description=system.extra_repr(),
+        training=dict(getattr(system, "training_settings", {})),
+    )
+
+
+def _data_identity(data: Dataset) -> DataIdentity:
+    return DataIdentity(
+        name=data.name,
+        sha256=data.sha256,
+        samples=len(data.images),
+        labelled=data.labels is not None,
+        black_fraction=float(black_fraction(data.images).mean()),
+        white_fraction=float(white_fraction(data.images).mean()),
+    )
+
+
+def _settings(settings: AnalysisSettings) -> dict[str, Any]:
+    return {name: value for name, value in vars(settings).items() if name != "seed"}
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")}
+    return {"dynlab": __version__, "python": platform.python_version(), **packages}
