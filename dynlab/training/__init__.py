@@ -1,0 +1,20 @@
+"""HOW a map is learned: corruption, the walkback objective, gradient descent on it."""
+
+from dynlab.training.corruption import GaussianNoise, corrupt
+from dynlab.training.objective import ReconstructionErrors, reconstruction_errors, walkback_objective
+from dynlab.training.on_dataset import train_on_dataset
+from dynlab.training.trainer import EpochProgress, TrainingDiverged, TrainingSettings, initialize, train
+
+__all__ = [
+    "EpochProgress",
+    "GaussianNoise",
+    "ReconstructionErrors",
+    "TrainingDiverged",
+    "TrainingSettings",
+    "corrupt",
+    "initialize",
+    "reconstruction_errors",
+    "train",
+    "train_on_dataset",
+    "walkback_objective",
+]
