@@ -83,6 +83,17 @@ def check_writable_folder(path: Path, *, parameter: str) -> None:
         raise InputError(f"{parameter} {path}: the folder cannot be written to ({error.strerror or error})") from error
 
 
+def check_writable_file(path: Path, *, parameter: str) -> None:
+    """Check that a file can be written under the name `path`; nothing is left behind.
+
+    Raises:
+        InputError: If `path` is a folder, or the nearest folder above it that exists cannot be written to.
+    """
+    if path.is_dir():
+        raise InputError(f"{parameter} {path}: is a folder, expected a file name")
+    check_writable_folder(path.parent, parameter=parameter)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON; what is not a finite number becomes null, as JSON knows no NaN."""
     with written_atomically(path) as temporary:

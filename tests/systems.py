@@ -39,7 +39,7 @@ def fold(rate: float, curvature: float) -> Formula:
 
 
 def double_well(step: float = 0.1) -> Formula:
-    """Gradient descent on `(x^2 - 1)^2 / 4 + y^2 / 2`: wells at (-1, 0) and (1, 0), a saddle at 0, basins by sign of x."""
+    """Gradient descent on `(x^2 - 1)^2 / 4 + y^2 / 2`: wells at x = -1 and 1, a saddle at 0, basins by sign of x."""
 
     def descend(states: Tensor) -> Tensor:
         x, y = states.unbind(1)

@@ -4,8 +4,9 @@ Around a fixed point `x*` a map is its linearization and a remainder, `F(x* + e)
 takes an orbit home at the rate of the spectral radius `rho`; what could stop it is the remainder, where it is as large
 as the contraction `(1 - rho) |e|`. In the normal form of a fold, `e -> rho e + c e^2`, that is where the saddle stands.
 The safe radius is the largest one, of a falling sequence, at which the remainder is at most a tenth of the contraction
-in every direction probed: those of the leading multipliers, along which it is weakest, and two random ones, both ways.
-It is an estimate and no proof, on the safe side by a factor that leaves room for the transient growth of a Jacobian that is not normal.
+in every direction probed: those of the leading multipliers, along which it is weakest, and two random ones, both
+ways. It is an estimate and no proof, on the safe side by a factor that leaves room for the transient growth of a
+Jacobian that is not normal.
 
 Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal form of the fold of maps).
 """
@@ -13,6 +14,7 @@ Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Complex128, Float64
@@ -26,7 +28,7 @@ LEADING = 6  # multipliers known of each fixed point
 _PROBED = 3  # leading directions along which the remainder is measured
 _RANDOM = 2  # further ones
 _SHARE = 0.1  # of the contraction, that the remainder may take
-_RADII = 9  # tried, each a quarter of the one before
+_RADII = 10  # tried, each a quarter of the one before
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself: two orbits that end at one object end at one point
@@ -78,15 +80,15 @@ def _safe_radius(
     # Real multipliers have no imaginary direction, zero multipliers none at all.
     units = (directions / lengths)[lengths[:, 0] > 1e-6]
     units = torch.cat([units, -units])
-    radii = largest * 0.25 ** torch.arange(_RADII, dtype=state.dtype, device=state.device)
     images = exact.jvp(state.repeat(len(units), 1), units)
-    steps = radii[:, None, None] * units
     centre = exact(state[None])
-    following = exact((state + steps).flatten(0, 1)).view_as(steps)
-    remainders = torch.linalg.vector_norm(following - centre - radii[:, None, None] * images, dim=2).amax(dim=1)
     # What rounding alone makes of a difference of two states is no remainder.
-    floor = 1e-14 * torch.linalg.vector_norm(state).clamp(min=1.0)
-    safe = (remainders <= _SHARE * contraction * radii + floor).tolist()
-    # Safe at every smaller radius, too.
-    first = next((index for index in range(_RADII) if all(safe[index:])), None)
-    return 0.0 if first is None else float(radii[first])
+    floor = 1e-14 * float(torch.linalg.vector_norm(state).clamp(min=1.0))
+
+    def is_safe(radius: float) -> bool:
+        remainders = exact(state + radius * units) - centre - radius * images
+        return float(torch.linalg.vector_norm(remainders, dim=1).amax()) <= _SHARE * contraction * radius + floor
+
+    radii = [largest * 0.25**index for index in range(_RADII)]
+    # A remainder can be small at a large radius by chance, where two terms cancel, but hardly at the next one, too.
+    return next((r for r, smaller in pairwise(radii) if is_safe(r) and is_safe(smaller)), 0.0)

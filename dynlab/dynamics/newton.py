@@ -21,8 +21,9 @@ from dynlab.maps import Map
 RESIDUAL_TOLERANCE = 1e-12
 _MAX_ITERATIONS = 60
 _MAX_FACTORIZATIONS = 12
-# A step that shrinks less than this asks for a new factorization.
-_SLOW = 0.2
+# A step that shrinks less than this asks for a new factorization, which costs as much as several steps.
+_SLOW = 0.4
+_LOST = 1e6  # step length beyond which there is nothing to find
 
 
 @dataclass(frozen=True)
@@ -48,37 +49,33 @@ def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
     Returns:
         The best state met. It may be unstable, far from the start, or no fixed point at all: the caller decides.
     """
-    best = NewtonSolution(start, relative_residual(exact, start))
+    best = NewtonSolution(start, float("inf"))
     state, solve, factorizations, last = start, None, 0, float("inf")
     for _ in range(_MAX_ITERATIONS):
+        with torch.no_grad():
+            defect = exact(state[None])[0] - state
+        residual = float(defect.norm() / state.norm().clamp(min=1.0))
+        if not residual < best.residual:
+            if best.is_fixed_point:
+                break  # the rounding floor
+            solve = None
+        else:
+            best = NewtonSolution(state, residual)
         if solve is None:
             if factorizations == _MAX_FACTORIZATIONS:
                 break
             solve, factorizations = _factorize(exact, state), factorizations + 1
-        if solve is None:
-            break
-        with torch.no_grad():
-            step = solve(exact(state[None])[0] - state)
+            if solve is None:
+                break
+        step = solve(defect)
         length = float(step.norm())
-        if not length < 1e6:  # also where it is NaN
+        if not length < _LOST:  # also where it is NaN
             break
         state = state + step
-        residual = relative_residual(exact, state)
-        improved = residual < best.residual
-        if improved:
-            best = NewtonSolution(state, residual)
-        elif best.is_fixed_point:
-            break  # the rounding floor
-        if length > _SLOW * last or not improved:
+        if length > _SLOW * last:
             solve = None
         last = length
     return best
-
-
-def relative_residual(exact: Map, state: Float64[Tensor, " dim"]) -> float:
-    """`||F(x) - x||_2 / max(1, ||x||_2)` at one state."""
-    with torch.no_grad():
-        return float((exact(state[None])[0] - state).norm() / state.norm().clamp(min=1.0))
 
 
 def _factorize(exact: Map, state: Float64[Tensor, " dim"]) -> Callable[[Tensor], Tensor] | None:

@@ -1,0 +1,152 @@
+"""Bad input: one plain line on stderr that names the thing, exit status 2, and nothing left behind."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dynlab import cli
+from dynlab.maps import DenoisingAutoencoder
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the command line in an empty folder: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["dynlab", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def checkpoint(path: Path, dim: int = 64) -> DenoisingAutoencoder:
+    autoencoder = DenoisingAutoencoder(dim, 5)
+    autoencoder.encoder["weight"].data.normal_(generator=torch.Generator().manual_seed(0))
+    autoencoder.save(path)
+    return autoencoder
+
+
+def make_files() -> None:
+    """In the current folder: a checkpoint, data that fits it, and all that can be wrong with either."""
+    checkpoint(Path("dae.safetensors"))
+    checkpoint(Path("small.safetensors"), dim=4)
+    tensors = {name: tensor.clone() for name, tensor in checkpoint(Path("other.safetensors")).state_dict().items()}
+    save_file({name: tensor for name, tensor in tensors.items() if name != "encoder.bias"}, "no-bias.safetensors")
+    save_file({**tensors, "decoder.weight": tensors["decoder.weight"].T.contiguous()}, "misshaped.safetensors")
+    save_file({**tensors, "decoder.bias": torch.full((64,), torch.nan)}, "nan.safetensors")
+    torch.save(tensors, "pickle.safetensors")
+    Path("text.safetensors").write_text("no checkpoint")
+    whole = Path("dae.safetensors").read_bytes()
+    Path("cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    pixels = np.random.default_rng(0).random((5, 64)).astype(np.float32)
+    np.save("good.npy", pixels)
+    np.save("nan.npy", np.where(pixels > 0.5, np.nan, pixels))
+    np.save("bytes-as-floats.npy", pixels * 255)
+    np.save("empty.npy", pixels[:0])
+    np.save("objects.npy", np.array([{}, []], dtype=object), allow_pickle=True)
+    Path("cut.npy").write_bytes(Path("good.npy").read_bytes()[:-10])
+    Path("cut.idx.gz").write_bytes(gzip.compress(b"\0\0\x08\x03" + bytes(12))[:-6])
+    np.save("labels.npy", np.arange(4))
+    Path("file").write_text("")
+
+
+TRAIN = ("train", "--data", "good.npy", "--sigma", "0.3", "--epochs", "1", "--hidden", "4", "--out", "new.safetensors")
+ANALYSE = ("analyse", "dae.safetensors", "--data", "good.npy", "--out", "new")
+
+CASES = {
+    "sigma below zero": ((*TRAIN, "--sigma", "-0.1"), ["sigma", "-0.1"]),
+    "sigma not a number": ((*TRAIN, "--sigma", "nan"), ["sigma", "nan"]),
+    "sigma a word": ((*TRAIN, "--sigma", "much"), ["sigma", "much"]),
+    "walkback below one": ((*TRAIN, "--walkback", "0"), ["walkback", "0"]),
+    "annealing above one": ((*TRAIN, "--annealing", "1.5"), ["annealing", "1.5"]),
+    "no epochs": ((*TRAIN, "--epochs", "0"), ["epochs", "0"]),
+    "missing option": (("train", "--data", "good.npy", "--out", "new.safetensors"), ["--sigma"]),
+    "unknown option": ((*TRAIN, "--sigmas", "1"), ["--sigmas"]),
+    "unknown command": (("trian",), ["trian"]),
+    "output below a file": ((*TRAIN, "--out", "file/new.safetensors"), ["out", "file"]),
+    "output is a folder": ((*TRAIN, "--out", "."), ["out", "folder"]),
+    "unknown data": ((*TRAIN, "--data", "mnits"), ["mnits", "mnist"]),
+    "unknown split": ((*TRAIN, "--data", "digits/trian"), ["digits/trian", "train"]),
+    "missing data file": ((*TRAIN, "--data", "none.npy"), ["none.npy", "no such file"]),
+    "truncated data": ((*TRAIN, "--data", "cut.npy"), ["cut.npy"]),
+    "truncated gzip": ((*TRAIN, "--data", "cut.idx.gz"), ["cut.idx.gz"]),
+    "pixels not finite": ((*TRAIN, "--data", "nan.npy"), ["nan.npy", "NaN"]),
+    "pixels not in the unit interval": ((*TRAIN, "--data", "bytes-as-floats.npy"), ["bytes-as-floats.npy", "0 to 1"]),
+    "no samples": ((*TRAIN, "--data", "empty.npy"), ["empty.npy", "at least one"]),
+    "a pickle as data": ((*TRAIN, "--data", "objects.npy"), ["objects.npy", "pickle"]),
+    "test images of another dim": ((*TRAIN, "--data", "digits", "--test-data", "tiny.npy"), ["tiny.npy"]),
+    "empty selection": ((*ANALYSE, "--limit", "0"), ["limit", "0"]),
+    "unknown device": ((*ANALYSE, "--device", "abacus"), ["device", "abacus"]),
+    "folder below a file": ((*ANALYSE, "--out", "file/new"), ["out", "file"]),
+    "folder is a file": ((*ANALYSE, "--out", "file"), ["out", "file"]),
+    "missing checkpoint": (("analyse", "none.safetensors", *ANALYSE[2:]), ["none.safetensors", "no such file"]),
+    "missing tensor": (("analyse", "no-bias.safetensors", *ANALYSE[2:]), ["no-bias.safetensors", "encoder.bias"]),
+    "misshaped tensor": (
+        ("analyse", "misshaped.safetensors", *ANALYSE[2:]),
+        ["misshaped.safetensors", "decoder.weight"],
+    ),
+    "weights not finite": (("analyse", "nan.safetensors", *ANALYSE[2:]), ["nan.safetensors", "decoder.bias"]),
+    "a pickle as checkpoint": (("analyse", "pickle.safetensors", *ANALYSE[2:]), ["pickle.safetensors", "pickle"]),
+    "no checkpoint": (("analyse", "text.safetensors", *ANALYSE[2:]), ["text.safetensors"]),
+    "truncated checkpoint": (("analyse", "cut.safetensors", *ANALYSE[2:]), ["cut.safetensors"]),
+    "another dim": (("analyse", "small.safetensors", *ANALYSE[2:]), ["good.npy", "64", "4", "small.safetensors"]),
+    "wrong number of labels": ((*ANALYSE, "--labels", "labels.npy"), ["labels.npy", "4", "5"]),
+    "labels needed": ((*ANALYSE, "--train-data", "good.npy"), ["good.npy", "labels"]),
+    "tolerance zero": ((*ANALYSE, "--tolerance", "0"), ["tolerance", "0"]),
+    "data folder that is not there": (
+        (*ANALYSE, "--data", "mnist/test", "--data-dir", "nowhere"),
+        ["data_dir", "nowhere"],
+    ),
+    "nothing to download": (("data", "get", "digits"), ["digits"]),
+    "unknown data set": (("data", "get", "emnist"), ["emnist", "mnist"]),
+    "demo below a file": (("demo", "--out", "file/demo"), ["out", "file"]),
+    "demo with a negative seed": (("demo", "--seed", "-1"), ["seed", "-1"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_and_nothing_left_behind(run: Run, tmp_path: Path, case: str):
+    arguments, words = CASES[case]
+    make_files()
+    np.save("tiny.npy", np.zeros((3, 4), dtype=np.float32))
+    before = snapshot(tmp_path)
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("dynlab: ")
+    assert "Traceback" not in err
+    assert not set(err) & set("╭│╰")
+    for word in words:
+        assert word in err
+    assert snapshot(tmp_path) == before
+
+
+def test_damaged_mnist_is_named(run: Run, tmp_path: Path):
+    make_files()
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (folder / name).write_bytes(b"\0\0\x08\x01\0\0\0\x02\x01\x02")
+    status, out, err = run(*ANALYSE, "--data", "mnist/test", "--data-dir", "data")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "t10k-images-idx3-ubyte" in err
+    assert "SHA-256" in err
+    shutil.rmtree(folder)
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}

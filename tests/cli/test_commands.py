@@ -1,0 +1,145 @@
+"""The commands, end to end on scikit-learn's digits."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dynlab import cli
+from dynlab.evaluation import Analysis, Kind, Outcome
+from dynlab.maps import DenoisingAutoencoder, map_hash
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", ["dynlab", *arguments])
+    threads = torch.get_num_threads()
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    torch.set_num_threads(threads)
+    assert exit_.value.code == 0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `train` and `analyse`, with a training set, write."""
+    folder = tmp_path_factory.mktemp("cli")
+    monkeypatch = pytest.MonkeyPatch()
+    train = ("train", "--data", "digits/train", "--sigma", "0.2", "--walkback", "3", "--epochs", "60", "--hidden", "64")
+    run(monkeypatch, *train, "--out", str(folder / "dae.safetensors"))
+    analyse = ("analyse", str(folder / "dae.safetensors"), "--data", "digits/test", "--train-data", "digits/train")
+    run(monkeypatch, *analyse, "--recorded-samples", "50", "--out", str(folder / "out"))
+    monkeypatch.undo()
+    return folder
+
+
+def test_the_checkpoint_tells_how_it_was_trained(folder: Path):
+    training = DenoisingAutoencoder.load(folder / "dae.safetensors").training_settings
+    assert (training["sigma"], training["walkback"], training["epochs"], training["seed"]) == (0.2, 3, 60, 0)
+    assert training["data"] == "digits/train"
+    for errors in training["errors"].values():
+        assert 0 < errors["clean"] < errors["corrupted"]
+    assert set(training["errors"]) == {"train", "test"}
+
+
+def test_results_agree_with_the_arrays(folder: Path):
+    results = json.loads((folder / "out" / "results.json").read_text())
+    arrays = load_file(folder / "out" / "arrays.safetensors")
+    autoencoder = DenoisingAutoencoder.load(folder / "dae.safetensors")
+    attractors = results["attractors"]
+    assert results["schema_version"] == 1
+    assert results["map"]["sha256"] == map_hash(autoencoder)
+    assert results["data"]["samples"] == 797
+    assert [attractor["id"] for attractor in attractors] == list(range(len(attractors)))
+    assert arrays["fixed_points"].dtype == torch.float64
+    assert tuple(arrays["fixed_points"].shape) == (len(attractors), 64)
+    assert arrays["labels"].dtype == arrays["steps"].dtype == torch.int64
+    assert arrays["step_lengths"].dtype == torch.float32
+    assert arrays["step_lengths"].shape[1] == 50
+    sizes = torch.bincount(arrays["labels"][arrays["labels"] >= 0], minlength=len(attractors))
+    assert [attractor["basin_size"] for attractor in attractors] == sizes.tolist()
+    keys = [(-size, *point) for size, point in zip(sizes.tolist(), arrays["fixed_points"].tolist(), strict=True)]
+    assert keys == sorted(keys)
+    # Each attractor is a stable fixed point, and its numbers are those of its state.
+    exact = autoencoder.double()
+    points = arrays["fixed_points"]
+    assert float((exact(points) - points).detach().norm(dim=1).max()) < 1e-11
+    for attractor, point, jacobian in zip(attractors, points, exact.jacobian(points), strict=True):
+        radius = float(torch.linalg.eigvals(jacobian).abs().max())
+        assert math.isclose(attractor["spectral_radius"], radius, rel_tol=1e-9)
+        assert attractor["spectral_radius"] < 1
+        assert math.isclose(attractor["max_intensity"], float(point.max()))
+        assert math.isclose(attractor["black_fraction"], float((point < 0.01).double().mean()))
+        assert math.isclose(attractor["white_fraction"], float((point > 0.95).double().mean()))
+        assert math.isclose(attractor["basin_fraction"], attractor["basin_size"] / 797)
+        assert (attractor["kind"] == "explosion") == (float(point.max()) <= 0.5)
+        assert (attractor["label"] is not None) == (attractor["kind"] == "prototype")
+
+
+def test_step_lengths_end_where_the_steps_say(folder: Path):
+    arrays = load_file(folder / "out" / "arrays.safetensors")
+    lengths, samples = arrays["step_lengths"], arrays["recorded_samples"]
+    for column, sample in enumerate(samples.tolist()):
+        steps = int(arrays["steps"][sample])
+        recorded = lengths[:, column]
+        assert bool((recorded[: steps - 1] >= 1e-4).all())
+        assert float(recorded[steps - 1]) < 1e-4
+        assert bool(torch.isnan(recorded[steps:]).all())
+
+
+def test_outcomes_follow_from_kinds_and_classes(folder: Path):
+    analysis = Analysis.load(folder / "out")
+    kinds = [attractor.kind for attractor in analysis.results.attractors]
+    classes = [attractor.label for attractor in analysis.results.attractors]
+    expected: Counter[Outcome] = Counter()
+    for label, true in zip(analysis.arrays.labels.tolist(), analysis.arrays.classes.tolist(), strict=True):
+        if label < 0:
+            expected[Outcome.UNRESOLVED] += 1
+        elif kinds[label] is Kind.PROTOTYPE:
+            expected[Outcome.KEPT if classes[label] == true else Outcome.CHANGED] += 1
+        else:
+            expected[Outcome(str(kinds[label]))] += 1
+    assert {name: count for name, count in analysis.results.outcomes.items() if count} == dict(expected)
+
+
+def test_separability_is_in_the_results(folder: Path):
+    separability = Analysis.load(folder / "out").results.separability
+    assert separability is not None
+    assert separability.raw.test > 0.9
+    assert [at.step for at in separability.along_orbit] == [0, 1, 2, 4, 8, 16, 32, 64, 128]
+    assert separability.along_orbit[0].test == separability.raw.test
+    assert 0 < separability.basins.test < 1
+
+
+def test_the_page_is_there(folder: Path):
+    assert "<html" in (folder / "out" / "index.html").read_text(encoding="utf-8")
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        "arrays.safetensors",
+        "index.html",
+        "results.json",
+    ]
+
+
+def test_without_labels_what_needs_them_is_unknown(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    images = np.random.default_rng(0).random((20, 64)).astype(np.float32)
+    np.save(tmp_path / "noise.npy", images)
+    command = ("analyse", str(folder / "dae.safetensors"), "--data", str(tmp_path / "noise.npy"))
+    run(monkeypatch, *command, "--out", str(tmp_path / "out"), "--limit", "10")
+    results = Analysis.load(tmp_path / "out").results
+    assert {attractor.kind for attractor in results.attractors} <= {Kind.UNKNOWN, Kind.EXPLOSION}
+    assert results.outcomes["unknown"] + results.outcomes["explosion"] == 10
+    assert results.recognizer is None
+    assert str(tmp_path / "out" / "index.html") in capsys.readouterr().out
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    run(monkeypatch, "--version")
+    assert capsys.readouterr().out.startswith("dynlab 0")

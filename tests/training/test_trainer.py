@@ -1,0 +1,241 @@
+"""Training as a whole: against a plain loop of torch, by its seeds, and on digits."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dynlab.datasets import Dataset
+from dynlab.errors import InputError
+from dynlab.maps import DenoisingAutoencoder
+from dynlab.training import (
+    EpochProgress,
+    GaussianNoise,
+    TrainingDiverged,
+    TrainingSettings,
+    initialize,
+    reconstruction_errors,
+    train,
+)
+
+CPU = torch.device("cpu")
+
+
+def random_images(samples: int, dim: int) -> Tensor:
+    return torch.rand(samples, dim, generator=torch.Generator().manual_seed(6))
+
+
+def parameters_of(autoencoder: DenoisingAutoencoder) -> dict[str, Tensor]:
+    return {name: value.detach().cpu() for name, value in autoencoder.named_parameters()}
+
+
+def trained_by_plain_loop(images: Tensor, settings: TrainingSettings) -> dict[str, Tensor]:
+    """Section 5.3 with `nn.Linear`, autograd and `optim.SGD`, in float64, and the same random numbers."""
+    autoencoder = DenoisingAutoencoder(images.shape[1], settings.hidden)
+    initialize(autoencoder, settings.seed)
+    encoder, decoder = nn.Linear(images.shape[1], settings.hidden), nn.Linear(settings.hidden, images.shape[1])
+    encoder.load_state_dict(autoencoder.encoder.state_dict())
+    decoder.load_state_dict(autoencoder.decoder.state_dict())
+    model = nn.Sequential(encoder, nn.Sigmoid(), decoder, nn.Sigmoid()).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings.learning_rate)
+    annealing = torch.optim.lr_scheduler.ExponentialLR(optimizer, settings.annealing)
+    noise = GaussianNoise(settings.seed, "corruption", CPU)
+    for _ in range(settings.epochs):
+        for first in range(0, len(images), settings.batch_size):
+            clean = images[first : first + settings.batch_size].double()
+            state = clean + settings.sigma * noise.take(clean.shape)
+            loss = torch.zeros((), dtype=torch.float64)
+            for _ in range(settings.walkback):
+                state = model(state)
+                loss = loss + (state - clean).square().sum(dim=1).mean() / settings.walkback
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        annealing.step()
+    layers = {"encoder": encoder, "decoder": decoder}
+    return {f"{part}.{name}": value for part, layer in layers.items() for name, value in layer.state_dict().items()}
+
+
+@pytest.mark.parametrize("walkback", [1, 4])
+def test_training_equals_the_plain_loop(walkback: int, device: torch.device) -> None:
+    # 110 samples in minibatches of 20: the last of each epoch has 10.
+    images = random_images(110, 784)
+    settings = TrainingSettings(sigma=0.5, walkback=walkback, epochs=3, annealing=0.9, hidden=50, seed=11)
+    found = parameters_of(train(images, settings, device=device))
+    for name, expected in trained_by_plain_loop(images, settings).items():
+        assert (found[name] - expected).norm() <= 1e-5 * expected.norm(), name
+
+
+def test_a_seed_gives_the_same_weights_again_and_another_seed_others() -> None:
+    images = random_images(45, 16)
+    torch.manual_seed(1)
+    first = parameters_of(train(images, TrainingSettings(sigma=0.3, epochs=2, hidden=8, seed=5), device=CPU))
+    torch.manual_seed(2)
+    again = parameters_of(train(images, TrainingSettings(sigma=0.3, epochs=2, hidden=8, seed=5), device=CPU))
+    other = parameters_of(train(images, TrainingSettings(sigma=0.3, epochs=2, hidden=8, seed=6), device=CPU))
+    for name, value in first.items():
+        assert value.equal(again[name]), name
+        assert not value.equal(other[name]), name
+
+
+def test_training_leaves_its_images_and_torchs_own_random_numbers_alone() -> None:
+    images = random_images(45, 16)
+    copy, state = images.clone(), torch.get_rng_state()
+    train(images, TrainingSettings(sigma=0.3, epochs=1, hidden=8), device=CPU)
+    assert images.equal(copy)
+    assert torch.get_rng_state().equal(state)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_initial_weights_are_glorots(tied: bool, device: torch.device) -> None:
+    autoencoder = DenoisingAutoencoder(300, 200, tied=tied).to(device)
+    for parameter in autoencoder.parameters():
+        parameter.data.fill_(7)
+    initialize(autoencoder, seed=4)
+    bound = math.sqrt(6 / 500)
+    weights = [value for name, value in parameters_of(autoencoder).items() if name.endswith("weight")]
+    assert len(weights) == (1 if tied else 2)
+    for weight in weights:
+        assert weight.abs().max() <= bound
+        assert weight.abs().max() > 0.999 * bound
+        # Standard errors of the mean and of the mean square of a uniform distribution; 4 of them.
+        assert abs(weight.double().mean()) < 4 * bound / math.sqrt(3 * weight.numel())
+        assert abs(weight.double().square().mean() - bound**2 / 3) < 4 * bound**2 * math.sqrt(4 / 45 / weight.numel())
+    if not tied:
+        correlation = torch.corrcoef(torch.stack([weight.flatten() for weight in weights]))[0, 1]
+        assert abs(correlation) < 4 / math.sqrt(weights[0].numel())
+    assert not autoencoder.encoder["bias"].any()
+    assert not autoencoder.decoder["bias"].any()
+
+
+def test_training_reduces_the_errors_on_digits(
+    digits_train: Dataset, digits_test: Dataset, device: torch.device
+) -> None:
+    settings = TrainingSettings(sigma=0.3, walkback=2, epochs=20, hidden=64)
+    objectives: list[float] = []
+    trained = train(
+        digits_train.images, settings, device=device, on_epoch=lambda progress: objectives.append(progress.objective)
+    )
+    untrained = DenoisingAutoencoder(64, 64)
+    initialize(untrained, settings.seed)
+    for data in (digits_train, digits_test):
+        before = reconstruction_errors(untrained, data.images, sigma=0.3, walkback=2, seed=1)
+        after = reconstruction_errors(trained, data.images, sigma=0.3, walkback=2, seed=1)
+        # What the best constant leaves, the variance of the pixels, is 4.8.
+        variance = digits_train.images.double().var(dim=0).sum().item()
+        assert after.clean < 0.5 * variance < before.clean
+        assert after.corrupted < 0.7 * variance < before.corrupted
+        assert after.walkback < 0.7 * variance < before.walkback
+        assert after.clean < after.corrupted
+    assert objectives[-1] < objectives[0]
+    # The objective reported is that of the last epoch's minibatches, close to that of the trained map on the same set.
+    final = reconstruction_errors(trained, digits_train.images, sigma=0.3, walkback=2, seed=1)
+    assert objectives[-1] == pytest.approx(final.walkback, rel=0.05)
+
+
+def test_a_tied_autoencoder_is_trained() -> None:
+    images = random_images(40, 16)
+    autoencoder = train(images, TrainingSettings(sigma=0.1, epochs=5, hidden=8, tied=True), device=CPU)
+    assert autoencoder.tied
+    objective = autoencoder.training_settings["objective"]
+    assert objective[-1] < objective[0]
+
+
+def test_without_corruption_the_objective_is_the_reconstruction_error() -> None:
+    # One minibatch with a vanishing learning rate: the objective is that of the initial weights.
+    images = random_images(30, 16)
+    settings = TrainingSettings(sigma=0.0, epochs=1, batch_size=100, learning_rate=1e-12, hidden=8)
+    autoencoder = train(images, settings, device=CPU)
+    errors = reconstruction_errors(autoencoder, images, sigma=0.0, walkback=1, seed=0)
+    assert autoencoder.training_settings["objective"] == [pytest.approx(errors.clean, rel=1e-6)]
+
+
+def test_progress_is_told_after_every_epoch() -> None:
+    told: list[EpochProgress] = []
+    settings = TrainingSettings(sigma=0.3, epochs=3, annealing=0.5, learning_rate=0.2, hidden=8)
+    autoencoder = train(random_images(45, 16), settings, device=CPU, on_epoch=told.append)
+    assert [(progress.epoch, progress.epochs) for progress in told] == [(1, 3), (2, 3), (3, 3)]
+    assert [progress.learning_rate for progress in told] == pytest.approx([0.2, 0.1, 0.05])
+    assert [progress.objective for progress in told] == autoencoder.training_settings["objective"]
+    assert all(progress.samples_per_second > 0 for progress in told)
+
+
+def test_what_it_was_trained_with_is_in_the_checkpoint(tmp_path: Path) -> None:
+    settings = TrainingSettings(sigma=0.3, epochs=2, walkback=2, hidden=8, seed=2**63 - 1)
+    autoencoder = train(random_images(45, 16), settings, state_shape=(2, 8), device=CPU)
+    autoencoder.save(tmp_path / "dae.safetensors")
+    loaded = DenoisingAutoencoder.load(tmp_path / "dae.safetensors")
+    known = json.loads(json.dumps(loaded.training_settings))
+    assert {name: known[name] for name in asdict(settings)} == asdict(settings)
+    assert known["samples"] == 45
+    assert len(known["objective"]) == 2
+    assert known["versions"]["torch"] == torch.__version__
+    assert loaded.state_shape == (2, 8)
+    for name, value in parameters_of(autoencoder).items():
+        assert value.equal(parameters_of(loaded)[name]), name
+
+
+def test_weights_come_back_stored_by_rows_and_ready_for_autograd() -> None:
+    autoencoder = train(random_images(45, 16), TrainingSettings(sigma=0.3, epochs=1, hidden=8), device=CPU)
+    assert all(parameter.is_contiguous() for parameter in autoencoder.parameters())
+    autoencoder(torch.rand(2, 16)).sum().backward()
+    assert all(parameter.grad is not None for parameter in autoencoder.parameters())
+
+
+def test_divergence_is_told() -> None:
+    settings = TrainingSettings(sigma=0.3, epochs=5, learning_rate=1e38, hidden=8)
+    with pytest.raises(TrainingDiverged, match=r"diverged in epoch \d at learning rate .*e\+3\d"):
+        train(10 * random_images(45, 16), settings, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sigma", -0.1),
+        ("sigma", math.nan),
+        ("sigma", math.inf),
+        ("epochs", 0),
+        ("walkback", 0),
+        ("annealing", 0.0),
+        ("annealing", 1.01),
+        ("annealing", math.nan),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.inf),
+        ("hidden", 0),
+        ("seed", -1),
+        ("seed", 2**63),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused(name: str, value: float) -> None:
+    settings: dict[str, Any] = {"sigma": 0.5, "epochs": 1} | {name: value}
+    with pytest.raises(InputError, match=f"^{name} is {value}, expected "):
+        TrainingSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.rand(0, 16), "images is empty, expected at least one sample"),
+        (torch.full((2, 16), math.nan), "images holds NaN or infinite values"),
+        (torch.zeros(2, 16, dtype=torch.uint8), r"images is torch.uint8 of shape \(2, 16\), expected torch.float32"),
+        (torch.rand(2, 4, 4), r"images is torch.float32 of shape \(2, 4, 4\), expected .* \(samples, dim\)"),
+    ],
+)
+def test_images_that_cannot_be_used_are_refused(images: Tensor, message: str) -> None:
+    # Without the check of shapes that tests have, as a user calls it.
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(train)(images, TrainingSettings(sigma=0.5, epochs=1), device=CPU)
+
+
+def test_a_device_that_is_not_here_is_refused() -> None:
+    with pytest.raises(InputError, match="device is 'cuda:99'"):
+        train(random_images(4, 16), TrainingSettings(sigma=0.5, epochs=1), device="cuda:99")
