@@ -277,7 +277,7 @@ def _check_same_dim(data: Dataset, dim: int, other: str) -> None:
 
 
 def _print_summary(analyses: Sequence[Analysis]) -> None:
-    """Print a table, one row an analysis."""
+    """Print a table, one column an analysis."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
@@ -285,22 +285,20 @@ def _print_summary(analyses: Sequence[Analysis]) -> None:
 
     from dynlab.evaluation.kinds import Outcome
 
-    occurring = [outcome for outcome in Outcome if any(a.results.outcomes[outcome] for a in analyses)]
-    with_accuracy = any(a.results.separability for a in analyses)
-    table = Table("map", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for heading in ("samples", "attractors", *occurring, *(("raw", "iterated") if with_accuracy else ())):
-        table.add_column(str(heading), justify="right")
-    for analysis in analyses:
-        results = analysis.results
-        cells = [
-            escape(results.title),
-            str(results.data.samples),
-            str(len(results.attractors)),
-            *(f"{results.outcomes[outcome] / results.data.samples:.1%}" for outcome in occurring),
+    results = [analysis.results for analysis in analyses]
+    table = Table("", *(escape(r.title) for r in results), box=SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("samples", *(str(r.data.samples) for r in results))
+    table.add_row("attractors", *(str(len(r.attractors)) for r in results))
+    for outcome in Outcome:
+        if any(r.outcomes[outcome] for r in results):
+            table.add_row(str(outcome), *(f"{r.outcomes[outcome] / r.data.samples:.1%}" for r in results))
+    table.add_row("steps to transform", *(str(r.transformed.steps) for r in results))
+    if any(r.separability for r in results):
+        accuracies = [
+            (r.separability.raw.test, r.separability.transformed.test) if r.separability else () for r in results
         ]
-        if results.separability:
-            cells += [f"{results.separability.raw.test:.3f}", f"{results.separability.transformed.test:.3f}"]
-        table.add_row(*cells)
+        for index, what in enumerate(("test accuracy, raw", "test accuracy, transformed")):
+            table.add_row(what, *(f"{pair[index]:.3f}" if pair else "" for pair in accuracies))
     Console().print(table)
-    if with_accuracy:
-        print("raw, iterated: test accuracy of logistic regression on raw pixels and on the transformed set")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import Buffer
 
 from dynlab.maps import Map
 
@@ -26,8 +27,8 @@ class Linear(Map):
 
     def __init__(self, matrix: Tensor, shift: Tensor | None = None) -> None:
         super().__init__(len(matrix))
-        self.register_buffer("matrix", matrix)
-        self.register_buffer("shift", torch.zeros(len(matrix), dtype=matrix.dtype) if shift is None else shift)
+        self.matrix = Buffer(matrix)
+        self.shift = Buffer(torch.zeros(len(matrix), dtype=matrix.dtype) if shift is None else shift)
 
     def forward(self, states: Tensor) -> Tensor:
         return states @ self.matrix.T + self.shift

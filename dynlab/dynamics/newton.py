@@ -2,7 +2,8 @@
 
 Solves `F(x) = x` from a start near the solution. With factors `J = A B` the linear systems are solved in the size of
 the hidden layer, `(I - A B)^-1 = I + A (I - B A)^-1 B`. The factorization of one step serves the next ones as long as
-they shrink fast, since near a solution it is the factorization that costs.
+they shrink fast, since near a solution it is the factorization that costs, and the first ones are done in float32. What
+is solved is in float64 throughout.
 
 Source: Kelley, Solving Nonlinear Equations with Newton's Method, 2003, sections 1.2 and 2.4.
 """
@@ -21,6 +22,7 @@ from dynlab.maps import Map
 RESIDUAL_TOLERANCE = 1e-12
 _MAX_ITERATIONS = 60
 _MAX_FACTORIZATIONS = 12
+_SINGLE = 4  # first factorizations, in float32: at half the cost they only make the steps a little inexact
 # A step that shrinks less than this asks for a new factorization, which costs as much as several steps.
 _SLOW = 0.4
 _LOST = 1e6  # step length beyond which there is nothing to find
@@ -64,7 +66,8 @@ def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
         if solve is None:
             if factorizations == _MAX_FACTORIZATIONS:
                 break
-            solve, factorizations = _factorize(exact, state), factorizations + 1
+            dtype = torch.float32 if factorizations < _SINGLE else torch.float64
+            solve, factorizations = _factorize(exact, state, dtype), factorizations + 1
             if solve is None:
                 break
         step = solve(defect)
@@ -78,19 +81,25 @@ def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
     return best
 
 
-def _factorize(exact: Map, state: Float64[Tensor, " dim"]) -> Callable[[Tensor], Tensor] | None:
+def _factorize(exact: Map, state: Float64[Tensor, " dim"], dtype: torch.dtype) -> Callable[[Tensor], Tensor] | None:
     """Factorize `I - J(state)`; the function that comes back solves with it. None where a multiplier is one."""
     # One matrix at a time: a batched LU of this size fails with two threads in torch 2.13 on a CPU.
     factors = exact.jacobian_factors(state[None])
     if factors is None or factors[0].shape[2] >= exact.dim:
-        lu = torch.linalg.lu_factor_ex(_identity(exact.dim, state) - exact.jacobian(state[None])[0])
-        return None if int(lu.info) else lambda right: torch.linalg.lu_solve(lu.LU, lu.pivots, right[:, None])[:, 0]
-    a, b = factors[0][0], factors[1][0]
-    lu = torch.linalg.lu_factor_ex(_identity(a.shape[1], state) - b @ a)
+        jacobian = exact.jacobian(state[None])[0].to(dtype)
+        lu = torch.linalg.lu_factor_ex(_identity(jacobian) - jacobian)
+        return None if int(lu.info) else lambda right: _solve(lu.LU, lu.pivots, right.to(dtype)).double()
+    a, b = factors[0][0].to(dtype), factors[1][0].to(dtype)
+    product = b @ a
+    lu = torch.linalg.lu_factor_ex(_identity(product) - product)
     if int(lu.info):
         return None
-    return lambda right: right + a @ torch.linalg.lu_solve(lu.LU, lu.pivots, (b @ right)[:, None])[:, 0]
+    return lambda right: right + (a @ _solve(lu.LU, lu.pivots, b @ right.to(dtype))).double()
 
 
-def _identity(size: int, like: Tensor) -> Tensor:
-    return torch.eye(size, dtype=like.dtype, device=like.device)
+def _solve(lu: Tensor, pivots: Tensor, right: Tensor) -> Tensor:
+    return torch.linalg.lu_solve(lu, pivots, right[:, None])[:, 0]
+
+
+def _identity(matrix: Tensor) -> Tensor:
+    return torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)

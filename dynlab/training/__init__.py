@@ -1,17 +1,18 @@
 """HOW a map is learned: corruption, the walkback objective, gradient descent on it."""
 
-from dynlab.training.corruption import GaussianNoise, corrupt
+from dynlab.training.corruption import corrupt
 from dynlab.training.objective import ReconstructionErrors, reconstruction_errors, walkback_objective
 from dynlab.training.on_dataset import train_on_dataset
+from dynlab.training.streams import generator
 from dynlab.training.trainer import EpochProgress, TrainingDiverged, TrainingSettings, initialize, train
 
 __all__ = [
     "EpochProgress",
-    "GaussianNoise",
     "ReconstructionErrors",
     "TrainingDiverged",
     "TrainingSettings",
     "corrupt",
+    "generator",
     "initialize",
     "reconstruction_errors",
     "train",

@@ -50,6 +50,12 @@ class GradientDescent:
         self._w1_transposed, self._w2_transposed = self._w1.t(), self._w2.t()
         self._buffers: dict[int, _Buffers] = {}
 
+    def inputs(self, batch: int) -> Float[Tensor, "batch dim"]:
+        """Where the corrupted minibatches of this size are copied to by `step`, if they are not there already."""
+        if batch not in self._buffers:
+            self._buffers[batch] = _Buffers(batch, self._walkback, self._w1)
+        return self._buffers[batch].states[0]
+
     def step(
         self, clean: Float[Tensor, "batch dim"], corrupted: Float[Tensor, "batch dim"], learning_rate: float
     ) -> Float[Tensor, ""]:
@@ -64,12 +70,10 @@ class GradientDescent:
             The walkback objective before the step times `batch * walkback`: the squared errors, summed up.
         """
         batch, k = len(clean), self._walkback
-        if batch not in self._buffers:
-            self._buffers[batch] = _Buffers(batch, k, self._w1)
+        self.inputs(batch).copy_(corrupted)
         buffers, w1, w2 = self._buffers[batch], self._w1, self._w2
         x, h, o, a = buffers.states, buffers.hidden, buffers.output_gradients, buffers.hidden_gradients
 
-        x[0].copy_(corrupted)
         for i in range(k):
             _apply(self._f, torch.addmm(self._b1, x[i], self._w1_transposed, out=h[i]))
             _apply(self._g, torch.addmm(self._b2, h[i], self._w2_transposed, out=x[i + 1]))

@@ -18,9 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dynlab.maps import Map, check_states
-from dynlab.training.corruption import GaussianNoise, corrupt
+from dynlab.training.corruption import corrupt
+from dynlab.training.streams import generator
 
-_BLOCK_ROWS = 1000
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def reconstruction_errors(
     if walkback < 1:
         raise ValueError(f"walkback is {walkback}, expected at least 1")
     like = next(system.parameters(), images)
-    noise = GaussianNoise(seed, "evaluation", like.device)
+    noise = generator(seed, "evaluation")
     totals = torch.zeros(3, dtype=torch.float64, device=like.device)
     for rows in images.split(_BLOCK_ROWS):
         clean = rows.to(like)

@@ -24,7 +24,7 @@ from dynlab.devices import resolve_device
 from dynlab.errors import InputError
 from dynlab.maps import DenoisingAutoencoder
 from dynlab.training.backpropagation import GradientDescent
-from dynlab.training.corruption import GaussianNoise, corrupt
+from dynlab.training.corruption import corrupt
 from dynlab.training.streams import MAX_SEED, generator
 
 
@@ -113,7 +113,7 @@ def train(
     initialize(autoencoder, settings.seed)
     autoencoder.to(device)
     images = images.to(device)
-    noise = GaussianNoise(settings.seed, "corruption", device)
+    noise = generator(settings.seed, "corruption")
     objectives: list[float] = []
     if not settings.tied:
         # Stored by columns while it is trained: its products, the update most of all, are a few percent faster so.
@@ -123,10 +123,11 @@ def train(
     for epoch in range(1, settings.epochs + 1):
         started = time.perf_counter()
         learning_rate = settings.learning_rate * settings.annealing ** (epoch - 1)
-        squared_errors = [
-            descent.step(clean, corrupt(clean, settings.sigma, noise), learning_rate)
-            for clean in images.split(settings.batch_size)
-        ]
+        with torch.inference_mode():
+            squared_errors = [
+                descent.step(clean, corrupt(clean, settings.sigma, noise, descent.inputs(len(clean))), learning_rate)
+                for clean in images.split(settings.batch_size)
+            ]
         objectives.append(torch.stack(squared_errors).double().sum().item() / (samples * settings.walkback))
         _check_finite(autoencoder, objectives[-1], epoch, learning_rate)
         if on_epoch:

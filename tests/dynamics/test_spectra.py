@@ -19,7 +19,7 @@ def random_autoencoder(dim: int, hidden: int, scale: float = 1.0) -> DenoisingAu
 
 
 def sorted_by_modulus(values: np.ndarray) -> np.ndarray:
-    return values[np.lexsort((-values.imag, -np.round(np.abs(values), 12)))]
+    return values[np.lexsort((-np.imag(values), -np.round(np.abs(values), 12)))]
 
 
 def test_rotation_and_shrinking_have_the_multipliers_they_were_made_of():
