@@ -301,4 +301,12 @@ def _print_summary(analyses: Sequence[Analysis]) -> None:
         ]
         for index, what in enumerate(("test accuracy, raw", "test accuracy, transformed")):
             table.add_row(what, *(f"{pair[index]:.3f}" if pair else "" for pair in accuracies))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    # One recognizer judges all maps of the demo.
+    for report in {id(r.recognizer): r.recognizer for r in results if r.recognizer}.values():
+        confusion = Table("recognizer, judged on", "a member", "a stain", box=SIMPLE_HEAD)
+        for judgement in report.confusion:
+            confusion.add_row(judgement.images, str(judgement.called_member), str(judgement.called_stain))
+        console.print(confusion)
+        console.print(f"balanced accuracy of the recognizer: {report.balanced_accuracy:.3f}", highlight=False)

@@ -119,6 +119,17 @@ def load_dataset(
     )
 
 
+def labels_of(data: Dataset) -> Int64[Tensor, " samples"]:
+    """Labels of a data set that must have them.
+
+    Raises:
+        InputError: If it has none.
+    """
+    if data.labels is None:
+        raise InputError(f"{data.name}: has no labels, which are needed here")
+    return data.labels
+
+
 def training_set_of(name: str) -> str | None:
     """Name of the training set that belongs to a named data set; None for a file, which has none."""
     return f"{name.partition('/')[0]}/train" if name in DATASET_NAMES else None

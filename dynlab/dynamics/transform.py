@@ -6,24 +6,22 @@ Where a sample stands then need not be near its attractor; published comparisons
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dynlab.dynamics.blocks import block_rows
+from dynlab.dynamics.blocks import block_rows, home_of
 from dynlab.maps import Map, check_states
-
-Snapshot = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
 class Transformed:
     """A set where the quantile rule, or the limit of steps, stopped it."""
 
-    states: Float[Tensor, "samples dim"]
+    states: Float[Tensor, "samples dim"]  # on the CPU
     steps: int
     stopped_by_rule: bool
 
@@ -35,28 +33,23 @@ def transform(
     tolerance: float = 1e-4,
     share: float = 0.75,
     max_steps: int = 10_000,
-    snapshot_steps: Collection[int] = (),
-    on_snapshot: Snapshot | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Transformed:
     """Iterate a set until more than `share` of its step lengths are below `tolerance`.
 
     Args:
         system: The map; states go to its device and dtype.
-        states: The set, shape (samples, dim).
+        states: The set, shape (samples, dim), finite.
         tolerance: Step length, in units of the state, positive.
         share: From 0 to below 1.
         max_steps: Limit of steps, at least 1.
-        snapshot_steps: Steps whose states `on_snapshot` shall see; steps after the stop among them are still taken,
-            for the snapshots alone.
-        on_snapshot: Called with the step and the states after it, which must not be kept without a copy.
         on_step: Called after each step with its number and the share that is below the tolerance.
 
     Returns:
-        The states at the stop, on the CPU.
+        The states at the stop.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or the states have another dim than the map or are not finite.
     """
     check_states(system, states)
     if not tolerance > 0:
@@ -65,24 +58,16 @@ def transform(
         raise ValueError(f"share is {share}, expected from 0 to below 1")
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, expected at least 1")
-    like = next(system.parameters(), states)
-    current = states.to(like.device, like.dtype, copy=True)
-    pending = sorted({step for step in snapshot_steps if step >= 0})
-    stopped: Transformed | None = None
-    if on_snapshot and pending and pending[0] == 0:
-        on_snapshot(pending.pop(0), current)
-    rows = block_rows(system.dim, like)
+    home = home_of(system, states)
+    current = states.to(home.device, home.dtype, copy=True)
+    rows = block_rows(system.dim, home)
     for step in range(1, max_steps + 1):
         below = _step_in_place(system, current, rows, tolerance)
-        if on_step and stopped is None:
+        if on_step:
             on_step(step, below)
-        if stopped is None and below > share:
-            stopped = Transformed(current.cpu().clone(), step, stopped_by_rule=True)
-        if on_snapshot and pending and pending[0] == step:
-            on_snapshot(pending.pop(0), current)
-        if stopped is not None and not (on_snapshot and pending):
-            return stopped
-    return stopped or Transformed(current.cpu(), max_steps, stopped_by_rule=False)
+        if below > share:
+            return Transformed(current.cpu(), step, stopped_by_rule=True)
+    return Transformed(current.cpu(), max_steps, stopped_by_rule=False)
 
 
 @torch.no_grad()

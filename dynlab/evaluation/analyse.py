@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dynlab import __version__
 from dynlab.attractors import Basins, basins_of_orbits
-from dynlab.datasets import Dataset, dataset_of
+from dynlab.datasets import Dataset, dataset_of, labels_of
 from dynlab.dynamics import FixedPoint, Orbits, Status, Transformed, iterate, transform
 from dynlab.dynamics.blocks import home_of
 from dynlab.errors import InputError
@@ -139,7 +139,7 @@ def analyse(
     if recognizer is None and recognizer_data is not None:
         recognizer = train_recognizer(
             recognizer_data.images,
-            _labels_of(recognizer_data),
+            labels_of(recognizer_data),
             state_shape=system.state_shape,
             seed=settings.seed,
             device=home_of(system, data.images).device,
@@ -211,14 +211,8 @@ def _labelled(data: Dataset | None) -> Dataset | None:
     return data if data is not None and data.labels is not None else None
 
 
-def _labels_of(data: Dataset) -> Int64[Tensor, " samples"]:
-    if data.labels is None:
-        raise InputError(f"{data.name}: has no labels")
-    return data.labels
-
-
 def _labelled_set(data: Dataset) -> LabelledSet:
-    return LabelledSet(data.images, _labels_of(data))
+    return LabelledSet(data.images, labels_of(data))
 
 
 def _iterate(

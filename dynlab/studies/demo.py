@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dynlab.datasets import load_dataset
+from dynlab.datasets import labels_of, load_dataset
 from dynlab.display import Display
 from dynlab.evaluation import Analysis, AnalysisSettings, analyse
 from dynlab.evaluation.recognizer import train_recognizer
@@ -45,7 +45,7 @@ def run_demo(out: Path, *, seed: int = 0, device: torch.device, display: Display
     try:
         recognizer = train_recognizer(
             training.images,
-            training.labels,
+            labels_of(training),
             state_shape=training.shape,
             seed=seed,
             device=device,

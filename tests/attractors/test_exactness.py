@@ -34,7 +34,7 @@ def exact_ends(autoencoder: DenoisingAutoencoder, images: torch.Tensor) -> np.nd
     ends = images.numpy().astype(np.float64)
     moving = np.arange(len(ends))
     for _ in range(0, EXACT_STEPS, 100):
-        current = ends[moving]
+        before = current = ends[moving]
         for _ in range(100):
             before, current = current, apply(current)
         ends[moving] = current
