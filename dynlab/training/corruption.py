@@ -25,8 +25,8 @@ def corrupt(
 ) -> Float[Tensor, "batch dim"]:
     """Add Gaussian noise of standard deviation `sigma` to every pixel.
 
-    The noise is drawn in float32 on the CPU, whatever the dtype and device of the images, in whole groups of 16 numbers:
-    as long as `batch * dim` is a multiple of 16, the noise of a row of minibatches is that of all of them at once.
+    The noise is drawn in float32 on the CPU, whatever the dtype and device of the images, and in whole groups of 16
+    numbers: where `batch * dim` is a multiple of 16, minibatches get the noise that all of them would get at once.
 
     Args:
         images: Clean images, shape (batch, dim).

@@ -24,12 +24,10 @@ def generator(seed: int, stream: Stream) -> torch.Generator:
     """The generator of one stream of `seed`, at its beginning, on the CPU.
 
     Raises:
-        ValueError: If `seed` is not from 0 to 2^63 - 1, or there is no such stream.
+        ValueError: If `seed` is not from 0 to 2^63 - 1.
     """
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed is {seed}, expected from 0 to 2^63 - 1")
-    if stream not in STREAMS:
-        raise ValueError(f"stream is {stream!r}, expected one of {', '.join(STREAMS)}")
     sequence = np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),))
     # torch takes the low 32 bits of it for this generator.
     return torch.Generator("cpu").manual_seed(int(sequence.generate_state(1, np.uint64)[0]))

@@ -123,7 +123,7 @@ def train(
     for epoch in range(1, settings.epochs + 1):
         started = time.perf_counter()
         learning_rate = settings.learning_rate * settings.annealing ** (epoch - 1)
-        with torch.inference_mode():
+        with torch.inference_mode():  # the gradients are written out, so autograd need not keep watch
             squared_errors = [
                 descent.step(clean, corrupt(clean, settings.sigma, noise, descent.inputs(len(clean))), learning_rate)
                 for clean in images.split(settings.batch_size)

@@ -1,4 +1,4 @@
-"""The noise is Gaussian, never clipped, and the same however it is taken."""
+"""The noise is Gaussian, never clipped, and the same whatever the minibatches, the dtype and the device."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from dynlab.training import GaussianNoise, corrupt
-from dynlab.training.corruption import _BLOCK
-from dynlab.training.streams import STREAMS, generator
-
-CPU = torch.device("cpu")
+from dynlab.training import corrupt, generator
+from dynlab.training.streams import STREAMS
 
 
 def test_corruption_is_gaussian_of_the_given_standard_deviation(device: torch.device) -> None:
     sigma, images = 0.7, torch.rand(400, 500, generator=torch.Generator().manual_seed(1)).to(device)
-    noise = (corrupt(images, sigma, GaussianNoise(5, "corruption", device)) - images).double().flatten().cpu()
+    noise = (corrupt(images, sigma, generator(5, "corruption")) - images).double().flatten().cpu()
     # With 99.9% confidence: the mean is normal, and the sum of squares has a chi-squared distribution.
     count = len(noise)
     assert abs(noise.mean()) < stats.norm.isf(0.0005) * sigma / math.sqrt(count)
@@ -28,8 +25,8 @@ def test_corruption_is_gaussian_of_the_given_standard_deviation(device: torch.de
 
 def test_corruption_is_never_clipped(device: torch.device) -> None:
     images = torch.cat([torch.zeros(100, 500), torch.ones(100, 500)]).to(device)
-    corrupted = corrupt(images, 0.5, GaussianNoise(5, "corruption", device))
-    # Half of all pixels leave [0, 1] on their own side, and some of them by several standard deviations.
+    corrupted = corrupt(images, 0.5, generator(5, "corruption"))
+    # Half of all pixels leave [0, 1] on their own side, and some more on the other, two standard deviations away.
     outside = ((corrupted < 0) | (corrupted > 1)).double().mean()
     expected = 0.5 + stats.norm.sf(2)
     assert abs(outside - expected) < stats.norm.isf(0.0005) * math.sqrt(expected * (1 - expected) / images.numel())
@@ -38,7 +35,7 @@ def test_corruption_is_never_clipped(device: torch.device) -> None:
 
 
 def test_every_use_of_an_image_is_corrupted_anew() -> None:
-    noise, images = GaussianNoise(5, "corruption", CPU), torch.rand(3, 4)
+    noise, images = generator(5, "corruption"), torch.rand(5, 7)
     first, second = corrupt(images, 1.0, noise), corrupt(images, 1.0, noise)
     assert not (first == second).any()
     assert len(first.unique()) == first.numel()
@@ -46,28 +43,34 @@ def test_every_use_of_an_image_is_corrupted_anew() -> None:
 
 def test_sigma_0_leaves_images_as_they_are(device: torch.device) -> None:
     images = torch.rand(3, 4).to(device)
-    assert corrupt(images, 0.0, GaussianNoise(5, "corruption", device)).equal(images)
+    assert corrupt(images, 0.0, generator(5, "corruption")).equal(images)
 
 
-def test_float64_images_get_the_same_noise() -> None:
-    images = torch.rand(3, 4, dtype=torch.float64)
-    noise = corrupt(images, 1.0, GaussianNoise(5, "corruption", CPU)) - images
-    torch.testing.assert_close(noise, GaussianNoise(5, "corruption", CPU).take((3, 4)).double(), rtol=0, atol=1e-15)
+@pytest.mark.parametrize("dim", [7, 8, 16])
+def test_the_noise_depends_on_neither_dtype_nor_device_nor_layout(dim: int, device: torch.device) -> None:
+    images = torch.rand(10, dim, generator=torch.Generator().manual_seed(1))
+    expected = corrupt(images.double(), 0.5, generator(5, "corruption"))
+    by_columns = images.t().contiguous().t()
+    for same in (images, images.to(device), by_columns):
+        found = corrupt(same, 0.5, generator(5, "corruption"))
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double().cpu(), expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("portions", [[1] * 50, [_BLOCK - 1, 2, 7], [_BLOCK, _BLOCK], [3 * _BLOCK + 5, 11], [0, 20, 0]])
-def test_the_stream_does_not_depend_on_the_portions(portions: list[int], device: torch.device) -> None:
-    at_once = GaussianNoise(5, "corruption", CPU).take((sum(portions),))
-    noise = GaussianNoise(5, "corruption", device)
-    assert torch.cat([noise.take((portion,)).cpu() for portion in portions]).equal(at_once)
+@pytest.mark.parametrize("sizes", [[1] * 6, [2, 3, 1], [6], [5, 1]])
+def test_the_noise_does_not_depend_on_the_minibatches(sizes: list[int], device: torch.device) -> None:
+    images = torch.rand(6, 48, generator=torch.Generator().manual_seed(1)).to(device)
+    at_once = corrupt(images, 0.5, generator(5, "corruption"))
+    noise = generator(5, "corruption")
+    assert torch.cat([corrupt(part, 0.5, noise) for part in images.split(sizes)]).equal(at_once)
 
 
-def test_numbers_that_were_handed_out_stay() -> None:
-    noise = GaussianNoise(5, "corruption", CPU)
-    taken = noise.take((100,))
-    copy = taken.clone()
-    noise.take((3 * _BLOCK,))
-    assert taken.equal(copy)
+def test_corrupted_images_go_where_they_are_wanted() -> None:
+    images = torch.rand(6, 10)
+    expected = corrupt(images, 0.5, generator(5, "corruption"))
+    out = torch.empty(6, 10)
+    assert corrupt(images, 0.5, generator(5, "corruption"), out) is out
+    assert out.equal(expected)
 
 
 def test_streams_and_seeds_are_unrelated() -> None:
@@ -81,4 +84,4 @@ def test_streams_and_seeds_are_unrelated() -> None:
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_out_of_range_is_refused(seed: int) -> None:
     with pytest.raises(ValueError, match=f"seed is {seed}, expected from 0 to 2\\^63 - 1"):
-        GaussianNoise(seed, "corruption", CPU)
+        generator(seed, "corruption")

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from dynlab.maps import DenoisingAutoencoder, Map
-from dynlab.training import GaussianNoise, initialize, reconstruction_errors, walkback_objective
+from dynlab.training import corrupt, generator, initialize, reconstruction_errors, walkback_objective
 
 ARGUMENTS: dict[str, Any] = {"sigma": 0.5, "walkback": 2, "seed": 0}
 
@@ -71,9 +71,8 @@ def test_reconstruction_errors_do_not_depend_on_blocks(device: torch.device) -> 
     autoencoder = DenoisingAutoencoder(16, 8)
     initialize(autoencoder, 3)
     found = reconstruction_errors(autoencoder.to(device), images, sigma=0.7, walkback=3, seed=9)
-    noise = GaussianNoise(9, "evaluation", torch.device("cpu")).take(images.shape)
     exact, clean = autoencoder.double().cpu(), images.double()
-    corrupted = clean + 0.7 * noise.double()
+    corrupted = corrupt(clean, 0.7, generator(9, "evaluation"))
     with torch.no_grad():
         assert found.walkback == pytest.approx(walkback_objective(exact, clean, corrupted, 3).item(), rel=1e-6)
         assert found.corrupted == pytest.approx(walkback_objective(exact, clean, corrupted, 1).item(), rel=1e-6)

@@ -18,9 +18,10 @@ from dynlab.errors import InputError
 from dynlab.maps import DenoisingAutoencoder
 from dynlab.training import (
     EpochProgress,
-    GaussianNoise,
     TrainingDiverged,
     TrainingSettings,
+    corrupt,
+    generator,
     initialize,
     reconstruction_errors,
     train,
@@ -47,11 +48,11 @@ def trained_by_plain_loop(images: Tensor, settings: TrainingSettings) -> dict[st
     model = nn.Sequential(encoder, nn.Sigmoid(), decoder, nn.Sigmoid()).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=settings.learning_rate)
     annealing = torch.optim.lr_scheduler.ExponentialLR(optimizer, settings.annealing)
-    noise = GaussianNoise(settings.seed, "corruption", CPU)
+    noise = generator(settings.seed, "corruption")
     for _ in range(settings.epochs):
         for first in range(0, len(images), settings.batch_size):
             clean = images[first : first + settings.batch_size].double()
-            state = clean + settings.sigma * noise.take(clean.shape)
+            state = corrupt(clean, settings.sigma, noise)
             loss = torch.zeros((), dtype=torch.float64)
             for _ in range(settings.walkback):
                 state = model(state)
