@@ -61,8 +61,6 @@ _HOME = {
     "write_report": "dynlab.report",
 }
 
-__all__ = [*_HOME, "__version__"]
-
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
@@ -71,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*_HOME, "__version__"])
