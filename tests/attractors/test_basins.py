@@ -9,7 +9,8 @@ import dynlab as dl
 from dynlab.attractors import Basins, basins_of_attraction
 from dynlab.errors import InputError
 from dynlab.maps import DenoisingAutoencoder, map_hash
-from tests.systems import Linear, double_well
+
+from systems import Linear, double_well
 
 
 def samples(count: int = 300) -> torch.Tensor:

@@ -6,7 +6,8 @@ import torch
 from dynlab.dynamics.fixed_points import examine_fixed_point
 from dynlab.dynamics.newton import NewtonSolution
 from dynlab.maps import Map
-from tests.systems import Formula, Linear, double_well, fold
+
+from systems import Formula, Linear, double_well, fold
 
 
 def safe_radius(system: Map, state: list[float], largest: float = 1.0) -> float:

@@ -7,7 +7,8 @@ import torch
 
 from dynlab.dynamics import newton
 from dynlab.maps import DenoisingAutoencoder, float64_copy
-from tests.systems import Formula, Linear
+
+from systems import Formula, Linear
 
 
 def test_solves_cosine_to_the_rounding_floor():

@@ -9,7 +9,8 @@ import torch
 from dynlab.dynamics import Status, iterate
 from dynlab.dynamics.plain import iterate_plainly
 from dynlab.maps import DenoisingAutoencoder
-from tests.systems import Formula, Linear, double_well, ghost, logistic
+
+from systems import Formula, Linear, double_well, ghost, logistic
 
 
 def test_samples_reach_the_well_on_their_side():

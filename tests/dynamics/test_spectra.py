@@ -7,7 +7,8 @@ import torch
 from dynlab.dynamics import multipliers, spectral_radius
 from dynlab.dynamics.spectra import leading_eigenpairs
 from dynlab.maps import DenoisingAutoencoder, float64_copy
-from tests.systems import Linear
+
+from systems import Linear
 
 
 def random_autoencoder(dim: int, hidden: int, scale: float = 1.0) -> DenoisingAutoencoder:

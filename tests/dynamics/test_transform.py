@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dynlab.dynamics import transform
-from tests.systems import Linear
+
+from systems import Linear
 
 
 def halving(dim: int = 1) -> Linear:
