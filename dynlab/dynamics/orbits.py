@@ -37,8 +37,10 @@ _BATCH = 8192
 # A ball is never larger than this many tolerances: 0.1 at the tolerance of the report, where attractors of its models
 # stand 0.36 apart or more.
 _LARGEST_RADIUS = 1000
-# A sample this many safe radii from an attractor stands about where a fold would have its saddle.
+# A sample this many safe radii from an attractor stands about where a fold would have its saddle. It is left to itself
+# while it comes nearer by this share a step; one that rests there, or leaves, is somebody else's.
 _AWAITED = 16
+_APPROACH = 1e-6
 _SAME_POINT = 1e-6  # relative distance of two fixed points that are one
 _FIRST_ROUND, _LONGEST_ROUND = 32, 512
 _RETURN = 1e-9  # relative distance at which an orbit has come back
@@ -203,13 +205,16 @@ class _Search:
         if not search:
             return found
         line = _Line(current)
+        with torch.no_grad():
+            images = self.exact(current)
         for sample in range(len(current)):
-            if found[sample] >= 0 or self.known.awaits(current[sample]):
+            if found[sample] >= 0 or self.known.awaits(current[sample], images[sample]):
                 continue
             solution = newton(self.exact, current[sample])
             if not solution.is_fixed_point or self.known.holds(solution.state):
                 continue
-            point = examine_fixed_point(self.exact, solution, largest_radius=_LARGEST_RADIUS * self.tolerance)
+            largest = min(_LARGEST_RADIUS * self.tolerance, self.known.distance(solution.state) / 2)
+            point = examine_fixed_point(self.exact, solution, largest_radius=largest)
             if point.is_stable:
                 near = line.within(point.state, point.safe_radius)
                 found[near[found[near] < 0]] = self.known.add(point)
@@ -247,13 +252,19 @@ class _KnownFixedPoints:
                 found[start : start + len(part)] = torch.where(inside, nearest.indices, -1).cpu().numpy()
         return found
 
-    def awaits(self, state: Float64[Tensor, " dim"]) -> bool:
+    def awaits(self, state: Float64[Tensor, " dim"], image: Float64[Tensor, " dim"]) -> bool:
         """Whether a sample is on its way into a known ball, so that Newton's method would find nothing new."""
-        return bool((self._distances(state) < _AWAITED * self._radii[: len(self.points)]).any())
+        before, after = self._distances(state), self._distances(image)
+        near = before < _AWAITED * self._radii[: len(self.points)]
+        return bool((near & (after < (1 - _APPROACH) * before)).any())
 
     def holds(self, state: Float64[Tensor, " dim"]) -> bool:
         """Whether this fixed point is known already."""
-        return bool((self._distances(state) < _SAME_POINT * state.norm().clamp(min=1.0)).any())
+        return self.distance(state) < _SAME_POINT * max(1.0, float(state.norm()))
+
+    def distance(self, state: Float64[Tensor, " dim"]) -> float:
+        """Distance to the nearest known fixed point; infinite where none is known."""
+        return float(self._distances(state).amin()) if self.points else float("inf")
 
     def _distances(self, state: Float64[Tensor, " dim"]) -> Float64[Tensor, " known"]:
         return torch.linalg.vector_norm(self._states[: len(self.points)] - state, dim=1)

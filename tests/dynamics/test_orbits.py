@@ -23,6 +23,28 @@ def test_samples_reach_the_well_on_their_side():
     assert torch.equal(orbits.period, torch.ones(500, dtype=torch.int64))
 
 
+def test_attractors_close_together_are_told_apart_whatever_else_is_in_the_batch():
+    # sigmoid(14 (x - 1/2)) attracts to two points 1 apart, each with the largest safe ball there is
+    system = Formula(1, lambda x: torch.sigmoid(14 * (x - 0.5)))
+    states = torch.tensor([[0.1], [0.2], [0.8], [0.9]])
+    together = iterate(system, states)
+    assert set(together.status) == {Status.CONVERGED}
+    assert len(together.fixed_points) == 2
+    alone = [iterate(system, state[None]) for state in states]
+    assert [orbits.status[0] for orbits in alone] == list(together.status)
+    torch.testing.assert_close(torch.cat([orbits.states for orbits in alone]), together.states, rtol=0.0, atol=1e-12)
+
+
+def test_attractors_nearer_than_the_largest_ball_are_told_apart():
+    # x - 0.002 sin(x / 0.005) attracts to every multiple of 0.01 pi; odd multiples of 0.005 pi part the basins
+    system = Formula(1, lambda x: x - 0.002 * torch.sin(x / 0.005))
+    states = torch.linspace(-0.05, 0.05, 51)[:, None]
+    orbits = iterate(system, states, tolerance=1e-5)
+    expected = (states.double() / (0.01 * torch.pi)).round() * 0.01 * torch.pi
+    torch.testing.assert_close(orbits.states, expected, rtol=0.0, atol=1e-10)
+    assert set(orbits.status) == {Status.CONVERGED}
+
+
 def test_small_steps_near_a_saddle_are_not_convergence():
     # y alone makes the steps, 0.1 * 0.9^(n - 1), and they fall below the tolerance long before x has left the saddle.
     states = torch.tensor([[1e-7, 1.0], [-1e-7, 1.0]])
