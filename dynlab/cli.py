@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,16 +61,27 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 def main() -> None:
     """Run the command line and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no error
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except (InputError, TyperException) as error:
-        message = error.format_message() if isinstance(error, TyperException) else str(error)
-        print(f"dynlab: {' '.join(message.split())}", file=sys.stderr)
+        _print_error(error.format_message() if isinstance(error, TyperException) else str(error))
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        print("dynlab: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
+        sys.exit(1)
+    except OSError as error:
+        _print_error(f"{error.filename or 'output'}: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _print_error(message: str) -> None:
+    print(f"dynlab: {' '.join(message.split())}", file=sys.stderr)
 
 
 def _version(wanted: bool) -> None:
@@ -166,8 +179,8 @@ def train(
     check_writable_file(out, parameter="out")
     chosen = resolve_device(device)
     images = load_dataset(data, data_dir=data_dir, limit=limit)
-    test_name = test_data or testing_set_of(data)
-    tests = load_dataset(test_name, data_dir=data_dir) if test_name else None
+    test_name = test_data if test_data is not None else testing_set_of(data)
+    tests = load_dataset(test_name, data_dir=data_dir) if test_name is not None else None
     if tests is not None:
         _check_same_dim(tests, images.images.shape[1], f"the training images {images.name}")
     torch.set_num_threads(1)  # a second thread slows products of a minibatch's size down
@@ -181,7 +194,7 @@ def train(
         try:
             autoencoder = train_on_dataset(images, settings, test=tests, device=chosen, on_epoch=report)
         except TrainingDiverged as error:
-            print(f"dynlab: {error}", file=sys.stderr)
+            _print_error(str(error))
             raise typer.Exit(1) from error
     autoencoder.save(out)
     for which, errors in autoencoder.training_settings["errors"].items():
@@ -236,7 +249,9 @@ def analyse(
     chosen = resolve_device(device)
     autoencoder = DenoisingAutoencoder.load(checkpoint)
     samples = load_dataset(data, labels=labels, data_dir=data_dir, limit=limit)
-    training = load_dataset(train_data, labels=train_labels, data_dir=data_dir) if train_data else None
+    if train_data is None and train_labels is not None:
+        raise InputError(f"train_labels {train_labels}: given without train_data, expected both")
+    training = None if train_data is None else load_dataset(train_data, labels=train_labels, data_dir=data_dir)
     recognizer_name = training_set_of(data) if training is None else None
     for_recognizer = load_dataset(recognizer_name, data_dir=data_dir) if recognizer_name else training
     for used in (samples, training, for_recognizer):
@@ -267,7 +282,7 @@ def data_get(
     """Download a data set into the user's cache; check one that a named folder has."""
     from dynlab.datasets import fetch_dataset
 
-    folder = fetch_dataset(name, data_dir=data_dir, progress=not quiet)
+    folder = fetch_dataset(name, data_dir=data_dir, progress=not quiet and sys.stderr.isatty())
     print(f"{name}: {folder}")
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dynlab.array_files import holds_named_arrays, parse_array, parse_named_arrays, read_content, reading
 from dynlab.errors import InputError
+from dynlab.files import printable
 from dynlab.mnist import MNIST_SPLITS, MNIST_URL, fetch_mnist, frozen_permutation, read_mnist
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -111,7 +112,7 @@ def load_dataset(
     images = _unit_interval(name, pixels[:limit].reshape(len(pixels[:limit]), -1))
     targets = None if classes is None else _checked_labels(labels_source, classes, samples=len(pixels))[:limit]
     return Dataset(
-        name=name,
+        name=printable(name),
         images=torch.from_numpy(images),
         labels=None if targets is None else torch.from_numpy(targets),
         shape=tuple(pixels.shape[1:]),

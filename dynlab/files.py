@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from dynlab.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+_LONGEST_NAME = 255  # bytes, on the file systems of our days
 # As torch.save writes them: a zip archive, or before version 1.6 a bare pickle. A safetensors file may begin so, too.
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
 
@@ -29,6 +31,11 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def printable(name: str) -> str:
+    """The name of a file as text that can be written anywhere: bytes that are no UTF-8 as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
@@ -44,17 +51,18 @@ def written_atomically(path: Path) -> Iterator[Path]:
     new_folders: list[Path] = []
     temporary: Path | None = None
     try:
-        if path.is_dir():
+        target = Path(os.path.realpath(path))  # a link stays, and what it points to is written
+        if target.is_dir():
             raise InputError(f"{path}: is a folder, expected a file name")
-        new_folders = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        new_folders = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{secrets.token_hex(8)}.part")
         temporary.touch(exist_ok=False)
         mode = temporary.stat().st_mode
         yield temporary
         # safetensors puts a file of its own in this place, which only its owner may read.
         temporary.chmod(mode)
-        temporary.replace(path)
+        temporary.replace(target)
     except BaseException as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -74,7 +82,10 @@ def check_writable_folder(path: Path, *, parameter: str) -> None:
         InputError: If `path`, or the nearest folder above it that exists, cannot be written to.
     """
     try:
-        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+            raise InputError(f"{parameter} {path}: a name is longer than {_LONGEST_NAME} bytes")
+        target = Path(os.path.realpath(path))
+        existing = next(folder for folder in (target, *target.parents) if folder.exists())
         if not existing.is_dir():
             raise InputError(f"{parameter} {path}: {existing} is not a folder")
         with tempfile.TemporaryFile(dir=existing):
@@ -89,9 +100,14 @@ def check_writable_file(path: Path, *, parameter: str) -> None:
     Raises:
         InputError: If `path` is a folder, or the nearest folder above it that exists cannot be written to.
     """
-    if path.is_dir():
-        raise InputError(f"{parameter} {path}: is a folder, expected a file name")
-    check_writable_folder(path.parent, parameter=parameter)
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise InputError(f"{parameter} {path}: the name is longer than {_LONGEST_NAME} bytes")
+    try:
+        if path.is_dir():
+            raise InputError(f"{parameter} {path}: is a folder, expected a file name")
+    except OSError as error:
+        raise InputError(f"{parameter} {path}: cannot be written ({error.strerror or error})") from error
+    check_writable_folder(Path(os.path.realpath(path)).parent, parameter=parameter)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -18,7 +18,9 @@ import torch
 
 from dynlab.errors import InputError
 from dynlab.files import (
+    check_writable_file,
     check_writable_folder,
+    printable,
     read_tensors,
     sha256,
     write_json,
@@ -160,10 +162,43 @@ def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "a" / "b"):
         message = message_of(lambda path=path: check_writable_folder(path, parameter="out"))
         assert message == f"out {path}: {tmp_path / 'file'} is not a folder"
-    for path in (Path("/proc/a"), tmp_path / ("x" * 300)):
+    message = message_of(lambda: check_writable_folder(Path("/proc/a"), parameter="out"))
+    assert message.startswith("out /proc/a: the folder cannot be written to (")
+    for path in (tmp_path / ("x" * 300), tmp_path / "new" / ("x" * 300) / "y"):
         message = message_of(lambda path=path: check_writable_folder(path, parameter="out"))
-        assert message.startswith(f"out {path}: the folder cannot be written to (")
+        assert message == f"out {path}: a name is longer than 255 bytes"
     assert everything_in(tmp_path) == [tmp_path / "file"]
+
+
+def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, reason in (
+        (tmp_path, "is a folder, expected a file name"),
+        (tmp_path / ("x" * 300), "the name is longer than 255 bytes"),
+        (tmp_path / "file" / "x", None),
+    ):
+        message = message_of(lambda path=path: check_writable_file(path, parameter="out"))
+        assert message.startswith("out ")
+        assert reason is None or message == f"out {path}: {reason}"
+    check_writable_file(tmp_path / ("x" * 255), parameter="out")
+    assert everything_in(tmp_path) == [tmp_path / "file"]
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    write_json(tmp_path / ("x" * 255), {})
+    assert everything_in(tmp_path) == [tmp_path / ("x" * 255)]
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "target")
+    write_json(tmp_path / "link", {"a": 1})
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "folder" / "target").read_text()) == {"a": 1}
+
+
+def test_names_that_are_no_utf8_become_printable() -> None:
+    assert printable("a\udcffé日") == "a\\xffé日"
 
 
 def test_json_knows_no_nan(tmp_path: Path) -> None:

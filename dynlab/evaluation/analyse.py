@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from dynlab import __version__
@@ -35,9 +35,10 @@ from dynlab.evaluation.analysis import (
     outcome_codes,
 )
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, is_explosion, outcomes_of, white_fraction
-from dynlab.evaluation.recognizer import Recognizer, train_recognizer
+from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
-from dynlab.maps import Map, map_hash
+from dynlab.files import printable
+from dynlab.maps import Map, check_states, map_hash
 
 FILM_STEPS = (0, 1, 25)
 _FILMS = 12
@@ -65,21 +66,23 @@ class AnalysisSettings:
     seed: int = 0  # of the recognizer and of the choice of samples for film strips
 
     def __post_init__(self) -> None:
-        if not self.tolerance > 0:
-            raise InputError(f"tolerance is {self.tolerance}, expected above 0")
+        if not 0 < self.tolerance < float("inf"):
+            raise InputError(f"tolerance is {self.tolerance}, expected a finite number above 0")
         if not 0 <= self.share < 1:
             raise InputError(f"share is {self.share}, expected from 0 to below 1")
         for name in ("max_steps", "basin_train_samples", "orbit_train_samples"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("max_exact_steps", "recorded_samples", "seed"):
+        for name in ("max_exact_steps", "recorded_samples"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 0")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}, expected an integer from 0 to 2^63 - 1")
 
 
 def analyse(
     system: Map,
-    data: Dataset | Float32[Tensor, "samples dim"],
+    data: Dataset | Float[Tensor, "samples dim"],
     *,
     train_data: Dataset | None = None,
     recognizer_data: Dataset | None = None,
@@ -109,12 +112,18 @@ def analyse(
     Raises:
         InputError: If two of the data sets and the map do not fit together, or a needed label is missing.
     """
-    data = data if isinstance(data, Dataset) else dataset_of(data, name="samples", shape=system.state_shape)
-    recognizer_data = recognizer_data or _labelled(train_data) or _labelled(data)
+    if not isinstance(data, Dataset):
+        check_states(system, data, parameter="data")
+        data = dataset_of(data, name="samples", shape=system.state_shape)
+    name = printable(name)
+    recognizer_data = recognizer_data or _labelled(train_data) or _learnable(data)
     settings = settings or AnalysisSettings()
     report = on_progress or (lambda what, done: None)
     _check(system, data, train_data, recognizer_data)
 
+    # Before the long work, so that data it cannot learn from are refused at once.
+    if recognizer is None and recognizer_data is not None:
+        recognizer = _recognizer(system, recognizer_data, settings, report)
     orbits = _iterate(system, data, settings, settings.recorded_samples, (), "orbits", report)
     basins = basins_of_orbits(system, orbits)
     transformed = _transform(system, data, settings, "transformed set", report)
@@ -136,22 +145,13 @@ def analyse(
         )
         report("logistic regression", 1.0)
 
-    if recognizer is None and recognizer_data is not None:
-        recognizer = train_recognizer(
-            recognizer_data.images,
-            labels_of(recognizer_data),
-            state_shape=system.state_shape,
-            seed=settings.seed,
-            device=home_of(system, data.images).device,
-            on_progress=lambda done: report("recognizer", done),
-        )
     attractors = _attractors(basins, recognizer)
     outcomes = outcomes_of(basins.labels, data.labels, [a.kind for a in attractors], [a.label for a in attractors])
     films = _film_samples(data, outcomes, settings.seed)
 
     results = Results(
         schema_version=SCHEMA_VERSION,
-        title=title or name,
+        title=printable(title or name),
         map=_map_identity(system, name),
         data=_data_identity(data),
         train_data=None if train_data is None else _data_identity(train_data),
@@ -196,6 +196,8 @@ def _counted(what: str, total: int, report: Progress) -> Callable[[str], None]:
 
 
 def _check(system: Map, data: Dataset, train_data: Dataset | None, recognizer_data: Dataset | None) -> None:
+    if len(data.images) == 0:
+        raise InputError(f"{data.name}: no samples, expected at least one")
     for used in (data, train_data, recognizer_data):
         if used is not None and used.images.shape[1] != system.dim:
             raise InputError(f"{used.name}: images have {used.images.shape[1]} pixels, the map takes {system.dim}")
@@ -207,12 +209,31 @@ def _check(system: Map, data: Dataset, train_data: Dataset | None, recognizer_da
         raise InputError(f"{recognizer_data.name}: has no labels, which the recognizer needs")
 
 
+def _learnable(data: Dataset) -> Dataset | None:
+    """The samples themselves, if a recognizer can learn from them: labelled, with some samples of several classes."""
+    return data if data.labels is not None and enough_to_learn(data.labels) else None
+
+
 def _labelled(data: Dataset | None) -> Dataset | None:
     return data if data is not None and data.labels is not None else None
 
 
 def _labelled_set(data: Dataset) -> LabelledSet:
     return LabelledSet(data.images, labels_of(data))
+
+
+def _recognizer(system: Map, data: Dataset, settings: AnalysisSettings, report: Progress) -> Recognizer:
+    try:
+        return train_recognizer(
+            data.images,
+            labels_of(data),
+            state_shape=system.state_shape,
+            seed=settings.seed,
+            device=home_of(system, data.images).device,
+            on_progress=lambda done: report("recognizer", done),
+        )
+    except InputError as error:
+        raise InputError(f"{data.name}: {error}") from error
 
 
 def _iterate(

@@ -166,14 +166,48 @@ class Analysis:
             if found != SCHEMA_VERSION:
                 raise InputError(f"{path}: schema version is {found}, expected {SCHEMA_VERSION}")
             results = TypeAdapter(Results).validate_python(raw)
-        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        except InputError:
+            raise
+        except (RecursionError, ValueError, ValidationError) as error:
             raise InputError(f"{path}: not the results of an analysis ({str(error).splitlines()[0]})") from error
-        tensors, _ = read_tensors(Path(folder) / ARRAYS_FILE)
-        missing = [field.name for field in fields(Arrays) if field.name not in tensors]
-        if missing:
-            raise InputError(f"{Path(folder) / ARRAYS_FILE}: array {missing[0]} is missing")
-        tensors["multipliers"] = torch.view_as_complex(tensors["multipliers"])
+        path = Path(folder) / ARRAYS_FILE
+        tensors, _ = read_tensors(path)
+        if "multipliers" in tensors and tensors["multipliers"].dtype == torch.float64:
+            if tensors["multipliers"].shape[-1:] != (2,):
+                raise InputError(f"{path}: array multipliers has shape {tuple(tensors['multipliers'].shape)}")
+            tensors["multipliers"] = torch.view_as_complex(tensors["multipliers"].contiguous())
+        _check_arrays(path, tensors, results)
         return Analysis(results, Arrays(**{field.name: tensors[field.name] for field in fields(Arrays)}))
+
+
+def _check_arrays(path: Path, tensors: dict[str, Tensor], results: Results) -> None:
+    """Check types, and the lengths that other files and arrays fix; -1 stands for a length of its own."""
+    samples, attractors, dim = results.data.samples, len(results.attractors), results.map.dim
+    frames = len(tensors["film_steps"]) if "film_steps" in tensors and tensors["film_steps"].ndim == 1 else -1
+    expected = {
+        "fixed_points": (torch.float64, (attractors, dim)),
+        "multipliers": (torch.complex128, (attractors, -1)),
+        "labels": (torch.int64, (samples,)),
+        "outcomes": (torch.int64, (samples,)),
+        "classes": (torch.int64, (samples,)),
+        "steps": (torch.int64, (samples,)),
+        "recorded_samples": (torch.int64, (-1,)),
+        "step_lengths": (torch.float32, (-1, -1)),
+        "film_samples": (torch.int64, (-1,)),
+        "film_steps": (torch.int64, (-1,)),
+        "film_states": (torch.float32, (-1, frames, dim)),
+    }
+    for name, (dtype, shape) in expected.items():
+        if name not in tensors:
+            raise InputError(f"{path}: array {name} is missing")
+        found = tuple(tensors[name].shape)
+        fits = len(found) == len(shape) and all(want in (-1, size) for want, size in zip(shape, found, strict=True))
+        if tensors[name].dtype != dtype or not fits:
+            raise InputError(
+                f"{path}: array {name} is {tensors[name].dtype} of shape {found}, expected {dtype} of shape {shape}"
+            )
+    if [attractor.id for attractor in results.attractors] != list(range(attractors)):
+        raise InputError(f"{path.with_name(RESULTS_FILE)}: ids of attractors are not their rows")
 
 
 def outcome_codes(outcomes: list[Outcome]) -> Int64[Tensor, " samples"]:

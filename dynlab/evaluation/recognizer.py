@@ -33,6 +33,7 @@ from dynlab.evaluation.networks import Network, fit_network, scores_of
 from dynlab.evaluation.stains import judged_stains, symmetric_classes
 
 MEMBERS = "digits"
+_FEWEST = 5  # samples that two classes must have
 _KEPT_MEMBERS = 0.95  # share of held-out real images that the threshold keeps
 _SHARES = (0.7, 0.15, 0.15)  # of the samples: for fitting, for the threshold, for judging
 _MOST_FITTED, _MOST_HELD_OUT = 15_000, 2_500
@@ -161,13 +162,20 @@ def train_recognizer(
     return Recognizer(networks, known_classes, state_shape, threshold, report)
 
 
+def enough_to_learn(classes: Int64[Tensor, " samples"]) -> bool:
+    """Whether there are two classes of at least five samples, so that fitting, threshold and judging each have some."""
+    return int((classes.bincount() >= _FEWEST).sum()) >= 2
+
+
 def _check_enough(indices: Int64[Tensor, " samples"]) -> None:
     """Each of the three parts must have samples of two classes."""
     sizes = indices.bincount()
     if len(sizes) < 2:
         raise InputError(f"recognizer: the labelled images are of {len(sizes)} class, expected at least 2")
-    if (sizes >= 5).sum() < 2:
-        raise InputError(f"recognizer: the largest classes have {_largest(sizes)} samples, expected at least 5 in two")
+    if not enough_to_learn(indices):
+        raise InputError(
+            f"recognizer: the largest classes have {_largest(sizes)} samples, expected at least {_FEWEST} in two"
+        )
 
 
 def _largest(sizes: Int64[Tensor, " classes"]) -> str:

@@ -101,7 +101,7 @@ def train(
         and what it was trained with.
 
     Raises:
-        InputError: If there is no such device.
+        InputError: If there is no such device, or no memory for so many hidden units.
         ValueError: If `images` is empty, not finite, or not float32 of shape (samples, dim), or `state_shape` does not
             hold `dim` numbers.
         TrainingDiverged: If the objective or a weight stops being finite.
@@ -109,7 +109,10 @@ def train(
     _check_images(images)
     device = resolve_device(device) if isinstance(device, str) else device
     samples, dim = images.shape
-    autoencoder = DenoisingAutoencoder(dim, settings.hidden, tied=settings.tied, state_shape=state_shape)
+    try:
+        autoencoder = DenoisingAutoencoder(dim, settings.hidden, tied=settings.tied, state_shape=state_shape)
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(f"hidden is {settings.hidden}, expected a number for which there is memory") from error
     initialize(autoencoder, settings.seed)
     autoencoder.to(device)
     images = images.to(device)

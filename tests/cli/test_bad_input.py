@@ -106,6 +106,15 @@ CASES = {
     "another dim": (("analyse", "small.safetensors", *ANALYSE[2:]), ["good.npy", "64", "4", "small.safetensors"]),
     "wrong number of labels": ((*ANALYSE, "--labels", "labels.npy"), ["labels.npy", "4", "5"]),
     "labels needed": ((*ANALYSE, "--train-data", "good.npy"), ["good.npy", "labels"]),
+    "labels without the data they belong to": (
+        (*ANALYSE, "--train-labels", "labels.npy"),
+        ["train_labels", "labels.npy"],
+    ),
+    "tolerance infinite": ((*ANALYSE, "--tolerance", "inf"), ["tolerance", "inf"]),
+    "seed beyond 63 bits": ((*ANALYSE, "--seed", str(2**63)), ["seed", str(2**63)]),
+    "no memory for so many hidden units": ((*TRAIN, "--hidden", "9" * 12), ["hidden", "9" * 12]),
+    "name too long": ((*TRAIN, "--out", "x" * 300), ["out", "x" * 300]),
+    "empty name of training data": ((*ANALYSE, "--train-data", ""), ["''"]),
     "tolerance zero": ((*ANALYSE, "--tolerance", "0"), ["tolerance", "0"]),
     "data folder that is not there": (
         (*ANALYSE, "--data", "mnist/test", "--data-dir", "nowhere"),

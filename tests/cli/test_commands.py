@@ -140,6 +140,18 @@ def test_without_labels_what_needs_them_is_unknown(
     assert str(tmp_path / "out" / "index.html") in capsys.readouterr().out
 
 
+def test_labels_of_one_class_leave_kinds_unknown(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images = np.random.default_rng(0).random((20, 64)).astype(np.float32)
+    np.savez(tmp_path / "one\udcffclass.npz", x=images, y=np.zeros(20, dtype=int))  # a name that is no UTF-8
+    command = ("analyse", str(folder / "dae.safetensors"), "--data", str(tmp_path / "one\udcffclass.npz"))
+    run(monkeypatch, *command, "--out", str(tmp_path / "out"))
+    results = Analysis.load(tmp_path / "out").results
+    assert results.recognizer is None
+    assert results.data.name.endswith("one\\xffclass.npz")
+    assert results.outcomes["unknown"] + results.outcomes["explosion"] == 20
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     run(monkeypatch, "--version")
     assert capsys.readouterr().out.startswith("dynlab 0")

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import dynlab as dl
+from dynlab.errors import InputError
+from dynlab.evaluation.analysis import Arrays
+from dynlab.maps import DenoisingAutoencoder
+
+
+def analysis() -> dl.Analysis:
+    autoencoder = DenoisingAutoencoder(4, 6)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in autoencoder.parameters():
+        parameter.data.normal_(std=3.0, generator=generator)
+    return dl.analyse(autoencoder, torch.rand(30, 4, generator=generator), name="random")
+
+
+def test_round_trip(tmp_path: Path):
+    before = analysis()
+    before.save(tmp_path)
+    after = dl.Analysis.load(tmp_path)
+    assert after.results == before.results
+    for field in fields(Arrays):
+        torch.testing.assert_close(
+            getattr(after.arrays, field.name), getattr(before.arrays, field.name), rtol=0.0, atol=0.0, equal_nan=True
+        )
+
+
+def test_statuses_and_outcomes_count_every_sample():
+    results = analysis().results
+    assert sum(results.statuses.values()) == sum(results.outcomes.values()) == results.data.samples == 30
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "[" * 100_000,
+        "{",
+        "[]",
+        '{"schema_version": 1}',
+        '{"schema_version": 2}',
+        '{"schema_version": ' + "9" * 5000 + "}",
+    ],
+)
+def test_damaged_results_are_named(tmp_path: Path, damage: str):
+    analysis().save(tmp_path)
+    (tmp_path / "results.json").write_text(damage)
+    with pytest.raises(InputError, match=r"results\.json: "):
+        dl.Analysis.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Arrays)])
+def test_damaged_arrays_are_named(tmp_path: Path, name: str):
+    analysis().save(tmp_path)
+    path = tmp_path / "arrays.safetensors"
+    whole = load_file(path)
+    without = {other: array for other, array in whole.items() if other != name}
+    for damaged in (without, {**without, name: torch.zeros(3, 3, dtype=torch.float16)}):
+        save_file(damaged, path)
+        with pytest.raises(InputError, match=rf"arrays\.safetensors: array {name} "):
+            dl.Analysis.load(tmp_path)
+
+
+def test_ids_are_rows(tmp_path: Path):
+    analysis().save(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    results["attractors"][0]["id"] = 7
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(InputError, match="ids of attractors are not their rows"):
+        dl.Analysis.load(tmp_path)
+
+
+def test_refuses_what_it_cannot_analyse():
+    autoencoder = DenoisingAutoencoder(4, 3)
+    with pytest.raises(InputError, match="samples: no samples, expected at least one"):
+        dl.analyse(autoencoder, torch.zeros(0, 4))
+    with pytest.raises(ValueError, match=r"data has shape \(2, 5\), expected \(batch, 4\)"):
+        dl.analyse(autoencoder, torch.zeros(2, 5))
