@@ -1,8 +1,9 @@
 """WHAT iteration does: orbits, fixed points, Jacobians and their eigenvalues."""
 
+from dynlab.dynamics.decision import Status
 from dynlab.dynamics.fixed_points import FixedPoint
 from dynlab.dynamics.newton import NewtonSolution, newton
-from dynlab.dynamics.orbits import Orbits, Status, iterate
+from dynlab.dynamics.orbits import Orbits, iterate
 from dynlab.dynamics.spectra import multipliers, spectral_radius
 from dynlab.dynamics.transform import Transformed, transform
 
