@@ -7,8 +7,8 @@ point with a relative residual of at most 1e-12. So the work is done in two part
 1. Plain iteration in the map's own precision, mostly float32, until each sample's step length is below the tolerance.
    Samples that passed near a saddle on the way, where rounding may have decided for them, and samples that met the
    limit of steps take their way once more in float64.
-2. The decision, in float64 (`dynlab.dynamics.decision`): iteration goes on until a sample is in the safe ball of a fixed
-   point, which Newton's method has found, or is seen to be on a cycle.
+2. The decision, in float64 (`dynlab.dynamics.decision`): iteration goes on until a sample is in the safe ball of a
+   fixed point, which Newton's method has found, or is seen to be on a cycle.
 
 Source: Bahdanau and Jaeger 2014, section 5.4 (step length and tolerance).
 """

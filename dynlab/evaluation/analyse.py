@@ -6,18 +6,15 @@ transformed as the report did it. With a labelled training set, linear separabil
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dynlab import __version__
 from dynlab.attractors import Basins, basins_of_orbits
 from dynlab.datasets import Dataset, dataset_of, labels_of
 from dynlab.dynamics import FixedPoint, Orbits, Status, Transformed, iterate, transform
@@ -28,21 +25,17 @@ from dynlab.evaluation.analysis import (
     Analysis,
     Arrays,
     Attractor,
-    DataIdentity,
-    MapIdentity,
     Results,
     TransformedSet,
     outcome_codes,
 )
+from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
+from dynlab.evaluation.identity import data_identity, map_identity, versions_used
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, is_explosion, outcomes_of, white_fraction
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
 from dynlab.files import printable
-from dynlab.maps import Map, check_states, map_hash
-
-FILM_STEPS = (0, 1, 25)
-_FILMS = 12
-_FILMS_OF_AN_OUTCOME = 3
+from dynlab.maps import Map, check_states
 
 # Called with what is being done, and how much of it is done, from 0 to 1.
 Progress = Callable[[str, float], None]
@@ -147,18 +140,18 @@ def analyse(
 
     attractors = _attractors(basins, recognizer)
     outcomes = outcomes_of(basins.labels, data.labels, [a.kind for a in attractors], [a.label for a in attractors])
-    films = _film_samples(data, outcomes, settings.seed)
+    films = film_samples(data, outcomes, settings.seed)
 
     results = Results(
         schema_version=SCHEMA_VERSION,
         title=printable(title or name),
-        map=_map_identity(system, name),
-        data=_data_identity(data),
-        train_data=None if train_data is None else _data_identity(train_data),
-        recognizer_data=None if recognizer_data is None else _data_identity(recognizer_data),
+        map=map_identity(system, name),
+        data=data_identity(data),
+        train_data=None if train_data is None else data_identity(train_data),
+        recognizer_data=None if recognizer_data is None else data_identity(recognizer_data),
         settings={**_settings(settings), "device": home_of(system, data.images).device.type},
         seeds={"recognizer": settings.seed, "film_strips": settings.seed},
-        versions=_versions(),
+        versions=versions_used(),
         attractors=attractors,
         statuses={str(status): sum(s is status for s in orbits.status) for status in Status},
         outcomes={str(outcome): sum(o is outcome for o in outcomes) for outcome in Outcome},
@@ -178,7 +171,7 @@ def analyse(
         step_lengths=orbits.step_lengths,
         film_samples=films,
         film_steps=torch.tensor([*FILM_STEPS, -1]),
-        film_states=_film_states(system, data.images[films], orbits.states[films].float()),
+        film_states=film_states(system, data.images[films], orbits.states[films].float()),
     )
     return Analysis(results, arrays)
 
@@ -290,7 +283,7 @@ def _common_basins(
 
 
 def _attractors(basins: Basins, recognizer: Recognizer | None) -> list[Attractor]:
-    points = basins.fixed_points
+    points, sizes, fractions = basins.fixed_points, basins.sizes, basins.fractions
     explosions = is_explosion(points).tolist()
     recognized = recognizer.recognize(points) if recognizer is not None and len(points) else None
     attractors = []
@@ -305,8 +298,8 @@ def _attractors(basins: Basins, recognizer: Recognizer | None) -> list[Attractor
                 id=index,
                 kind=kind,
                 label=int(recognized.classes[index]) if recognized is not None and kind is Kind.PROTOTYPE else None,
-                basin_size=int(basins.sizes[index]),
-                basin_fraction=float(basins.fractions[index]),
+                basin_size=int(sizes[index]),
+                basin_fraction=float(fractions[index]),
                 max_intensity=float(points[index].amax()),
                 black_fraction=float(black_fraction(points[index : index + 1])),
                 white_fraction=float(white_fraction(points[index : index + 1])),
@@ -330,60 +323,5 @@ def _transformed_set(transformed: Transformed) -> TransformedSet:
     )
 
 
-def _film_samples(data: Dataset, outcomes: list[Outcome], seed: int) -> Int64[Tensor, " films"]:
-    """A few random samples: of each outcome that occurs, then of each class, then any."""
-    order = np.random.default_rng(seed).permutation(len(outcomes)).tolist()
-    classes = data.labels.tolist() if data.labels is not None else [None] * len(outcomes)
-    chosen: list[int] = []
-    for outcome in Outcome:
-        chosen += [sample for sample in order if outcomes[sample] is outcome][:_FILMS_OF_AN_OUTCOME]
-    for sample in order:
-        if classes[sample] not in {classes[other] for other in chosen}:
-            chosen.append(sample)
-    chosen += [sample for sample in order if sample not in set(chosen)]
-    return torch.tensor(sorted(chosen[:_FILMS], key=lambda sample: (classes[sample] or 0, sample)), dtype=torch.int64)
-
-
-@torch.no_grad()
-def _film_states(
-    system: Map, images: Float32[Tensor, "films dim"], ends: Float32[Tensor, "films dim"]
-) -> Float32[Tensor, "films frames dim"]:
-    home = home_of(system, images)
-    current, frames = images.to(home.device, home.dtype), []
-    for step in range(max(FILM_STEPS) + 1):
-        if step in FILM_STEPS:
-            frames.append(current.cpu().float())
-        current = system(current)
-    return torch.stack([*frames, ends], dim=1)
-
-
-def _map_identity(system: Map, name: str) -> MapIdentity:
-    return MapIdentity(
-        name=name,
-        kind=type(system).__name__,
-        sha256=map_hash(system),
-        dim=system.dim,
-        state_shape=tuple(system.state_shape),
-        description=system.extra_repr(),
-        training=dict(getattr(system, "training_settings", {})),
-    )
-
-
-def _data_identity(data: Dataset) -> DataIdentity:
-    return DataIdentity(
-        name=data.name,
-        sha256=data.sha256,
-        samples=len(data.images),
-        labelled=data.labels is not None,
-        black_fraction=float(black_fraction(data.images).mean()),
-        white_fraction=float(white_fraction(data.images).mean()),
-    )
-
-
 def _settings(settings: AnalysisSettings) -> dict[str, Any]:
     return {name: value for name, value in vars(settings).items() if name != "seed"}
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")}
-    return {"dynlab": __version__, "python": platform.python_version(), **packages}

@@ -1,0 +1,44 @@
+"""Film strips: a few samples on their way, at the steps of figure 4 of the report and where they end."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from dynlab.datasets import Dataset
+from dynlab.dynamics.blocks import home_of
+from dynlab.evaluation.kinds import Outcome
+from dynlab.maps import Map
+
+FILM_STEPS = (0, 1, 25)
+_FILMS = 12
+_FILMS_OF_AN_OUTCOME = 3
+
+
+def film_samples(data: Dataset, outcomes: list[Outcome], seed: int) -> Int64[Tensor, " films"]:
+    """A few random samples: of each outcome that occurs, then of each class, then any."""
+    order = np.random.default_rng(seed).permutation(len(outcomes)).tolist()
+    classes = data.labels.tolist() if data.labels is not None else [None] * len(outcomes)
+    chosen: list[int] = []
+    for outcome in Outcome:
+        chosen += [sample for sample in order if outcomes[sample] is outcome][:_FILMS_OF_AN_OUTCOME]
+    for sample in order:
+        if classes[sample] not in {classes[other] for other in chosen}:
+            chosen.append(sample)
+    chosen += [sample for sample in order if sample not in set(chosen)]
+    return torch.tensor(sorted(chosen[:_FILMS], key=lambda sample: (classes[sample] or 0, sample)), dtype=torch.int64)
+
+
+@torch.no_grad()
+def film_states(
+    system: Map, images: Float32[Tensor, "films dim"], ends: Float32[Tensor, "films dim"]
+) -> Float32[Tensor, "films frames dim"]:
+    home = home_of(system, images)
+    current, frames = images.to(home.device, home.dtype), []
+    for step in range(max(FILM_STEPS) + 1):
+        if step in FILM_STEPS:
+            frames.append(current.cpu().float())
+        current = system(current)
+    return torch.stack([*frames, ends], dim=1)
