@@ -45,6 +45,7 @@ def _number(text: str) -> float:
         raise typer.BadParameter(f"{text!r}, expected a number") from error
 
 
+PAGE = "index.html"
 _DATA_HELP = (
     "mnist, mnist/train, mnist/validation, mnist/test, digits, digits/train, digits/test, or a .npy, .npz or IDX file"
 )
@@ -119,7 +120,7 @@ def demo(
     with shown(quiet=quiet) as display:
         analyses = run_demo(out, seed=seed, device=chosen, display=display)
     _print_summary(analyses)
-    print(f"page: {out / 'index.html'}")
+    print(f"page: {out / PAGE}")
 
 
 @app.command()
@@ -241,11 +242,14 @@ def analyse(
     from dynlab.devices import resolve_device
     from dynlab.display import shown
     from dynlab.evaluation.analyse import analyse as analyse_map
-    from dynlab.files import check_writable_folder
+    from dynlab.evaluation.analysis import ARRAYS_FILE, RESULTS_FILE
+    from dynlab.files import check_writable_file, check_writable_folder
     from dynlab.maps import DenoisingAutoencoder
     from dynlab.report import write_report
 
     check_writable_folder(out, parameter="out")
+    for file_name in (RESULTS_FILE, ARRAYS_FILE, PAGE):
+        check_writable_file(out / file_name, parameter="out")
     chosen = resolve_device(device)
     autoencoder = DenoisingAutoencoder.load(checkpoint)
     samples = load_dataset(data, labels=labels, data_dir=data_dir, limit=limit)
@@ -268,9 +272,9 @@ def analyse(
             on_progress=display,
         )
         analysis.save(out)
-        write_report([analysis], out / "index.html")
+        write_report([analysis], out / PAGE)
     _print_summary([analysis])
-    print(f"page: {out / 'index.html'}")
+    print(f"page: {out / PAGE}")
 
 
 @data_app.command("get")

@@ -81,11 +81,26 @@ class Basins:
         arrays, metadata = read_tensors(path)
         if metadata.get("kind") != KIND or any(name not in arrays for name in _ARRAYS):
             raise InputError(f"{path}: holds no basins of attraction")
-        arrays["multipliers"] = torch.view_as_complex(arrays["multipliers"])
+        if not _fit_together(arrays):
+            raise InputError(f"{path}: the arrays of these basins do not fit together")
+        arrays["multipliers"] = torch.view_as_complex(arrays["multipliers"].contiguous())
         basins = Basins(metadata.get("map_sha256", ""), **{name: arrays[name] for name in _ARRAYS})
         if system is not None:
             basins.check_map(system)
         return basins
+
+
+def _fit_together(arrays: dict[str, Tensor]) -> bool:
+    points, labels = arrays["fixed_points"], arrays["labels"]
+    return (
+        all(arrays[name].dtype == torch.float64 for name in ("fixed_points", "residuals", "multipliers"))
+        and labels.dtype == torch.int64
+        and (points.ndim, labels.ndim) == (2, 1)
+        and arrays["residuals"].shape == (len(points),)
+        and arrays["multipliers"].ndim == 3
+        and (len(arrays["multipliers"]), arrays["multipliers"].shape[2]) == (len(points), 2)
+        and bool(((labels >= -1) & (labels < len(points))).all())
+    )
 
 
 def basins_of_attraction(
@@ -95,7 +110,7 @@ def basins_of_attraction(
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
     max_exact_steps: int = 100_000,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Basins:
     """Iterate samples to their attractors; the arguments are those of `dynlab.dynamics.iterate`.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from torch import Tensor
 
 from dynlab.maps import Map
@@ -18,5 +20,9 @@ def block_rows(dim: int, like: Tensor) -> int:
 
 
 def home_of(system: Map, states: Tensor) -> Tensor:
-    """A tensor of the dtype and on the device that `system` computes with; `states` where it has no parameters."""
-    return next(system.parameters(), states)
+    """A tensor of the dtype and on the device that `system` computes with.
+
+    Its first floating point parameter, else its first such buffer, else `states` themselves.
+    """
+    tensors = chain(system.parameters(), system.buffers())
+    return next((tensor for tensor in tensors if tensor.is_floating_point()), states)

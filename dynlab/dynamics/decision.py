@@ -62,61 +62,69 @@ class Search:
     max_steps: int
     known: KnownFixedPoints
 
-    def decide(self, states: Float64[Tensor, "samples dim"], on_progress: Callable[[int], None] | None) -> Decision:
-        """Take each sample to the fixed point, or cycle, that it reaches; `states` is used up."""
+    def decide(
+        self, states: Float64[Tensor, "samples dim"], found: np.ndarray, on_decided: Callable[[int], None]
+    ) -> Decision:
+        """Take each sample to the fixed point, or cycle, that it reaches.
+
+        Args:
+            states: Where the samples stand, on the CPU; used up.
+            found: What `match` found for them.
+            on_decided: Called with the number of samples decided since the last call.
+
+        Returns:
+            What became of the samples.
+        """
         home = home_of(self.exact, states)
-        samples = len(states)
         decision = Decision(
             states=states,
-            fixed_point=np.full(samples, -1),
-            status=np.full(samples, _CODE[Status.UNRESOLVED]),
-            period=np.zeros(samples, dtype=np.int64),
+            fixed_point=found.copy(),
+            status=np.where(found >= 0, _CODE[Status.CONVERGED], _CODE[Status.UNRESOLVED]),
+            period=(found >= 0).astype(np.int64),
         )
         finite = torch.isfinite(states).all(dim=1).numpy()
         decision.status[~finite] = _CODE[Status.DIVERGED]
-        pending = np.flatnonzero(finite)
+        pending = np.flatnonzero(finite & (found < 0))
+        on_decided(len(states) - len(pending))
         taken, length, due = 0, _FIRST_ROUND, 0
-        while True:
-            current = states[torch.from_numpy(pending)].to(home.device, home.dtype)
+        while len(pending) and taken < self.max_steps:
             before = len(pending)
-            found = self._match(current, search=taken >= due)
-            if taken >= due:
-                due = 2 * taken
+            length = min(length, self.max_steps - taken)
+            current = states[torch.from_numpy(pending)].to(home.device, home.dtype)
+            current, periods = _advance(self.exact, current, length)
+            states[torch.from_numpy(pending)] = current.cpu()
+            taken, length = taken + length, min(2 * length, _LONGEST_ROUND)
+
+            finite = torch.isfinite(states[torch.from_numpy(pending)]).all(dim=1).numpy()
+            periodic = (periods > 0) & finite
+            decision.status[pending[~finite]] = _CODE[Status.DIVERGED]
+            decision.status[pending[periodic]] = _CODE[Status.PERIODIC]
+            decision.period[pending[periodic]] = periods[periodic]
+            pending = pending[finite & ~periodic]
+
+            # The last look is a search as well: no sample is given up that one more of them would decide.
+            if taken >= due or taken == self.max_steps:
+                found, due = self.match(states[torch.from_numpy(pending)]), 2 * taken
+            else:
+                found = self.known.balls_of(states[torch.from_numpy(pending)].to(home.device, home.dtype))
             decided = found >= 0
             decision.fixed_point[pending[decided]] = found[decided]
             decision.status[pending[decided]] = _CODE[Status.CONVERGED]
             decision.period[pending[decided]] = 1
-            pending, current = pending[~decided], current[torch.from_numpy(~decided).to(current.device)]
-            length = min(length, self.max_steps - taken)
-            if len(pending) and length > 0:
-                current, periods = _advance(self.exact, current, length)
-                states[torch.from_numpy(pending)] = current.cpu()
-                finite = torch.isfinite(states[torch.from_numpy(pending)]).all(dim=1).numpy()
-                periodic = (periods > 0) & finite
-                decision.status[pending[~finite]] = _CODE[Status.DIVERGED]
-                decision.status[pending[periodic]] = _CODE[Status.PERIODIC]
-                decision.period[pending[periodic]] = periods[periodic]
-                pending = pending[finite & ~periodic]
-                taken += length
-                length = min(2 * length, _LONGEST_ROUND)
-            else:
-                length = 0
-            if length == 0 or not len(pending):
-                if on_progress:
-                    on_progress(before)
-                return decision
-            if on_progress:
-                on_progress(before - len(pending))
+            pending = pending[~decided]
+            on_decided(before - len(pending))
+        on_decided(len(pending))
+        return decision
 
-    def _match(self, current: Float64[Tensor, "samples dim"], *, search: bool) -> np.ndarray:
-        """Index of the fixed point whose safe ball each sample is in, -1 for none; `search`: find new ones first."""
+    def match(self, states: Float64[Tensor, "samples dim"]) -> np.ndarray:
+        """Index of the fixed point whose safe ball each sample is in, -1 for none; new ones are looked for first."""
+        home = home_of(self.exact, states)
+        current = states.to(home.device, home.dtype)
         found = self.known.balls_of(current)
-        if not search:
-            return found
         line = _Line(current)
         with torch.no_grad():
             images = self.exact(current)
-        for sample in range(len(current)):
+        for sample in np.flatnonzero(torch.isfinite(images).all(dim=1).cpu().numpy()):
             if found[sample] >= 0 or self.known.awaits(current[sample], images[sample]):
                 continue
             solution = newton(self.exact, current[sample])
@@ -125,7 +133,7 @@ class Search:
             largest = min(_LARGEST_RADIUS * self.tolerance, self.known.distance(solution.state) / 2)
             point = examine_fixed_point(self.exact, solution, largest_radius=largest)
             if point.is_stable:
-                near = line.within(point.state, point.safe_radius)
+                near = line.within(solution.state, point.safe_radius)
                 found[near[found[near] < 0]] = self.known.add(point)
         return found
 

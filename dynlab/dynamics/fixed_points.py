@@ -35,7 +35,7 @@ _RADII = 10  # tried, each a quarter of the one before
 class FixedPoint:
     """A fixed point in float64 and its linearization."""
 
-    state: Float64[Tensor, " dim"]
+    state: Float64[Tensor, " dim"]  # on the CPU
     residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)
     multipliers: Complex128[Tensor, " leading"]  # the leading ones, by falling modulus
     safe_radius: float  # every orbit that comes this near ends here; 0 where the fixed point is not stable
@@ -63,7 +63,7 @@ def examine_fixed_point(exact: Map, solution: NewtonSolution, *, largest_radius:
     if contraction > 0:
         directions = torch.view_as_real(pairs.directions[:, :_PROBED]).flatten(1).T.to(solution.state)
         radius = _safe_radius(exact, solution.state, directions, contraction, largest_radius)
-    return FixedPoint(solution.state, solution.residual, pairs.multipliers, radius)
+    return FixedPoint(solution.state.cpu(), solution.residual, pairs.multipliers, radius)
 
 
 @torch.no_grad()

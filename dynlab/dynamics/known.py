@@ -41,7 +41,10 @@ class KnownFixedPoints:
         if self.points:
             for start in range(0, len(states), _BLOCK):
                 part = states[start : start + _BLOCK]
-                distances = torch.cdist(part, self._states[: len(self.points)])
+                # Not by matrix products: what they round away is more than a small ball.
+                distances = torch.cdist(
+                    part, self._states[: len(self.points)], compute_mode="donot_use_mm_for_euclid_dist"
+                )
                 distances[distances >= self._radii[: len(self.points)]] = torch.inf
                 nearest = distances.min(dim=1)
                 inside = nearest.values < torch.inf

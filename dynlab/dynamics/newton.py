@@ -66,8 +66,9 @@ def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
         if solve is None:
             if factorizations == _MAX_FACTORIZATIONS:
                 break
-            dtype = torch.float32 if factorizations < _SINGLE else torch.float64
-            solve, factorizations = _factorize(exact, state, dtype), factorizations + 1
+            solve = _factorize(exact, state, torch.float32) if factorizations < _SINGLE else None
+            solve = solve or _factorize(exact, state, torch.float64)  # a multiplier may be one in float32 alone
+            factorizations += 1
             if solve is None:
                 break
         step = solve(defect)
@@ -82,14 +83,14 @@ def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
 
 
 def _factorize(exact: Map, state: Float64[Tensor, " dim"], dtype: torch.dtype) -> Callable[[Tensor], Tensor] | None:
-    """Factorize `I - J(state)`; the function that comes back solves with it. None where a multiplier is one."""
+    """Factorize `I - J(state)`; the function that comes back solves with it. None where it is singular in `dtype`."""
     # One matrix at a time: a batched LU of this size fails with two threads in torch 2.13 on a CPU.
     factors = exact.jacobian_factors(state[None])
     if factors is None or factors[0].shape[2] >= exact.dim:
         jacobian = exact.jacobian(state[None])[0].to(dtype)
         lu = torch.linalg.lu_factor_ex(_identity(jacobian) - jacobian)
         return None if int(lu.info) else lambda right: _solve(lu.LU, lu.pivots, right.to(dtype)).double()
-    a, b = factors[0][0].to(dtype), factors[1][0].to(dtype)
+    a, b = factors[0][0].detach().to(dtype), factors[1][0].detach().to(dtype)
     product = b @ a
     lu = torch.linalg.lu_factor_ex(_identity(product) - product)
     if int(lu.info):

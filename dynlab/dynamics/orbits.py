@@ -5,8 +5,8 @@ attractor. A sample has converged once it is inside the safe ball (`dynlab.dynam
 point with a relative residual of at most 1e-12. So the work is done in two parts.
 
 1. Plain iteration in the map's own precision, mostly float32, until each sample's step length is below the tolerance.
-   Samples that passed near a saddle on the way, where rounding may have decided for them, and samples that met the
-   limit of steps take their way once more in float64.
+   Samples for which rounding may have decided take their way once more in float64: those that passed near a saddle,
+   those that stand at no attractor when their steps are short, those that met the limit of steps or diverged.
 2. The decision, in float64 (`dynlab.dynamics.decision`): iteration goes on until a sample is in the safe ball of a
    fixed point, which Newton's method has found, or is seen to be on a cycle.
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of
@@ -39,6 +39,7 @@ class Orbits:
     """Where a batch of initial states went."""
 
     states: Float64[Tensor, "samples dim"]  # the fixed point of a converged sample, else where iteration ended
+    # Of plain iteration, also where rounding sent it elsewhere than exact iteration:
     steps: Int64[Tensor, " samples"]  # first step with a step length below the tolerance, -1 if the limit came first
     step_lengths: Float32[Tensor, "recorded_steps recorded"]  # of the first samples; NaN after a sample was finished
     status: Sequence[Status]
@@ -56,7 +57,7 @@ def iterate(
     max_exact_steps: int = 100_000,
     recorded: int | None = None,
     known: Sequence[FixedPoint] = (),
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Orbits:
     """Iterate each sample to the attractor that exact iteration reaches.
 
@@ -68,7 +69,7 @@ def iterate(
         max_exact_steps: Limit of further steps in float64, at least 0, for samples that are not decided by then.
         recorded: How many samples, the first ones, to record the step lengths of; all if not given.
         known: Stable fixed points of this map that earlier orbits found, so as not to look for them again.
-        on_progress: Called with the number of samples that were decided since the last call.
+        on_progress: Called with the share that is done, from 0 to 1: half of it is plain iteration, half the decision.
 
     Returns:
         Where each sample went, in the order of `initial_states`; all tensors on the CPU.
@@ -77,8 +78,8 @@ def iterate(
         ValueError: If an argument is out of its range, or the states have another dim than the map or are not finite.
     """
     check_states(system, initial_states, parameter="initial_states")
-    if not tolerance > 0:
-        raise ValueError(f"tolerance is {tolerance}, expected above 0")
+    if not 0 < tolerance < float("inf"):
+        raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, expected at least 1")
     if max_exact_steps < 0:
@@ -92,20 +93,41 @@ def iterate(
     for point in known:
         points.add(point)
     search = Search(exact, tolerance, max_exact_steps, points)
+    done = 0.0
+
+    def progress(finished: int) -> None:
+        nonlocal done
+        done += finished / 2
+        if on_progress:
+            on_progress(min(1.0, done / max(1, samples)))
+
     parts: list[tuple[PlainOrbits, Decision]] = []
     for start in range(0, max(samples, 1), _BATCH):
         batch = initial_states[start : start + _BATCH]
         plain = iterate_plainly(
-            system, batch, tolerance=tolerance, max_steps=max_steps, recorded=max(0, recorded - start)
+            system,
+            batch,
+            tolerance=tolerance,
+            max_steps=max_steps,
+            recorded=max(0, recorded - start),
+            on_finished=progress,
         )
         states = plain.states.double()
-        again = (plain.passed_saddle | (plain.steps < 0)) & ~plain.diverged
-        if again.any() and home_of(system, batch).dtype != torch.float64:
-            repeated = iterate_plainly(
-                exact, batch[again.to(batch.device)].double(), tolerance=tolerance, max_steps=max_steps
-            )
-            states[again] = repeated.states
-        parts.append((plain, search.decide(states, on_progress)))
+        is_exact = plain.states.dtype == torch.float64
+
+        def repeat(again: Bool[Tensor, " batch"], batch: Tensor = batch, states: Tensor = states) -> None:
+            """Take some samples the way from their initial states once more, in float64."""
+            if bool(again.any()):
+                chosen = batch[again.to(batch.device)].double()
+                states[again] = iterate_plainly(exact, chosen, tolerance=tolerance, max_steps=max_steps).states
+
+        again = plain.passed_saddle | (plain.steps < 0)
+        if not is_exact:
+            repeat(again)
+        found = search.match(states)
+        if not is_exact:
+            repeat(torch.from_numpy(found < 0) & ~again)
+        parts.append((plain, search.decide(states, found, progress)))
     return _assembled(parts, points.points, recorded)
 
 

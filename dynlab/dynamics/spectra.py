@@ -105,6 +105,7 @@ def _small_matrix(
     if factors is None:
         return exact.jacobian(state[None])[0], None
     a, b = factors[0][0], factors[1][0]
+    a, b = a.detach(), b.detach()
     return (b @ a, a) if a.shape[1] < a.shape[0] else (a @ b, None)
 
 

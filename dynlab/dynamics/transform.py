@@ -52,8 +52,8 @@ def transform(
         ValueError: If an argument is out of its range, or the states have another dim than the map or are not finite.
     """
     check_states(system, states)
-    if not tolerance > 0:
-        raise ValueError(f"tolerance is {tolerance}, expected above 0")
+    if not 0 < tolerance < float("inf"):
+        raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
     if not 0 <= share < 1:
         raise ValueError(f"share is {share}, expected from 0 to below 1")
     if max_steps < 1:

@@ -93,7 +93,7 @@ def analyse(
         train_data: A labelled training set of the same classes; separability is measured if it is given.
         recognizer_data: Labelled raw images to train the recognizer on; `train_data`, or `data` itself if that is
             labelled, stands in. Without any, what needs a recognizer is unknown.
-        recognizer: One that was trained on `recognizer_data` before.
+        recognizer: One that was trained on `recognizer_data`, which must be given too, before.
         settings: How to analyse; the defaults are those of the report where it has any.
         name: What the map is called.
         title: What the analysis is called; made from the name if not given.
@@ -109,6 +109,10 @@ def analyse(
         check_states(system, data, parameter="data")
         data = dataset_of(data, name="samples", shape=system.state_shape)
     name = printable(name)
+    if recognizer is not None and recognizer_data is None:
+        raise ValueError("recognizer is given without recognizer_data, expected both")
+    if recognizer is not None and recognizer.state_shape != tuple(system.state_shape):
+        raise ValueError(f"recognizer is for states of shape {recognizer.state_shape}, expected {system.state_shape}")
     recognizer_data = recognizer_data or _labelled(train_data) or _learnable(data)
     settings = settings or AnalysisSettings()
     report = on_progress or (lambda what, done: None)
@@ -238,13 +242,6 @@ def _iterate(
     what: str,
     report: Progress,
 ) -> Orbits:
-    decided = 0
-
-    def count(samples: int) -> None:
-        nonlocal decided
-        decided += samples
-        report(what, decided / len(data.images))
-
     report(what, 0.0)
     return iterate(
         system,
@@ -254,7 +251,7 @@ def _iterate(
         max_exact_steps=settings.max_exact_steps,
         recorded=recorded,
         known=known,
-        on_progress=count,
+        on_progress=lambda done: report(what, done),
     )
 
 

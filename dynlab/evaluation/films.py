@@ -21,9 +21,9 @@ def film_samples(data: Dataset, outcomes: list[Outcome], seed: int) -> Int64[Ten
     """A few random samples: of each outcome that occurs, then of each class, then any."""
     order = np.random.default_rng(seed).permutation(len(outcomes)).tolist()
     classes = data.labels.tolist() if data.labels is not None else [None] * len(outcomes)
-    chosen: list[int] = []
-    for outcome in Outcome:
-        chosen += [sample for sample in order if outcomes[sample] is outcome][:_FILMS_OF_AN_OUTCOME]
+    of_outcome = [[sample for sample in order if outcomes[sample] is outcome] for outcome in Outcome]
+    # Outcomes take turns, so that the rare ones are there.
+    chosen = [samples[turn] for turn in range(_FILMS_OF_AN_OUTCOME) for samples in of_outcome if turn < len(samples)]
     for sample in order:
         if classes[sample] not in {classes[other] for other in chosen}:
             chosen.append(sample)
@@ -35,6 +35,7 @@ def film_samples(data: Dataset, outcomes: list[Outcome], seed: int) -> Int64[Ten
 def film_states(
     system: Map, images: Float32[Tensor, "films dim"], ends: Float32[Tensor, "films dim"]
 ) -> Float32[Tensor, "films frames dim"]:
+    """The states of a few samples at `FILM_STEPS`, and `ends` after them; on the CPU."""
     home = home_of(system, images)
     current, frames = images.to(home.device, home.dtype), []
     for step in range(max(FILM_STEPS) + 1):

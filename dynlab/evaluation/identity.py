@@ -13,6 +13,7 @@ from dynlab.maps import Map, map_hash
 
 
 def map_identity(system: Map, name: str) -> MapIdentity:
+    """Which map this is."""
     return MapIdentity(
         name=name,
         kind=type(system).__name__,
@@ -25,6 +26,7 @@ def map_identity(system: Map, name: str) -> MapIdentity:
 
 
 def data_identity(data: Dataset) -> DataIdentity:
+    """Which samples these are."""
     return DataIdentity(
         name=data.name,
         sha256=data.sha256,
@@ -36,5 +38,6 @@ def data_identity(data: Dataset) -> DataIdentity:
 
 
 def versions_used() -> dict[str, str]:
+    """Versions of dynlab, Python and the libraries that results depend on."""
     packages = {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")}
     return {"dynlab": __version__, "python": platform.python_version(), **packages}

@@ -164,7 +164,7 @@ def train_recognizer(
 
 def enough_to_learn(classes: Int64[Tensor, " samples"]) -> bool:
     """Whether there are two classes of at least five samples, so that fitting, threshold and judging each have some."""
-    return int((classes.bincount() >= _FEWEST).sum()) >= 2
+    return int((classes.unique(return_counts=True)[1] >= _FEWEST).sum()) >= 2
 
 
 def _check_enough(indices: Int64[Tensor, " samples"]) -> None:

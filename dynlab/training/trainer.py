@@ -27,6 +27,10 @@ from dynlab.training.backpropagation import GradientDescent
 from dynlab.training.corruption import corrupt
 from dynlab.training.streams import MAX_SEED, generator
 
+# Beyond these limits float32 ends, or the memory.
+_LARGEST = 1e38
+_MOST, _MOST_STEPS = 10**9, 1000
+
 
 class TrainingDiverged(RuntimeError):  # noqa: N818
     """The objective or a weight is no finite number any more."""
@@ -51,16 +55,13 @@ class TrainingSettings:
     seed: int = 0  # of initialization and corruption, from 0 to 2^63 - 1
 
     def __post_init__(self) -> None:
-        _check("sigma", self.sigma, "a finite number of at least 0", math.isfinite(self.sigma) and self.sigma >= 0)
-        for name in ("epochs", "walkback", "batch_size", "hidden"):
+        _check("sigma", self.sigma, f"from 0 to {_LARGEST:g}", 0 <= self.sigma <= _LARGEST)
+        for name, most in (("epochs", _MOST), ("walkback", _MOST_STEPS), ("batch_size", _MOST), ("hidden", _MOST)):
             value = getattr(self, name)
-            _check(name, value, "at least 1", value >= 1)
+            _check(name, value, f"an integer from 1 to {most}", isinstance(value, int) and 1 <= value <= most)
         _check("annealing", self.annealing, "above 0 and at most 1", 0 < self.annealing <= 1)
         _check(
-            "learning_rate",
-            self.learning_rate,
-            "a finite number above 0",
-            math.isfinite(self.learning_rate) and self.learning_rate > 0,
+            "learning_rate", self.learning_rate, f"above 0, at most {_LARGEST:g}", 0 < self.learning_rate <= _LARGEST
         )
         _check("seed", self.seed, "from 0 to 2^63 - 1", 0 <= self.seed <= MAX_SEED)
 

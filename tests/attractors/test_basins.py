@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import dynlab as dl
 from dynlab.attractors import Basins, basins_of_attraction
@@ -17,9 +18,9 @@ def samples(count: int = 300) -> torch.Tensor:
     return torch.randn(count, 2, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
 
 
-def test_wells_are_the_attractors_and_the_larger_basin_comes_first():
+def test_wells_are_the_attractors_and_the_larger_basin_comes_first(device: torch.device):
     states = torch.cat([samples(), torch.full((300, 2), 0.5)])
-    basins = basins_of_attraction(double_well(), states)
+    basins = basins_of_attraction(double_well(), states.to(device))
     wells = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(basins.fixed_points, wells, rtol=0.0, atol=1e-12)
     assert torch.equal(basins.labels, (states[:, 0] < 0).long())
@@ -61,6 +62,12 @@ def test_round_trip_and_refusal_of_another_map(tmp_path: Path):
     autoencoder.encoder["bias"].data += 1
     with pytest.raises(InputError, match="basins of the map"):
         Basins.load(tmp_path / "basins.safetensors", autoencoder)
+    arrays = load_file(tmp_path / "basins.safetensors")
+    metadata = {"kind": "basins-of-attraction", "map_sha256": basins.map_sha256}
+    for name, wrong in (("multipliers", torch.zeros(3, 3)), ("labels", torch.full((5,), 99))):
+        save_file({**arrays, name: wrong}, tmp_path / "wrong.safetensors", metadata=metadata)
+        with pytest.raises(InputError, match="do not fit together"):
+            Basins.load(tmp_path / "wrong.safetensors")
     autoencoder.save(tmp_path / "dae.safetensors")
     with pytest.raises(InputError, match="holds no basins of attraction"):
         Basins.load(tmp_path / "dae.safetensors")

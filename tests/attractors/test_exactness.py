@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from dynlab.attractors import basins_of_attraction
-from dynlab.datasets import Dataset
-from dynlab.maps import DenoisingAutoencoder
-from dynlab.training import TrainingSettings, train
+from dynlab.datasets import Dataset, labels_of
+from dynlab.dynamics import iterate, transform
+from dynlab.evaluation.kinds import is_explosion
+from dynlab.evaluation.separability import logistic_regression_accuracy
+from dynlab.maps import DenoisingAutoencoder, float64_copy
+from dynlab.training import TrainingSettings, reconstruction_errors, train
 
 EXACT_STEPS = 20_000
 
@@ -80,9 +83,37 @@ def test_mnist(mnist_dae: DenoisingAutoencoder, mnist_test: Dataset):
     check_labels(mnist_dae, mnist_test.images[:100])
 
 
+def test_images_on_the_boundary_of_two_basins(digits_dae: DenoisingAutoencoder, digits_test: Dataset):
+    """Bisected until float32 knows no image between them: whichever side one is on, rounding must not decide."""
+    exact = float64_copy(digits_dae)
+    low, high = digits_test.images[:40].clone(), digits_test.images[40:80].clone()
+    ends, others = (iterate(exact, images.double(), recorded=0).states for images in (low, high))
+    parted = (ends - others).norm(dim=1) > 1e-3
+    low, high, ends = low[parted], high[parted], ends[parted]
+    assert len(low) > 20
+    for _ in range(24):
+        middle = (low + high) / 2
+        same = (iterate(exact, middle.double(), recorded=0).states - ends).norm(dim=1, keepdim=True) < 1e-6
+        low, high = torch.where(same, middle, low), torch.where(same, high, middle)
+    check_labels(digits_dae, torch.cat([low, high]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("walkback", [1, 4])
 def test_mnist_models_of_full_length(walkback: int, mnist_train: Dataset, mnist_test: Dataset):
     settings = TrainingSettings(sigma=0.7, walkback=walkback, epochs=60, annealing=0.99)
     autoencoder = train(mnist_train.images, settings, state_shape=mnist_train.shape, device="cpu")
+    errors = reconstruction_errors(autoencoder, mnist_test.images, sigma=0.7, walkback=walkback, seed=0)
+    transformed = transform(autoencoder, mnist_test.images).states
+    explosions = int(is_explosion(transformed).sum())
+    if walkback == 1:
+        assert 100 <= explosions <= 3000
+    else:
+        assert 12.8 <= errors.walkback <= 13.6
+        assert explosions <= 100
+        train_states = transform(autoencoder, mnist_train.images).states
+        accuracy = logistic_regression_accuracy(
+            train_states, labels_of(mnist_train), transformed, labels_of(mnist_test)
+        )
+        assert accuracy.test >= 0.89
     check_labels(autoencoder, mnist_test.images[:2000])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynlab.dynamics import Status, iterate
+from dynlab.dynamics import Status, iterate, newton
 from dynlab.dynamics.plain import iterate_plainly
 from dynlab.maps import DenoisingAutoencoder
 
@@ -64,6 +64,55 @@ def test_steps_are_counted_as_the_closed_form_says():
     np.testing.assert_allclose(lengths, 0.1 * 0.9 ** np.arange(expected[0]), rtol=1e-6)
     assert bool(torch.isnan(orbits.step_lengths[expected[1] :, 1]).all())
     assert not bool(torch.isnan(orbits.step_lengths[: expected[1], 1]).any())
+
+
+def turned_double_well() -> Formula:
+    """The double well, turned by 0.7 and shifted, so that rounding does move samples off the boundary."""
+    well = double_well()
+    cos, sin = math.cos(0.7), math.sin(0.7)
+
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        turn = torch.tensor([[cos, -sin], [sin, cos]], dtype=states.dtype, device=states.device)
+        shift = torch.tensor([0.3, -0.2], dtype=states.dtype, device=states.device)
+        return well((states - shift) @ turn) @ turn.T + shift
+
+    return Formula(2, apply)
+
+
+def test_rounding_does_not_decide_which_side_of_a_saddle_a_sample_leaves_by(device: torch.device):
+    system = turned_double_well()
+    turn = torch.tensor([[math.cos(0.7), -math.sin(0.7)], [math.sin(0.7), math.cos(0.7)]], dtype=torch.float64)
+    shift = torch.tensor([0.3, -0.2], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    along = torch.rand(400, 1, generator=generator, dtype=torch.float64) * 2 - 1
+    beside = torch.randn(400, 1, generator=generator, dtype=torch.float64) * 1e-7
+    states = (torch.cat([beside, along], dim=1) @ turn.T + shift).float()
+    # Which side is that of the float32 state itself, in exact arithmetic.
+    side = ((states.double() - shift) @ turn)[:, 0].sign()
+    orbits = iterate(system, states.to(device))
+    ends = ((orbits.states - shift) @ turn)[:, 0]
+    decided = side.abs() > 0
+    assert set(orbits.status) == {Status.CONVERGED}
+    assert torch.equal(ends.sign()[decided], side[decided])
+    # and plain float32 iteration alone would have got some of them wrong
+    plain = states
+    for _ in range(2000):
+        plain = system(plain)
+    assert not torch.equal(((plain.double() - shift) @ turn)[:, 0].sign()[decided], side[decided])
+
+
+def test_float32_alone_does_not_decide_divergence():
+    # exp overflows float32 at 89, and float64 at 710
+    orbits = iterate(Formula(1, lambda x: torch.log1p(torch.exp(x)) / 2), torch.tensor([[100.0]]))
+    assert list(orbits.status) == [Status.CONVERGED]
+
+
+def test_a_multiplier_that_is_one_in_float32_alone():
+    system = Formula(1, lambda x: 0.99999999 * x + 1e-8)
+    orbits = iterate(system, torch.tensor([[0.5]], dtype=torch.float64), max_steps=100, max_exact_steps=1000)
+    assert list(orbits.status) == [Status.UNRESOLVED]  # it needs far more steps to come near,
+    start = torch.tensor([0.5], dtype=torch.float64)
+    assert float(newton(system, start).state) == pytest.approx(1.0, abs=1e-7)  # but Newton's method finds it
 
 
 def test_a_ghost_is_passed_however_slowly():
@@ -147,7 +196,7 @@ def test_orbits_near_a_saddle_are_marked():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tolerance": 0.0}, "tolerance is 0.0, expected above 0"),
+        ({"tolerance": 0.0}, "tolerance is 0.0, expected a finite number above 0"),
         ({"max_steps": 0}, "max_steps is 0, expected at least 1"),
         ({"max_exact_steps": -1}, "max_exact_steps is -1, expected at least 0"),
         ({"recorded": -1}, "recorded is -1, expected at least 0"),

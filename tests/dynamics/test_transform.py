@@ -57,7 +57,7 @@ def test_the_initial_states_stay_as_they_are():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tolerance": 0.0}, "tolerance is 0.0, expected above 0"),
+        ({"tolerance": 0.0}, "tolerance is 0.0, expected a finite number above 0"),
         ({"share": 1.0}, "share is 1.0, expected from 0 to below 1"),
         ({"max_steps": 0}, "max_steps is 0, expected at least 1"),
     ],

@@ -9,17 +9,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dynlab as dl
+from dynlab.datasets import dataset_of
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Arrays
+from dynlab.evaluation.films import film_samples
 from dynlab.maps import DenoisingAutoencoder
 
 
-def analysis() -> dl.Analysis:
+def analysis(device: torch.device | None = None) -> dl.Analysis:
     autoencoder = DenoisingAutoencoder(4, 6)
     generator = torch.Generator().manual_seed(0)
     for parameter in autoencoder.parameters():
         parameter.data.normal_(std=3.0, generator=generator)
-    return dl.analyse(autoencoder, torch.rand(30, 4, generator=generator), name="random")
+    return dl.analyse(autoencoder.to(device), torch.rand(30, 4, generator=generator), name="random")
 
 
 def test_round_trip(tmp_path: Path):
@@ -33,8 +35,8 @@ def test_round_trip(tmp_path: Path):
         )
 
 
-def test_statuses_and_outcomes_count_every_sample():
-    results = analysis().results
+def test_statuses_and_outcomes_count_every_sample(device: torch.device):
+    results = analysis(device).results
     assert sum(results.statuses.values()) == sum(results.outcomes.values()) == results.data.samples == 30
 
 
@@ -83,3 +85,11 @@ def test_refuses_what_it_cannot_analyse():
         dl.analyse(autoencoder, torch.zeros(0, 4))
     with pytest.raises(ValueError, match=r"data has shape \(2, 5\), expected \(batch, 4\)"):
         dl.analyse(autoencoder, torch.zeros(2, 5))
+
+
+def test_every_outcome_that_occurs_has_a_film():
+    outcomes = [dl.Outcome.KEPT] * 90 + [outcome for outcome in dl.Outcome for _ in range(2)]
+    data = dataset_of(torch.rand(len(outcomes), 4), torch.arange(len(outcomes)) % 10, name="any")
+    chosen = film_samples(data, outcomes, seed=0).tolist()
+    assert len(chosen) == len(set(chosen)) == 12
+    assert {outcomes[sample] for sample in chosen} == set(dl.Outcome)
