@@ -142,7 +142,7 @@ def basins_of_orbits(system: Map, orbits: Orbits) -> Basins:
             torch.zeros(0, 1, dtype=torch.complex128),
             orbits.fixed_point,
         )
-    states = torch.stack([point.state.cpu() for point in points])
+    states = torch.stack([point.state for point in points])
     sizes = np.bincount(found[found >= 0], minlength=len(points))
     # np.lexsort sorts by its last key first.
     order = np.lexsort((*states.T.flip(0).numpy(), -sizes))
@@ -151,7 +151,7 @@ def basins_of_orbits(system: Map, orbits: Orbits) -> Basins:
     chosen = [points[index] for index in order]
     return Basins(
         map_sha256=map_hash(system),
-        fixed_points=torch.stack([point.state.cpu() for point in chosen]),
+        fixed_points=states[torch.from_numpy(order)],
         residuals=torch.tensor([point.residual for point in chosen], dtype=torch.float64),
         multipliers=torch.stack([point.multipliers for point in chosen]),
         labels=torch.from_numpy(np.where(found >= 0, rank[found], -1)),

@@ -142,7 +142,7 @@ def _assembled(parts: list[tuple[PlainOrbits, Decision]], known: Sequence[FixedP
     states = torch.cat([decision.states for _, decision in parts])
     if points:
         converged = torch.from_numpy(fixed_point >= 0)
-        states[converged] = torch.stack([point.state.cpu() for point in points])[torch.from_numpy(inverse)]
+        states[converged] = torch.stack([point.state for point in points])[torch.from_numpy(inverse)]
     recordings = [recording for plain, _ in parts for recording in plain.step_lengths.values()]
     lengths = np.full((max((len(r) for r in recordings), default=0), recorded), np.nan, dtype=np.float32)
     for column, recording in enumerate(recordings):
