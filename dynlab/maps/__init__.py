@@ -1,13 +1,16 @@
 """WHAT is iterated: the `Map` everything works on, and the maps that come with dynlab."""
 
+from dynlab.maps.adapter import FunctionMap, as_map
 from dynlab.maps.autoencoder import NONLINEARITIES, DenoisingAutoencoder, Nonlinearity
 from dynlab.maps.map import Map, check_states, float64_copy, map_hash
 
 __all__ = [
     "NONLINEARITIES",
     "DenoisingAutoencoder",
+    "FunctionMap",
     "Map",
     "Nonlinearity",
+    "as_map",
     "check_states",
     "float64_copy",
     "map_hash",

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
-from dynlab.maps.map import Map
+from dynlab.maps.map import Layer, Map
 
 KIND = "denoising-autoencoder"
 
@@ -126,8 +126,18 @@ class DenoisingAutoencoder(Map):
         self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Jacobian times vector, row by row, in two products."""
+        return self.linearized(states)(tangents)
+
+    @torch.no_grad()
+    def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
+        """`jvp` at fixed states, two products a vector; the derivatives of the layers are taken once."""
         f_slope, g_slope = self._slopes(states)
-        return g_slope * F.linear(f_slope * F.linear(tangents, self.encoder["weight"]), self.decoder_weight)
+
+        @torch.no_grad()
+        def product(tangents: Tensor) -> Tensor:
+            return g_slope * F.linear(f_slope * F.linear(tangents, self.encoder["weight"]), self.decoder_weight)
+
+        return product
 
     @torch.no_grad()
     def vjp(
@@ -145,6 +155,13 @@ class DenoisingAutoencoder(Map):
         f_slope = NONLINEARITIES[self.hidden_nonlinearity].derivative_from_value(hidden)
         g_slope = NONLINEARITIES[self.output_nonlinearity].derivative_from_value(self.decode(hidden))
         return f_slope, g_slope
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The two layers, equations 1 and 2."""
+        return (
+            Layer(self.encoder["weight"].detach(), self.encoder["bias"].detach(), self.hidden_nonlinearity),
+            Layer(self.decoder_weight.detach(), self.decoder["bias"].detach(), self.output_nonlinearity),
+        )
 
     def extra_repr(self) -> str:
         """Settings that determine the map, besides its parameters."""

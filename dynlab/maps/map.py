@@ -10,13 +10,22 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from typing import TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 MapT = TypeVar("MapT", bound="Map")
+
+
+class Layer(NamedTuple):
+    """One layer, `x -> f(W x + b)`."""
+
+    weight: Float[Tensor, "outputs inputs"]
+    bias: Float[Tensor, " outputs"]
+    nonlinearity: str  # f, by its name in `dynlab.maps.NONLINEARITIES`
 
 
 class Map(nn.Module):
@@ -48,7 +57,11 @@ class Map(nn.Module):
         factors = self.jacobian_factors(states)
         if factors is not None:
             return factors[0] @ factors[1]
-        return torch.func.vmap(torch.func.jacrev(self._forward_one))(states).detach()
+        # Rows being independent, one cotangent for all rows finds the same row of every Jacobian.
+        vjp = torch.func.vjp(self.forward, states)[1]
+        basis = torch.eye(self.dim, dtype=states.dtype, device=states.device)
+        rows = torch.func.vmap(lambda cotangent: vjp(cotangent.expand_as(states))[0])(basis)
+        return rows.detach().transpose(0, 1)
 
     def jacobian_factors(
         self,
@@ -66,18 +79,78 @@ class Map(nn.Module):
         """Jacobian times vector, row by row: `J(states[b]) @ tangents[b]`."""
         return torch.func.jvp(self.forward, (states,), (tangents,))[1].detach()
 
+    def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
+        """`jvp` at fixed states, for who multiplies the same Jacobians with many vectors: a function of the tangents.
+
+        A map that can take its derivatives once and for all overrides this.
+        """
+        return lambda tangents: self.jvp(states, tangents)
+
     def vjp(
         self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Transposed Jacobian times vector, row by row: `J(states[b]).T @ cotangents[b]`."""
         return torch.func.vjp(self.forward, states)[1](cotangents)[0].detach()
 
+    def layers(self) -> tuple[Layer, ...] | None:
+        """The map as a composition of layers, the first applied first, or None where it is no such thing.
+
+        They are all that a certificate (`dynlab.dynamics.certify`) needs, and only with them can it be a proof.
+        """
+        return None
+
+    def jacobian_lipschitz(self, state: Float[Tensor, " dim"], radius: float) -> float | None:
+        """A Lipschitz constant of the Jacobian near a state, or None where none is known.
+
+        A number `L` with `||J(x) - J(y)||_2 <= L ||x - y||_2` for all `x` and `y` within `radius` of `state`, a finite
+        one. A map without `layers` must know it for a certificate to be estimated.
+        """
+        return None
+
+    def flat(self, states: Float[Tensor, "batch first *rest"]) -> Float[Tensor, "batch dim"]:
+        """States as rows of length `dim`, from shaped ones or flat ones.
+
+        Raises:
+            ValueError: If they are neither.
+        """
+        if tuple(states.shape[1:]) not in ((self.dim,), self.state_shape):
+            shapes = dict.fromkeys(", ".join(map(str, shape)) for shape in ((self.dim,), self.state_shape))
+            expected = " or ".join(f"(batch, {shape})" for shape in shapes)
+            raise ValueError(f"states has shape {tuple(states.shape)}, expected {expected}")
+        return states.reshape(len(states), self.dim)
+
+    def shaped(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch first *rest"]:
+        """Flat states in the shape in which they are looked at."""
+        return states.reshape(len(states), *self.state_shape)
+
+    @property
+    def held_samples(self) -> int | None:
+        """How many samples the map holds inputs for, row by row those of its states; None where it holds none.
+
+        Samples with other inputs move under other maps: a fixed point of one is none of another. With the inputs of one
+        sample a map is one map for all states, as without inputs, and takes any number of them.
+        """
+        return None
+
+    def for_samples(self, rows: Int64[Tensor, " rows"]) -> Map:
+        """The map for a choice of the samples whose inputs it holds; itself where it is one map for all states.
+
+        Args:
+            rows: Which samples, in which order, as indices from 0 to below `held_samples`; they may repeat.
+
+        Returns:
+            A map whose states are those of these samples. It shares its parameters with this one, so neither may be
+            moved to another device or dtype in place.
+        """
+        return self
+
     def extra_repr(self) -> str:
         """Settings that determine the map, besides its parameters; a subclass that has others must add them."""
         return f"dim={self.dim}"
 
-    def _forward_one(self, state: Tensor) -> Tensor:
-        return self(state[None])[0]
+    def settings_to_hash(self) -> str:
+        """What `map_hash` takes the settings to be: `extra_repr`, where that says all of them."""
+        return self.extra_repr()
 
 
 def float64_copy(system: MapT) -> MapT:
@@ -86,8 +159,8 @@ def float64_copy(system: MapT) -> MapT:
 
 
 def map_hash(system: Map) -> str:
-    """SHA-256 of what determines a map: its class, its settings as `extra_repr` gives them, and its parameters."""
-    digest = hashlib.sha256(f"{type(system).__qualname__}({system.extra_repr()})".encode())
+    """SHA-256 of what determines a map: its class, its settings (`settings_to_hash`), its parameters and buffers."""
+    digest = hashlib.sha256(f"{type(system).__qualname__}({system.settings_to_hash()})".encode())
     for name, value in sorted(system.state_dict().items()):
         digest.update(f"|{name}:{value.dtype}:{tuple(value.shape)}|".encode())
         # As bytes, since numpy does not know all of torch's types.

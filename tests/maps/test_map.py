@@ -146,3 +146,21 @@ def test_states_that_are_none_are_named(states: Tensor, message: str, device: to
 def test_states_may_be_none_at_all() -> None:
     check_states(Map(3), torch.zeros(0, 3))
     check_states(Map(3), torch.zeros(2, 3, dtype=torch.float64))
+
+
+def test_states_flat_and_shaped() -> None:
+    states = torch.arange(12.0).reshape(2, 6)
+    system = Map(6, (2, 3))
+    assert torch.equal(system.shaped(states), states.reshape(2, 2, 3))
+    assert torch.equal(system.flat(system.shaped(states)), states)
+    assert torch.equal(system.flat(states), states)
+    with pytest.raises(ValueError, match=r"states has shape \(2, 3, 2\), expected \(batch, 6\) or \(batch, 2, 3\)"):
+        system.flat(states.reshape(2, 3, 2))
+    with pytest.raises(ValueError, match=r"states has shape \(2, 6\), expected \(batch, 3\)$"):
+        Map(3).flat(states)
+
+
+def test_map_without_inputs_is_the_same_for_all_samples() -> None:
+    system = Map(3)
+    assert system.held_samples is None
+    assert system.for_samples(torch.tensor([2, 0])) is system
