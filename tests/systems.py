@@ -1,14 +1,19 @@
-"""Maps whose fixed points, multipliers and basins are known in closed form."""
+"""Maps that only tests need; those with published answers are in `dynlab.maps.classical`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-import torch
+import pytest
 from torch import Tensor
-from torch.nn import Buffer
 
 from dynlab.maps import Map
+from dynlab.maps.classical import DoubleWell, Linear, Logistic
+
+__all__ = ["Formula", "Linear", "double_well", "fold", "ghost", "logistic", "second_opinion"]
+
+double_well, logistic = DoubleWell, Logistic
 
 
 class Formula(Map):
@@ -22,31 +27,9 @@ class Formula(Map):
         return self.formula(states)
 
 
-class Linear(Map):
-    """`F(x) = A x + b`."""
-
-    def __init__(self, matrix: Tensor, shift: Tensor | None = None) -> None:
-        super().__init__(len(matrix))
-        self.matrix = Buffer(matrix)
-        self.shift = Buffer(torch.zeros(len(matrix), dtype=matrix.dtype) if shift is None else shift)
-
-    def forward(self, states: Tensor) -> Tensor:
-        return states @ self.matrix.T + self.shift
-
-
 def fold(rate: float, curvature: float) -> Formula:
     """`F(x) = rate x + curvature x^2`: a stable fixed point at 0 and its saddle at `(1 - rate) / curvature`."""
     return Formula(1, lambda x: rate * x + curvature * x * x)
-
-
-def double_well(step: float = 0.1) -> Formula:
-    """Gradient descent on `(x^2 - 1)^2 / 4 + y^2 / 2`: wells at x = -1 and 1, a saddle at 0, basins by sign of x."""
-
-    def descend(states: Tensor) -> Tensor:
-        x, y = states.unbind(1)
-        return torch.stack([x - step * x * (x * x - 1), y - step * y], dim=1)
-
-    return Formula(2, descend)
 
 
 def ghost(height: float) -> Formula:
@@ -54,6 +37,10 @@ def ghost(height: float) -> Formula:
     return Formula(1, lambda x: x + 0.1 * (height + x * x) * (2 - x))
 
 
-def logistic(r: float) -> Formula:
-    """`F(x) = r x (1 - x)`: for r from 3 to 1 + sqrt(6) an attracting cycle of period 2."""
-    return Formula(1, lambda x: r * x * (1 - x))
+def second_opinion() -> Any:
+    """The class of maps of pynamicalsys, uncompiled: compiling takes longer than all that tests ask of it."""
+    reason = "pynamicalsys is not here: install the dependency group `tests`, or `pip install pynamicalsys`"
+    config = pytest.importorskip("numba.core.config", reason=reason)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "DISABLE_JIT", True)  # read when a function is defined
+        return pytest.importorskip("pynamicalsys", reason=reason).DiscreteDynamicalSystem

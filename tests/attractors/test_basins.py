@@ -10,8 +10,7 @@ import dynlab as dl
 from dynlab.attractors import Basins, basins_of_attraction
 from dynlab.errors import InputError
 from dynlab.maps import DenoisingAutoencoder, map_hash
-
-from systems import Linear, double_well
+from dynlab.maps.classical import DoubleWell, Linear
 
 
 def samples(count: int = 300) -> torch.Tensor:
@@ -20,7 +19,7 @@ def samples(count: int = 300) -> torch.Tensor:
 
 def test_wells_are_the_attractors_and_the_larger_basin_comes_first(device: torch.device):
     states = torch.cat([samples(), torch.full((300, 2), 0.5)])
-    basins = basins_of_attraction(double_well(), states.to(device))
+    basins = basins_of_attraction(DoubleWell(), states.to(device))
     wells = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(basins.fixed_points, wells, rtol=0.0, atol=1e-12)
     assert torch.equal(basins.labels, (states[:, 0] < 0).long())
@@ -33,13 +32,13 @@ def test_wells_are_the_attractors_and_the_larger_basin_comes_first(device: torch
 
 def test_basins_of_equal_size_are_ordered_by_their_fixed_points():
     states = torch.tensor([[0.5, 0.0], [-0.5, 0.0]])
-    assert basins_of_attraction(double_well(), states).fixed_points[:, 0].tolist() == pytest.approx([-1.0, 1.0])
+    assert basins_of_attraction(DoubleWell(), states).fixed_points[:, 0].tolist() == pytest.approx([-1.0, 1.0])
 
 
 def test_the_order_of_the_samples_does_not_matter():
     states = samples()
     order = torch.randperm(300, generator=torch.Generator().manual_seed(1))
-    basins, shuffled = (basins_of_attraction(double_well(), rows) for rows in (states, states[order]))
+    basins, shuffled = (basins_of_attraction(DoubleWell(), rows) for rows in (states, states[order]))
     torch.testing.assert_close(shuffled.fixed_points, basins.fixed_points, rtol=0.0, atol=1e-12)
     assert torch.equal(shuffled.labels, basins.labels[order])
 

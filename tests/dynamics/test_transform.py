@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from dynlab.dynamics import transform
-
-from systems import Linear
+from dynlab.maps.classical import Linear
 
 
 def halving(dim: int = 1) -> Linear:
