@@ -17,11 +17,22 @@ if TYPE_CHECKING:
     from dynlab.attractors import basins_of_attraction as basins_of_attraction
     from dynlab.datasets import Dataset as Dataset
     from dynlab.datasets import load_dataset as load_dataset
+    from dynlab.dynamics import FixedPoint as FixedPoint
+    from dynlab.dynamics import LyapunovExponents as LyapunovExponents
     from dynlab.dynamics import Orbits as Orbits
+    from dynlab.dynamics import Spectrum as Spectrum
     from dynlab.dynamics import Status as Status
+    from dynlab.dynamics import antisymmetric_share as antisymmetric_share
+    from dynlab.dynamics import energy as energy
+    from dynlab.dynamics import energy_along_orbits as energy_along_orbits
+    from dynlab.dynamics import find_fixed_point as find_fixed_point
     from dynlab.dynamics import iterate as iterate
-    from dynlab.dynamics import multipliers as multipliers
+    from dynlab.dynamics import lyapunov_exponents as lyapunov_exponents
+    from dynlab.dynamics import reference_distances as reference_distances
+    from dynlab.dynamics import score as score
     from dynlab.dynamics import spectral_radius as spectral_radius
+    from dynlab.dynamics import spectrum as spectrum
+    from dynlab.dynamics import states_at as states_at
     from dynlab.dynamics import transform as transform
     from dynlab.errors import InputError as InputError
     from dynlab.evaluation import Analysis as Analysis
@@ -31,6 +42,7 @@ if TYPE_CHECKING:
     from dynlab.evaluation import analyse as analyse
     from dynlab.maps import DenoisingAutoencoder as DenoisingAutoencoder
     from dynlab.maps import Map as Map
+    from dynlab.maps import as_map as as_map
     from dynlab.report import write_report as write_report
     from dynlab.training import TrainingSettings as TrainingSettings
     from dynlab.training import train as train
@@ -43,19 +55,31 @@ _HOME = {
     "Basins": "dynlab.attractors",
     "Dataset": "dynlab.datasets",
     "DenoisingAutoencoder": "dynlab.maps",
+    "FixedPoint": "dynlab.dynamics",
     "InputError": "dynlab.errors",
     "Kind": "dynlab.evaluation",
+    "LyapunovExponents": "dynlab.dynamics",
     "Map": "dynlab.maps",
     "Orbits": "dynlab.dynamics",
     "Outcome": "dynlab.evaluation",
+    "Spectrum": "dynlab.dynamics",
     "Status": "dynlab.dynamics",
     "TrainingSettings": "dynlab.training",
     "analyse": "dynlab.evaluation",
+    "antisymmetric_share": "dynlab.dynamics",
+    "as_map": "dynlab.maps",
     "basins_of_attraction": "dynlab.attractors",
+    "energy": "dynlab.dynamics",
+    "energy_along_orbits": "dynlab.dynamics",
+    "find_fixed_point": "dynlab.dynamics",
     "iterate": "dynlab.dynamics",
     "load_dataset": "dynlab.datasets",
-    "multipliers": "dynlab.dynamics",
+    "lyapunov_exponents": "dynlab.dynamics",
+    "reference_distances": "dynlab.dynamics",
+    "score": "dynlab.dynamics",
     "spectral_radius": "dynlab.dynamics",
+    "spectrum": "dynlab.dynamics",
+    "states_at": "dynlab.dynamics",
     "train": "dynlab.training",
     "transform": "dynlab.dynamics",
     "write_report": "dynlab.report",

@@ -13,15 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Complex128, Float, Float64, Int64
+from jaxtyping import Complex128, Float64, Int64
 from torch import Tensor
 
-from dynlab.dynamics import Orbits, iterate
+from dynlab.dynamics import Orbits, iterate, spectrum
+from dynlab.dynamics.sources import Samples
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
 from dynlab.maps import Map, map_hash
 
 KIND = "basins-of-attraction"
+_LEADING = 6  # multipliers of each attractor
 _ARRAYS = ("fixed_points", "residuals", "multipliers", "labels")
 
 
@@ -32,7 +34,8 @@ class Basins:
     map_sha256: str
     fixed_points: Float64[Tensor, "attractors dim"]
     residuals: Float64[Tensor, " attractors"]  # ||F(x) - x||_2 / max(1, ||x||_2)
-    multipliers: Complex128[Tensor, "attractors leading"]  # the leading ones, by falling modulus
+    # The leading six by falling modulus, seven where one of them is half of a pair; rows without a seventh end in NaN.
+    multipliers: Complex128[Tensor, "attractors leading"]
     labels: Int64[Tensor, " samples"]  # attractor of each sample, -1 for none
 
     @property
@@ -105,7 +108,7 @@ def _fit_together(arrays: dict[str, Tensor]) -> bool:
 
 def basins_of_attraction(
     system: Map,
-    samples: Float[Tensor, "samples dim"],
+    samples: Samples,
     *,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
@@ -123,14 +126,20 @@ def basins_of_attraction(
         tolerance=tolerance,
         max_steps=max_steps,
         max_exact_steps=max_exact_steps,
-        recorded=0,
+        keep_states=False,
         on_progress=on_progress,
     )
     return basins_of_orbits(system, orbits)
 
 
 def basins_of_orbits(system: Map, orbits: Orbits) -> Basins:
-    """The basins that orbits of `system` show."""
+    """The basins that orbits of `system` show.
+
+    Raises:
+        ValueError: If the map holds inputs for several samples: these have attractors each of its own, and no basins.
+    """
+    if system.held_samples not in (None, 1):
+        raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for all samples")
     points = orbits.fixed_points
     found = orbits.fixed_point.numpy()
     if not points:
@@ -153,6 +162,6 @@ def basins_of_orbits(system: Map, orbits: Orbits) -> Basins:
         map_sha256=map_hash(system),
         fixed_points=states[torch.from_numpy(order)],
         residuals=torch.tensor([point.residual for point in chosen], dtype=torch.float64),
-        multipliers=torch.stack([point.multipliers for point in chosen]),
+        multipliers=spectrum(system, states[torch.from_numpy(order)], min(system.dim, _LEADING)).eigenvalues,
         labels=torch.from_numpy(np.where(found >= 0, rank[found], -1)),
     )

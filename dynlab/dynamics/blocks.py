@@ -9,7 +9,7 @@ from torch import Tensor
 from dynlab.maps import Map
 
 # A CPU core multiplies fastest while a block of states and its images stay in its second-level cache.
-_CPU_BLOCK_BYTES = 3 * 2**20
+_CPU_BLOCK_BYTES = 2**21
 _GPU_BLOCK_BYTES = 2**30
 
 

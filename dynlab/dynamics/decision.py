@@ -8,7 +8,6 @@ An orbit that comes back to where it was, with steps far above the rounding floo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,16 +16,19 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from dynlab.dynamics.blocks import block_rows, home_of
-from dynlab.dynamics.fixed_points import examine_fixed_point
-from dynlab.dynamics.known import KnownFixedPoints
-from dynlab.dynamics.newton import newton
+from dynlab.dynamics.blocks import block_rows
+from dynlab.dynamics.fixed_points import examine_fixed_points
+from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
+from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
 from dynlab.maps import Map
 
 # A ball is never larger than this many tolerances: 0.1 at the tolerance of the report, where attractors of its models
 # stand 0.36 apart or more.
-_LARGEST_RADIUS = 1000
+LARGEST_RADIUS = 1000
 _FIRST_ROUND, _LONGEST_ROUND = 32, 512
+_TOGETHER = 64  # starts of Newton's method at once
+_COMPARED = 512  # samples among which they are chosen
+_APART = 100  # tolerances: samples nearer to each other most likely have one attractor
 _RETURN = 1e-9  # relative distance at which an orbit has come back
 _ROUNDING_FLOOR = 1e-7  # relative step length below which nothing is called a cycle
 
@@ -50,55 +52,51 @@ class Decision:
     period: np.ndarray
 
 
-_CODE = {status: code for code, status in enumerate(Status)}
+CODES = {status: code for code, status in enumerate(Status)}
 
 
 @dataclass(frozen=True)
 class Search:
     """How samples are decided, and the fixed points that have been found on the way."""
 
+    system: Map
     exact: Map
     tolerance: float
     max_steps: int
     known: KnownFixedPoints
 
-    def decide(
-        self, states: Float64[Tensor, "samples dim"], found: np.ndarray, on_decided: Callable[[int], None]
-    ) -> Decision:
+    def decide(self, states: Float64[Tensor, "samples dim"], found: np.ndarray) -> Decision:
         """Take each sample to the fixed point, or cycle, that it reaches.
 
         Args:
             states: Where the samples stand, on the CPU; used up.
             found: What `match` found for them.
-            on_decided: Called with the number of samples decided since the last call.
 
         Returns:
             What became of the samples.
         """
-        home = home_of(self.exact, states)
+        device = self.known.device
         decision = Decision(
             states=states,
             fixed_point=found.copy(),
-            status=np.where(found >= 0, _CODE[Status.CONVERGED], _CODE[Status.UNRESOLVED]),
+            status=np.where(found >= 0, CODES[Status.CONVERGED], CODES[Status.UNRESOLVED]),
             period=(found >= 0).astype(np.int64),
         )
         finite = torch.isfinite(states).all(dim=1).numpy()
-        decision.status[~finite] = _CODE[Status.DIVERGED]
+        decision.status[~finite] = CODES[Status.DIVERGED]
         pending = np.flatnonzero(finite & (found < 0))
-        on_decided(len(states) - len(pending))
         taken, length, due = 0, _FIRST_ROUND, 0
         while len(pending) and taken < self.max_steps:
-            before = len(pending)
             length = min(length, self.max_steps - taken)
-            current = states[torch.from_numpy(pending)].to(home.device, home.dtype)
+            current = states[torch.from_numpy(pending)].to(device)
             current, periods = _advance(self.exact, current, length)
             states[torch.from_numpy(pending)] = current.cpu()
             taken, length = taken + length, min(2 * length, _LONGEST_ROUND)
 
             finite = torch.isfinite(states[torch.from_numpy(pending)]).all(dim=1).numpy()
             periodic = (periods > 0) & finite
-            decision.status[pending[~finite]] = _CODE[Status.DIVERGED]
-            decision.status[pending[periodic]] = _CODE[Status.PERIODIC]
+            decision.status[pending[~finite]] = CODES[Status.DIVERGED]
+            decision.status[pending[periodic]] = CODES[Status.PERIODIC]
             decision.period[pending[periodic]] = periods[periodic]
             pending = pending[finite & ~periodic]
 
@@ -106,58 +104,74 @@ class Search:
             if taken >= due or taken == self.max_steps:
                 found, due = self.match(states[torch.from_numpy(pending)]), 2 * taken
             else:
-                found = self.known.balls_of(states[torch.from_numpy(pending)].to(home.device, home.dtype))
+                found = self.known.balls_of(states[torch.from_numpy(pending)].to(device))
             decided = found >= 0
             decision.fixed_point[pending[decided]] = found[decided]
-            decision.status[pending[decided]] = _CODE[Status.CONVERGED]
+            decision.status[pending[decided]] = CODES[Status.CONVERGED]
             decision.period[pending[decided]] = 1
             pending = pending[~decided]
-            on_decided(before - len(pending))
-        on_decided(len(pending))
         return decision
 
     def match(self, states: Float64[Tensor, "samples dim"]) -> np.ndarray:
         """Index of the fixed point whose safe ball each sample is in, -1 for none; new ones are looked for first."""
-        home = home_of(self.exact, states)
-        current = states.to(home.device, home.dtype)
-        found = self.known.balls_of(current)
-        line = _Line(current)
+        current = states.to(self.known.device)
         with torch.no_grad():
             images = self.exact(current)
-        for sample in np.flatnonzero(torch.isfinite(images).all(dim=1).cpu().numpy()):
-            if found[sample] >= 0 or self.known.awaits(current[sample], images[sample]):
-                continue
-            solution = newton(self.exact, current[sample])
-            if not solution.is_fixed_point or self.known.holds(solution.state):
-                continue
-            largest = min(_LARGEST_RADIUS * self.tolerance, self.known.distance(solution.state) / 2)
-            point = examine_fixed_point(self.exact, solution, largest_radius=largest)
-            if point.is_stable:
-                near = line.within(solution.state, point.safe_radius)
-                found[near[found[near] < 0]] = self.known.add(point)
+        found = self.known.balls_of(current)
+        open_ = (found < 0) & torch.isfinite(images).all(dim=1).cpu().numpy() & ~self.known.are_awaited(current, images)
+        while open_.any():
+            pending = np.flatnonzero(open_)
+            chosen = pending[self.representatives(current[_index(pending, current)], _APART * self.tolerance)]
+            self.find(current[_index(chosen, current)])
+            open_[chosen] = False
+            found[pending] = self.known.balls_of(current[_index(pending, current)])
+            open_ &= found < 0
         return found
 
+    def representatives(self, states: Float64[Tensor, "samples dim"], apart: float) -> np.ndarray:
+        """Indices of the first states, a limited number, no two of them nearer than `apart`."""
+        first = states[:_COMPARED]
+        near = (torch.cdist(first, first) < apart).cpu().numpy()
+        chosen: list[int] = []
+        for row in range(len(first)):
+            if len(chosen) < _TOGETHER and not near[row, chosen].any():
+                chosen.append(row)
+        return np.array(chosen)
 
-class _Line:
-    """States in the order of their projections onto one direction, which never lengthens a distance."""
+    def find(self, starts: Float64[Tensor, "starts dim"]) -> None:
+        """Look for fixed points by Newton's method, and remember the stable ones that are new."""
+        states, residuals = newton_together(self.system, self.exact, starts)
+        for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
+            solution = newton(self.exact, starts[row])
+            states[row], residuals[row] = solution.state, solution.residual
+        self._remember(states, residuals)
 
-    def __init__(self, states: Float64[Tensor, "samples dim"]) -> None:
-        generator = torch.Generator().manual_seed(0)
-        direction = torch.randn(states.shape[1], generator=generator, dtype=torch.float64).to(states)
-        self._direction = direction / direction.norm()
-        self._states = states
-        projections = (states @ self._direction).cpu().numpy()
-        self._order = np.argsort(projections, kind="stable")
-        self._sorted = projections[self._order]
+    def find_together(self, starts: Float64[Tensor, "starts dim"], reach: Float64[Tensor, " starts"]) -> None:
+        """As `find`, without a second try for starts that take more than a few cheap steps, or lead beyond `reach`."""
+        self._remember(*newton_together(self.system, self.exact, starts, reach))
 
-    def within(self, centre: Float64[Tensor, " dim"], radius: float) -> np.ndarray:
-        """Indices of the states nearer to `centre` than `radius`."""
-        position = float(centre @ self._direction)
-        first, last = np.searchsorted(self._sorted, (position - radius, position + radius))
-        candidates = self._order[first:last]
-        rows = self._states[torch.from_numpy(candidates).to(self._states.device)]
-        distances = torch.linalg.vector_norm(rows - centre, dim=1).cpu().numpy()
-        return candidates[distances < radius]
+    def _remember(self, states: Float64[Tensor, "starts dim"], residuals: Float64[Tensor, " starts"]) -> None:
+        """Remember the fixed points among these states that are stable and new."""
+        is_new = (residuals <= RESIDUAL_TOLERANCE).cpu().numpy()
+        is_new[is_new] = ~self.known.holds(states[_index(np.flatnonzero(is_new), states)])
+        new = np.flatnonzero(is_new)
+        if not len(new):
+            return
+        states, residuals = states[_index(new, states)], residuals[_index(new, states)]
+        apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
+        scale = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+        is_copy = torch.tril(apart < SAME_POINT * scale, diagonal=-1).any(dim=1)
+        states, residuals = states[~is_copy], residuals[~is_copy]
+        apart = apart[~is_copy][:, ~is_copy].fill_diagonal_(torch.inf).amin(dim=1)
+        largest = torch.minimum(apart, self.known.nearest(states)) / 2
+        largest = largest.clamp(max=LARGEST_RADIUS * self.tolerance)
+        for point in examine_fixed_points(self.system, self.exact, states, residuals, largest):
+            if point.is_stable:
+                self.known.add(point)
+
+
+def _index(rows: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(rows).to(like.device)
 
 
 @torch.no_grad()

@@ -3,10 +3,13 @@
 Around a fixed point `x*` a map is its linearization and a remainder, `F(x* + e) = x* + J e + q(e)`. The linearization
 takes an orbit home at the rate of the spectral radius `rho`; what could stop it is the remainder, where it is as large
 as the contraction `(1 - rho) |e|`. In the normal form of a fold, `e -> rho e + c e^2`, that is where the saddle stands.
-The safe radius is the largest one, of a falling sequence, at which the remainder is at most a tenth of the contraction
-in every direction probed: those of the leading multipliers, along which it is weakest, and two random ones, both
-ways. It is an estimate and no proof, on the safe side by a factor that leaves room for the transient growth of a
-Jacobian that is not normal.
+The safe radius is the largest one, of a falling sequence, at which the remainder is at most two fifths of the
+contraction in every direction probed: those of the leading multipliers, along which the contraction is weakest, and a
+random one, both ways. It is an estimate and no proof (`dynlab.dynamics.certify` proves), on the safe side by a factor
+that leaves room for the transient growth of a Jacobian that is not normal.
+
+Whether a fixed point is stable is decided by its spectral radius in float64, except where an estimate from a few
+products in the map's own precision is so far below one that its error cannot matter.
 
 Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal form of the fold of maps).
 """
@@ -14,30 +17,32 @@ Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-from jaxtyping import Complex128, Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from dynlab.dynamics.newton import NewtonSolution
-from dynlab.dynamics.spectra import leading_eigenpairs
-from dynlab.maps import Map
+from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.krylov import leading_ritz
+from dynlab.dynamics.newton import newton
+from dynlab.dynamics.spectra import eigenpairs, spectrum
+from dynlab.maps import Map, check_states, float64_copy
 
-LEADING = 6  # multipliers known of each fixed point
-_PROBED = 3  # leading directions along which the remainder is measured
-_RANDOM = 2  # further ones
-_SHARE = 0.1  # of the contraction, that the remainder may take
-_RADII = 10  # tried, each a quarter of the one before
+_PROBED = 2  # leading directions along which the remainder is measured; one random one is added
+_SHARE = 0.4  # of the contraction, that the remainder may take
+_PRECISION = 1e4  # units in the last place that the allowed remainder must be worth, for single precision to do
+_RADII = 20  # tried, each half of the one before
+_ESTIMATED_BELOW = 0.99  # spectral radius, its residual added, up to which an estimate will do
+_ESTIMATE_DIMENSION = 18
+_ESTIMATED_FROM = 200  # dimension from which an estimate is cheaper than the answer
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself: two orbits that end at one object end at one point
 class FixedPoint:
-    """A fixed point in float64 and its linearization."""
+    """A fixed point in float64, and what is known of its neighbourhood."""
 
     state: Float64[Tensor, " dim"]  # on the CPU
     residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)
-    multipliers: Complex128[Tensor, " leading"]  # the leading ones, by falling modulus
     safe_radius: float  # every orbit that comes this near ends here; 0 where the fixed point is not stable
 
     @property
@@ -46,49 +51,147 @@ class FixedPoint:
         return self.safe_radius > 0
 
 
-def examine_fixed_point(exact: Map, solution: NewtonSolution, *, largest_radius: float) -> FixedPoint:
-    """Linearize a map at a fixed point that Newton's method found, and find its safe radius.
+def examine_fixed_points(
+    system: Map,
+    exact: Map,
+    states: Float64[Tensor, "batch dim"],
+    residuals: Float64[Tensor, " batch"],
+    largest_radii: Float64[Tensor, " batch"],
+) -> list[FixedPoint]:
+    """Find out which fixed points are stable, and their safe radii.
 
     Args:
+        system: The map in the precision that shall estimate.
         exact: The map in float64.
-        solution: Where Newton's method ended; must be a fixed point.
-        largest_radius: Upper limit of the safe radius, in units of the state.
+        states: Fixed points, shape (batch, dim), on the device of the map.
+        residuals: Their relative residuals.
+        largest_radii: Upper limits of the safe radii, in units of the state.
 
     Returns:
-        The fixed point, with `min(dim, 6)` multipliers.
+        A fixed point for each row.
     """
-    pairs = leading_eigenpairs(exact, solution.state, min(exact.dim, LEADING))
-    contraction = 1 - float(pairs.multipliers[0].abs())
-    radius = 0.0
-    if contraction > 0:
-        directions = torch.view_as_real(pairs.directions[:, :_PROBED]).flatten(1).T.to(solution.state)
-        radius = _safe_radius(exact, solution.state, directions, contraction, largest_radius)
-    return FixedPoint(solution.state.cpu(), solution.residual, pairs.multipliers, radius)
+    if not len(states):
+        return []
+    radius, directions = _leading(system, exact, states)
+    radii = torch.where(radius < 1, _safe_radii(system, exact, states, directions, 1 - radius, largest_radii), 0)
+    rows = zip(states.cpu(), residuals.tolist(), radii.tolist(), strict=True)
+    return [FixedPoint(state, residual, safe_radius) for state, residual, safe_radius in rows]
+
+
+def _leading(
+    system: Map, exact: Map, states: Float64[Tensor, "batch dim"]
+) -> tuple[Float64[Tensor, " batch"], Float64[Tensor, "batch count dim"]]:
+    """Spectral radius at each state, and real directions that span those of the leading multipliers."""
+    count = min(_PROBED, exact.dim)
+    if exact.dim < _ESTIMATED_FROM:
+        pairs = eigenpairs(exact, states, count)
+        return pairs.multipliers[:, 0].abs().to(states), _real(pairs.directions).to(states)
+    plain = states.to(home_of(system, states).dtype)
+    start = torch.randn(states.shape[1], generator=torch.Generator().manual_seed(0), dtype=plain.dtype).to(plain)
+    product = system.linearized(plain)
+    ritz = leading_ritz(product, start.expand_as(plain), _ESTIMATE_DIMENSION, count)
+    radius, directions = ritz.values[:, 0].abs().to(states), _real(ritz.directions).to(states)
+    unsure = ~(radius + ritz.residuals[:, 0].to(states) < _ESTIMATED_BELOW)
+    if unsure.any():
+        pairs = eigenpairs(exact, states[unsure], count)
+        radius[unsure] = pairs.multipliers[:, 0].abs().to(states)
+        directions[unsure] = _real(pairs.directions).to(states)
+    return radius, directions
+
+
+def _real(directions: Tensor) -> Tensor:
+    """Real and imaginary parts of directions, shape (batch, 2 count, dim)."""
+    return torch.view_as_real(directions).permute(0, 2, 3, 1).flatten(1, 2)
 
 
 @torch.no_grad()
-def _safe_radius(
+def _safe_radii(
+    system: Map,
     exact: Map,
-    state: Float64[Tensor, " dim"],
-    directions: Float64[Tensor, "count dim"],
-    contraction: float,
-    largest: float,
-) -> float:
-    random = torch.randn(_RANDOM, exact.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    directions = torch.cat([directions, random.to(directions)])
-    lengths = torch.linalg.vector_norm(directions, dim=1, keepdim=True)
+    states: Float64[Tensor, "batch dim"],
+    directions: Float64[Tensor, "batch count dim"],
+    contractions: Float64[Tensor, " batch"],
+    largest: Float64[Tensor, " batch"],
+) -> Float64[Tensor, " batch"]:
+    random = torch.randn(exact.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(states)
+    directions = torch.cat([directions, random.expand(len(states), 1, -1)], dim=1)
+    lengths = torch.linalg.vector_norm(directions, dim=2, keepdim=True)
     # Real multipliers have no imaginary direction, zero multipliers none at all.
-    units = (directions / lengths)[lengths[:, 0] > 1e-6]
-    units = torch.cat([units, -units])
-    images = exact.jvp(state.repeat(len(units), 1), units)
-    centre = exact(state[None])
-    # What rounding alone makes of a difference of two states is no remainder.
-    floor = 1e-14 * float(torch.linalg.vector_norm(state).clamp(min=1.0))
+    point, index = (lengths[:, :, 0] > 1e-6).nonzero(as_tuple=True)
+    units = directions[point, index] / lengths[point, index]
+    point, units = point.repeat(2), torch.cat([units, -units])
+    size = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    images = torch.empty_like(units)
+    is_coarse = contractions > _PRECISION * _epsilon(system, states)
+    for precise, rows in ((system, is_coarse[point]), (exact, ~is_coarse[point])):
+        dtype = home_of(precise, states).dtype
+        images[rows] = precise.jvp(states[point[rows]].to(dtype), units[rows].to(dtype)).double()
 
-    def is_safe(radius: float) -> bool:
-        remainders = exact(state + radius * units) - centre - radius * images
-        return float(torch.linalg.vector_norm(remainders, dim=1).amax()) <= _SHARE * contraction * radius + floor
+    radii = torch.zeros_like(contractions)
+    was_safe = torch.zeros_like(contractions, dtype=torch.bool)
+    open_ = contractions > 0
+    for level in range(_RADII + 1):
+        radius = largest * 0.5**level
+        probes = open_[point]
+        at, unit = point[probes], units[probes]
+        if not len(at):
+            break
+        limit = _SHARE * contractions * radius
+        worst = torch.zeros_like(radii)
+        # Float64 only where rounding in the map's own precision could matter.
+        is_coarse = limit > _PRECISION * _epsilon(system, states) * size
+        for precise, rows in ((system, is_coarse[at]), (exact, ~is_coarse[at])):
+            if not bool(rows.any()):
+                continue
+            dtype = home_of(precise, states).dtype
+            centres = precise(states.to(dtype))[at[rows]]
+            ends = precise((states[at[rows]] + radius[at[rows], None] * unit[rows]).to(dtype))
+            remainders = (ends - centres).double() - radius[at[rows], None] * images[probes][rows]
+            worst.scatter_reduce_(0, at[rows], torch.linalg.vector_norm(remainders, dim=1), "amax")
+        # What rounding alone makes of a difference of two states is no remainder.
+        rounding = 64 * size * torch.where(is_coarse, _epsilon(system, states), _epsilon(exact, states))
+        is_safe = worst <= limit + rounding
+        # A remainder can be small at a large radius by chance, where two terms cancel, but hardly at the next one, too.
+        found = open_ & was_safe & is_safe
+        radii = torch.where(found, 2 * radius, radii)
+        was_safe, open_ = is_safe, open_ & ~found
+    return radii
 
-    radii = [largest * 0.25**index for index in range(_RADII)]
-    # A remainder can be small at a large radius by chance, where two terms cancel, but hardly at the next one, too.
-    return next((r for r, smaller in pairwise(radii) if is_safe(r) and is_safe(smaller)), 0.0)
+
+def _epsilon(system: Map, states: Tensor) -> float:
+    return torch.finfo(home_of(system, states).dtype).eps
+
+
+@dataclass(frozen=True)
+class GivenFixedPoint:
+    """A fixed point that Newton's method found from a given start, stable or not."""
+
+    state: Float64[Tensor, " dim"]  # on the CPU
+    residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)
+    unstable_directions: int  # multipliers outside the unit circle; 0 for an attractor, 1 for a saddle between two
+
+
+def find_fixed_point(system: Map, start: Float[Tensor, " dim"]) -> GivenFixedPoint | None:
+    """The fixed point to which Newton's method leads from a start, stable or not.
+
+    Args:
+        system: The map.
+        start: Where to start, shape (dim,), finite.
+
+    Returns:
+        The fixed point, with a relative residual of at most 1e-12 in float64, or None where none is found.
+
+    Raises:
+        ValueError: If `start` has another dim than `system`, or is not finite.
+    """
+    check_states(system, start[None], parameter="start")
+    exact = float64_copy(system)
+    solution = newton(exact, start.to(home_of(exact, start).device, torch.float64))
+    if not solution.is_fixed_point:
+        return None
+    count = min(8, exact.dim)
+    while True:
+        moduli = spectrum(exact, solution.state[None], count).eigenvalues[0].abs()
+        if float(moduli[count - 1]) <= 1 or count == exact.dim:
+            return GivenFixedPoint(solution.state.cpu(), solution.residual, int((moduli > 1).sum()))
+        count = min(2 * count, exact.dim)

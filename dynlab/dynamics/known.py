@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.fixed_points import FixedPoint
 
-_BLOCK = 1024  # samples whose distances to all fixed points are taken at once
+_BLOCK = 1024  # samples looked at together
+# Distances in a few random directions never exceed the whole distance, so they rule out almost all pairs at once.
+_DIRECTIONS = 32
 # A sample this many safe radii from an attractor stands about where a fold would have its saddle. It is left to itself
 # while it comes nearer by this share a step; one that rests there, or leaves, is somebody else's.
-_AWAITED = 16
+_AWAITED = 4.0
 _APPROACH = 1e-6
-_SAME_POINT = 1e-6  # relative distance of two fixed points that are one
+SAME_POINT = 1e-6  # relative distance of two fixed points that are one
 
 
 class KnownFixedPoints:
-    """The stable fixed points found so far, with their states in one tensor."""
+    """The stable fixed points found so far, with their states in one tensor.
 
-    def __init__(self, home: Tensor, dim: int) -> None:
+    Args:
+        device: Where the samples will be.
+        dim: Length of a state.
+    """
+
+    def __init__(self, device: torch.device, dim: int) -> None:
         self.points: list[FixedPoint] = []
-        self._states = torch.empty(64, dim, dtype=home.dtype, device=home.device)
-        self._radii = torch.empty(64, dtype=home.dtype, device=home.device)
+        self.device = device
+        self._states = torch.empty(64, dim, dtype=torch.float64, device=device)
+        self._radii = torch.empty(64, dtype=torch.float64, device=device)
+        count = min(dim, _DIRECTIONS)
+        random = torch.randn(dim, count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        self._directions = torch.linalg.qr(random).Q.to(device)
+        self._shadows = torch.empty(64, count, dtype=torch.float64, device=device)
 
     def add(self, point: FixedPoint) -> int:
         """Remember a fixed point; its index."""
@@ -31,39 +45,60 @@ class KnownFixedPoints:
         if index == len(self._radii):
             self._states = torch.cat([self._states, torch.empty_like(self._states)])
             self._radii = torch.cat([self._radii, torch.empty_like(self._radii)])
+            self._shadows = torch.cat([self._shadows, torch.empty_like(self._shadows)])
         self._states[index], self._radii[index] = point.state, point.safe_radius
+        self._shadows[index] = self._states[index] @ self._directions
         self.points.append(point)
         return index
 
-    def balls_of(self, states: Float64[Tensor, "samples dim"]) -> np.ndarray:
+    def balls_of(self, states: Float[Tensor, "samples dim"]) -> np.ndarray:
         """Index of the fixed point whose safe ball each state is in, -1 for none."""
         found = np.full(len(states), -1)
-        if self.points:
-            for start in range(0, len(states), _BLOCK):
-                part = states[start : start + _BLOCK]
-                # Not by matrix products: what they round away is more than a small ball.
-                distances = torch.cdist(
-                    part, self._states[: len(self.points)], compute_mode="donot_use_mm_for_euclid_dist"
-                )
-                distances[distances >= self._radii[: len(self.points)]] = torch.inf
-                nearest = distances.min(dim=1)
-                inside = nearest.values < torch.inf
-                found[start : start + len(part)] = torch.where(inside, nearest.indices, -1).cpu().numpy()
+        for rows, points, apart in self._pairs_within(states, 1.0):
+            # Balls never overlap by much, but where they do the nearer centre comes last and stays.
+            order = torch.argsort(apart, descending=True)
+            found[rows[order].cpu().numpy()] = points[order].cpu().numpy()
         return found
 
-    def awaits(self, state: Float64[Tensor, " dim"], image: Float64[Tensor, " dim"]) -> bool:
-        """Whether a sample is on its way into a known ball, so that Newton's method would find nothing new."""
-        before, after = self._distances(state), self._distances(image)
-        near = before < _AWAITED * self._radii[: len(self.points)]
-        return bool((near & (after < (1 - _APPROACH) * before)).any())
+    def are_awaited(self, states: Float64[Tensor, "samples dim"], images: Float64[Tensor, "samples dim"]) -> np.ndarray:
+        """Which samples are on their way into a known ball, so that Newton's method would find nothing new."""
+        awaited = np.zeros(len(states), dtype=bool)
+        for rows, points, before in self._pairs_within(states, _AWAITED):
+            after = torch.linalg.vector_norm(images[rows] - self._states[points], dim=1)
+            awaited[rows[after < (1 - _APPROACH) * before].cpu().numpy()] = True
+        return awaited
 
-    def holds(self, state: Float64[Tensor, " dim"]) -> bool:
-        """Whether this fixed point is known already."""
-        return self.distance(state) < _SAME_POINT * max(1.0, float(state.norm()))
+    def _pairs_within(self, states: Float[Tensor, "samples dim"], reach: float) -> Iterator[tuple[Tensor, ...]]:
+        """Rows, fixed points and distances of all pairs nearer than `reach` safe radii, block by block."""
+        count = len(self.points)
+        if not count:
+            return
+        directions, shadows = self._directions.to(states.dtype), self._shadows[:count].to(states.dtype)
+        squares = (shadows * shadows).sum(dim=1)
+        limits = (reach * self._radii[:count]).to(states.dtype).square()
+        # Products round away a little of a distance, for which the limit leaves room; who passes is measured exactly.
+        rounding = 64 * torch.finfo(states.dtype).eps
+        for start in range(0, len(states), _BLOCK):
+            part = states[start : start + _BLOCK]
+            cast = part @ directions
+            sizes = (cast * cast).sum(dim=1, keepdim=True)
+            distances = torch.addmm(squares, cast, shadows.T, alpha=-2) + sizes
+            rows, points = (distances <= limits + rounding * (sizes + squares)).nonzero(as_tuple=True)
+            apart = torch.linalg.vector_norm(part[rows].double() - self._states[points], dim=1)
+            inside = apart < reach * self._radii[points]
+            if bool(inside.any()):
+                yield start + rows[inside], points[inside], apart[inside]
 
-    def distance(self, state: Float64[Tensor, " dim"]) -> float:
-        """Distance to the nearest known fixed point; infinite where none is known."""
-        return float(self._distances(state).amin()) if self.points else float("inf")
+    def nearest(self, states: Float64[Tensor, "samples dim"]) -> Float64[Tensor, " samples"]:
+        """Distance of each state to the nearest known fixed point; infinite where none is known."""
+        if not self.points:
+            return states.new_full((len(states),), torch.inf)
+        known = self._states[: len(self.points)]
+        # Products tell which is nearest, but round away too much of a small distance.
+        nearest = torch.cdist(states, known, compute_mode="use_mm_for_euclid_dist").argmin(dim=1)
+        return torch.linalg.vector_norm(states - known[nearest], dim=1)
 
-    def _distances(self, state: Float64[Tensor, " dim"]) -> Float64[Tensor, " known"]:
-        return torch.linalg.vector_norm(self._states[: len(self.points)] - state, dim=1)
+    def holds(self, states: Float64[Tensor, "samples dim"]) -> np.ndarray:
+        """Which fixed points are known already."""
+        scale = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+        return (self.nearest(states) < SAME_POINT * scale).cpu().numpy()

@@ -1,11 +1,13 @@
-"""Fixed points by Newton's method in float64.
+"""Fixed points by Newton's method: what is solved is in float64, whatever computes the steps.
 
-Solves `F(x) = x` from a start near the solution. With factors `J = A B` the linear systems are solved in the size of
-the hidden layer, `(I - A B)^-1 = I + A (I - B A)^-1 B`. The factorization of one step serves the next ones as long as
-they shrink fast, since near a solution it is the factorization that costs, and the first ones are done in float32. What
-is solved is in float64 throughout.
+From one given start, `newton` factorizes `I - J`, in the size of the hidden layer where the map knows factors,
+`(I - A B)^-1 = I + A (I - B A)^-1 B`; a large map without factors is solved by GMRES from products with vectors. The
+factorization of one step serves the next ones as long as they shrink fast, and the first ones are done in float32.
 
-Source: Kelley, Solving Nonlinear Equations with Newton's Method, 2003, sections 1.2 and 2.4.
+From many starts, `newton_together` takes the steps of all rows at once by GMRES of a small dimension in the map's own
+precision. Each step is then only a little inexact, which costs one or two more of them and saves the factorizations.
+
+Source: Kelley, Solving Nonlinear Equations with Newton's Method, 2003, sections 1.2, 2.4 and 3.2.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.krylov import solve_fixed_point_step
 from dynlab.maps import Map
 
 RESIDUAL_TOLERANCE = 1e-12
@@ -26,6 +30,11 @@ _SINGLE = 4  # first factorizations, in float32: at half the cost they only make
 # A step that shrinks less than this asks for a new factorization, which costs as much as several steps.
 _SLOW = 0.4
 _LOST = 1e6  # step length beyond which there is nothing to find
+_DENSE = 512  # size up to which a matrix is factorized; above, GMRES of this dimension at most
+_TOGETHER_ITERATIONS = 14
+_TOGETHER_DIMENSIONS = (6, 8, 12)  # of the first steps, which the remainder spoils anyway, and of all later ones
+_TOGETHER_RESIDUAL = 1e-14  # relative residual at which a row is left as it is
+_STALLED = 0.5  # a residual that falls less than this is at the rounding floor, or nowhere near a solution
 
 
 @dataclass(frozen=True)
@@ -82,10 +91,51 @@ def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
     return best
 
 
+@torch.no_grad()
+def newton_together(
+    system: Map, exact: Map, starts: Float64[Tensor, "batch dim"], reach: Float64[Tensor, " batch"] | None = None
+) -> tuple[Float64[Tensor, "batch dim"], Float64[Tensor, " batch"]]:
+    """Solve `F(x) = x` from many starts that are near solutions.
+
+    Args:
+        system: The map in the precision that shall compute the steps.
+        exact: The map in float64.
+        starts: Where to start, shape (batch, dim).
+        reach: Distance from its start at which each row is given up; none if not given.
+
+    Returns:
+        The best states met, and their relative residuals, as in `NewtonSolution`; rows that lead nowhere have large
+        ones.
+    """
+    best, residuals = starts.clone(), starts.new_full((len(starts),), torch.inf)
+    rows, states = torch.arange(len(starts), device=starts.device), starts
+    for iteration in range(_TOGETHER_ITERATIONS):
+        defects = exact(states) - states
+        found = torch.linalg.vector_norm(defects, dim=1) / torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+        before = residuals[rows]
+        better = found < before
+        best[rows[better]], residuals[rows[better]] = states[better], found[better]
+        going = (found < _STALLED * before) & (found > _TOGETHER_RESIDUAL)
+        rows, states, defects = rows[going], states[going], defects[going]
+        if not len(rows):
+            break
+        dtype = home_of(system, states).dtype
+        product = system.linearized(states.to(dtype))
+        steps = solve_fixed_point_step(product, defects.to(dtype), _TOGETHER_DIMENSIONS[min(iteration, 2)])
+        states = states + steps.double()
+        if reach is not None:
+            near = torch.linalg.vector_norm(states - starts[rows], dim=1) < reach[rows]
+            rows, states = rows[near], states[near]
+    return best, residuals
+
+
 def _factorize(exact: Map, state: Float64[Tensor, " dim"], dtype: torch.dtype) -> Callable[[Tensor], Tensor] | None:
-    """Factorize `I - J(state)`; the function that comes back solves with it. None where it is singular in `dtype`."""
+    """Prepare to solve with `I - J(state)`; the function that comes back does. None where it is singular in `dtype`."""
     # One matrix at a time: a batched LU of this size fails with two threads in torch 2.13 on a CPU.
     factors = exact.jacobian_factors(state[None])
+    if factors is None and exact.dim > _DENSE:
+        product = exact.linearized(state[None])
+        return lambda right: solve_fixed_point_step(product, right[None], _DENSE)[0]
     if factors is None or factors[0].shape[2] >= exact.dim:
         jacobian = exact.jacobian(state[None])[0].to(dtype)
         lu = torch.linalg.lu_factor_ex(_identity(jacobian) - jacobian)

@@ -4,156 +4,362 @@ A small step length proves nothing: near a saddle, or with a multiplier close to
 attractor. A sample has converged once it is inside the safe ball (`dynlab.dynamics.fixed_points`) of a stable fixed
 point with a relative residual of at most 1e-12. So the work is done in two parts.
 
-1. Plain iteration in the map's own precision, mostly float32, until each sample's step length is below the tolerance.
-   Samples for which rounding may have decided take their way once more in float64: those that passed near a saddle,
-   those that stand at no attractor when their steps are short, those that met the limit of steps or diverged.
+1. Plain iteration in the map's own precision, mostly float32, until each sample's step length is below the tolerance,
+   or until it is in the safe ball of an attractor that other samples have led to (`dynlab.dynamics.early`). Samples for
+   which rounding may have decided take their way once more in float64: those that passed near a saddle, those that
+   stand at no attractor when their steps are short, those that met the limit of steps or diverged.
 2. The decision, in float64 (`dynlab.dynamics.decision`): iteration goes on until a sample is in the safe ball of a
    fixed point, which Newton's method has found, or is seen to be on a cycle.
+
+Samples stream: a block of them is worked on at a time, and of those that are done only their answers are kept.
 
 Source: Bahdanau and Jaeger 2014, section 5.4 (step length and tolerance).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dynlab.dynamics.blocks import home_of
-from dynlab.dynamics.decision import Decision, Search, Status
+from dynlab.dynamics.decision import CODES, Decision, Search, Status
+from dynlab.dynamics.early import EarlyLabels
 from dynlab.dynamics.fixed_points import FixedPoint
 from dynlab.dynamics.known import KnownFixedPoints
-from dynlab.dynamics.plain import PlainOrbits, iterate_plainly
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.dynamics.plain import Finished, iterate_plainly
+from dynlab.dynamics.recording import Recorder, StepLengthHistogram, step_lengths_to_floor
+from dynlab.dynamics.sources import Samples, Source
+from dynlab.maps import Map, float64_copy
 
 # Samples decided together: bounds the memory for their float64 states.
-_BATCH = 8192
+_TOGETHER_BYTES = 2**25
+
+
+class Statuses(Sequence[Status]):
+    """The status of each sample, a byte for each."""
+
+    def __init__(self, codes: NDArray[np.uint8]) -> None:
+        self.codes = codes  # indices into `list(Status)`
+
+    @overload
+    def __getitem__(self, index: int) -> Status: ...
+    @overload
+    def __getitem__(self, index: slice) -> Statuses: ...
+    def __getitem__(self, index: int | slice) -> Status | Statuses:
+        return Statuses(self.codes[index]) if isinstance(index, slice) else _STATUSES[self.codes[index]]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return f"Statuses({self.counts()})"
+
+    def counts(self) -> dict[str, int]:
+        """How many samples have each status."""
+        return {str(status): int((self.codes == code).sum()) for status, code in CODES.items()}
+
+
+_STATUSES = list(Status)
 
 
 @dataclass(frozen=True)
 class Orbits:
-    """Where a batch of initial states went."""
+    """Where samples went, in their order; all on the CPU."""
 
-    states: Float64[Tensor, "samples dim"]  # the fixed point of a converged sample, else where iteration ended
-    # Of plain iteration, also where rounding sent it elsewhere than exact iteration:
-    steps: Int64[Tensor, " samples"]  # first step with a step length below the tolerance, -1 if the limit came first
-    step_lengths: Float32[Tensor, "recorded_steps recorded"]  # of the first samples; NaN after a sample was finished
-    status: Sequence[Status]
+    kept_states: Float64[Tensor, "samples *state"] | None  # `states`, or None if they were not kept
+    # Of plain iteration, also where rounding sent it elsewhere than exact iteration: the first step with a length below
+    # the tolerance, or the one after which a sample was labelled early; -1 if the limit came first.
+    steps: Int64[Tensor, " samples"]
+    status: Statuses
     period: Int64[Tensor, " samples"]  # 1 for a fixed point, 0 where unknown
     fixed_points: Sequence[FixedPoint]  # those that samples reached, in the order found
     fixed_point: Int64[Tensor, " samples"]  # index into `fixed_points`, -1 for none
+    recorded: Int64[Tensor, " recorded"]  # samples whose step lengths were recorded
+    step_lengths: Float32[Tensor, "recorded_steps recorded"]  # NaN after a sample was finished
+    histogram: StepLengthHistogram | None  # of the step lengths of all samples, if it was asked for
+
+    @property
+    def states(self) -> Float64[Tensor, "samples *state"]:
+        """The fixed point of a converged sample, else where iteration ended; shaped as the initial states were.
+
+        Raises:
+            ValueError: If they were not kept.
+        """
+        if self.kept_states is None:
+            raise ValueError("states were not kept, as keep_states was False")
+        return self.kept_states
 
 
 def iterate(
     system: Map,
-    initial_states: Float[Tensor, "samples dim"],
+    initial_states: Samples,
     *,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
     max_exact_steps: int = 100_000,
-    recorded: int | None = None,
+    early_labels: bool = True,
+    recheck: bool = True,
+    recorded: int | Sequence[int] = 0,
+    to_floor: bool = False,
+    histogram: bool = False,
+    keep_states: bool = True,
     known: Sequence[FixedPoint] = (),
     on_progress: Callable[[float], None] | None = None,
 ) -> Orbits:
     """Iterate each sample to the attractor that exact iteration reaches.
 
+    The report's transformed set, where a whole set stops at one step, is what `transform` gives.
+
     Args:
         system: The map; its device and dtype are those of plain iteration.
-        initial_states: Shape (samples, dim), finite.
+        initial_states: Shape (samples, dim) or (samples, *state_shape), finite: a tensor, an array, which may be
+            memory-mapped, or an iterable of such batches. A map that holds inputs needs one for each sample.
         tolerance: Step length that ends plain iteration, in units of the state, positive.
         max_steps: Limit of steps of plain iteration for each sample, at least 1.
         max_exact_steps: Limit of further steps in float64, at least 0, for samples that are not decided by then.
-        recorded: How many samples, the first ones, to record the step lengths of; all if not given.
+        early_labels: Whether a sample in the safe ball of a known attractor is finished, however long its steps are.
+            It is by far the fastest; without it, `steps` counts up to the tolerance for every sample.
+        recheck: Whether samples for which rounding may have decided go once more in float64. Without it, labels are
+            those of iteration in the map's own precision.
+        recorded: Samples to record the step lengths of, never labelled early: their indices, or how many, the first.
+        to_floor: Whether recorded step lengths go on to the rounding floor, where steps get no shorter any more.
+        histogram: Whether to count the step lengths of all samples, for `orbits.histogram.quantiles`.
+        keep_states: Whether the final states are wanted; all else takes a few bytes a sample.
         known: Stable fixed points of this map that earlier orbits found, so as not to look for them again.
-        on_progress: Called with the share that is done, from 0 to 1: half of it is plain iteration, half the decision.
+        on_progress: Called with the share of samples that are decided, from 0 to 1, where their number is known.
 
     Returns:
-        Where each sample went, in the order of `initial_states`; all tensors on the CPU.
+        Where each sample went.
 
     Raises:
-        ValueError: If an argument is out of its range, or the states have another dim than the map or are not finite.
+        ValueError: If an argument is out of its range, or the states have another shape than those of the map or are
+            not finite.
     """
-    check_states(system, initial_states, parameter="initial_states")
+    _check(tolerance, max_steps, max_exact_steps)
+    source = Source(system, initial_states, parameter="initial_states")
+    if system.held_samples is not None and source.count != system.held_samples:
+        found = "batches" if source.count is None else f"{source.count} samples"
+        raise ValueError(f"initial_states holds {found}, expected {system.held_samples}, as the map holds inputs for")
+    chosen = _recorded(recorded, source.count)
+    recorder = Recorder(chosen, histogram=histogram)
+    exact = float64_copy(system)
+    decide = _Decide(system, exact, tolerance, max_steps, max_exact_steps, early_labels, recheck, source.device)
+    answers = _Answers(keep_states)
+    shared = None if system.held_samples is not None else decide.search(system, exact, known)
+    label = EarlyLabels(shared, chosen) if early_labels and shared else None
+    first = dict[int, Tensor]()  # where recorded samples began
+
+    def finished_together() -> Iterator[Finished]:
+        rows = max(64, _TOGETHER_BYTES // (8 * system.dim))
+        parts: list[Finished] = []
+        for part in iterate_plainly(
+            system, source, tolerance=tolerance, max_steps=max_steps, label=label, observe=recorder.observe
+        ):
+            if to_floor:
+                first.update(
+                    (int(part.ids[row]), part.initial[row]) for row in np.flatnonzero(np.isin(part.ids, chosen))
+                )
+            certain = (part.labels >= 0) & ~(recheck & part.passed_saddle)
+            answers.add_labelled(part.chosen(certain))
+            parts.append(part.chosen(~certain))
+            if on_progress and source.count:
+                on_progress(answers.samples / source.count)
+            if sum(len(part.ids) for part in parts) >= rows:
+                yield Finished.together(parts)
+                parts = []
+        yield from [Finished.together(parts)] if parts else []
+
+    for finished in finished_together():
+        if shared:
+            answers.add(finished, decide(shared, finished), 0)
+        else:
+            # Samples with inputs of their own have maps of their own, and these have fixed points of their own.
+            for row in range(len(finished.ids)):
+                one = finished.chosen(np.array([row]))
+                sample = torch.from_numpy(one.ids)
+                search = decide.search(system.for_samples(sample), exact.for_samples(sample), ())
+                answers.add(one, decide(search, one), len(answers.points))
+                answers.points += search.known.points
+        if on_progress and source.count:
+            on_progress(answers.samples / source.count)
+    if shared:
+        answers.points = shared.known.points
+
+    step_lengths = recorder.step_lengths()
+    chosen = chosen[chosen < source.taken]
+    if to_floor and len(chosen):
+        rows = torch.from_numpy(chosen)
+        initial = torch.stack([first[sample] for sample in chosen.tolist()])
+        bound = system if system.held_samples is None else system.for_samples(rows)
+        step_lengths = step_lengths_to_floor(bound, initial, max_steps=max_steps)
+    return answers.orbits(
+        state_shape=tuple(system.state_shape) if source.is_shaped else (system.dim,),
+        recorded=torch.from_numpy(chosen),
+        step_lengths=step_lengths[:, : len(chosen)],
+        histogram=recorder.histogram(source.taken),
+    )
+
+
+@dataclass(frozen=True)
+class _Decide:
+    """How samples that plain iteration has finished are decided."""
+
+    system: Map
+    exact: Map
+    tolerance: float
+    max_steps: int
+    max_exact_steps: int
+    early_labels: bool
+    recheck: bool
+    device: torch.device
+
+    def search(self, system: Map, exact: Map, known: Sequence[FixedPoint]) -> Search:
+        """A search for the fixed points of a map, some of which may be known."""
+        known_points = KnownFixedPoints(self.device, exact.dim)
+        search = Search(system, exact, self.tolerance, self.max_exact_steps, known_points)
+        for point in known:
+            search.known.add(point)
+        return search
+
+    def __call__(self, search: Search, finished: Finished) -> Decision:
+        states = finished.states.double()
+        found = np.full(len(finished.ids), -1)
+
+        def repeat(again: NDArray[np.bool_]) -> None:
+            """Take some samples the way from their initial states once more, in float64."""
+            rows = np.flatnonzero(again)
+            if not len(rows):
+                return
+            source = Source(search.exact, finished.initial[torch.from_numpy(rows)].double(), parameter="samples")
+            label = EarlyLabels(search, np.array([], dtype=np.int64)) if self.early_labels else None
+            for part in iterate_plainly(
+                search.exact, source, tolerance=self.tolerance, max_steps=self.max_steps, label=label
+            ):
+                states[torch.from_numpy(rows[part.ids])] = part.states
+                found[rows[part.ids]] = part.labels
+
+        is_exact = finished.states.dtype == torch.float64
+        again = finished.passed_saddle | (finished.steps < 0)
+        if self.recheck and not is_exact:
+            repeat(again)
+        open_ = np.flatnonzero(found < 0)
+        found[open_] = search.match(states[torch.from_numpy(open_)])
+        if self.recheck and not is_exact:
+            repeat((found < 0) & ~again)
+        return search.decide(states, found)
+
+
+class _Answers:
+    """What is known of the samples that are decided."""
+
+    def __init__(self, keep_states: bool) -> None:
+        self.points: list[FixedPoint] = []
+        self.samples = 0
+        self._keep_states = keep_states
+        self._ids: list[NDArray[np.int64]] = []
+        self._steps: list[NDArray[np.int64]] = []
+        self._codes: list[NDArray[np.uint8]] = []
+        self._periods: list[NDArray[np.int64]] = []
+        self._points: list[NDArray[np.int32]] = []
+        self._states: list[Tensor | None] = []  # None for samples whose fixed points are all that is wanted
+
+    def add_labelled(self, finished: Finished) -> None:
+        """Samples that are in the safe balls of fixed points."""
+        count = len(finished.ids)
+        if count:
+            codes, periods = np.full(count, CODES[Status.CONVERGED]), np.ones(count)
+            self._append(finished, codes, periods, finished.labels, None)
+
+    def add(self, finished: Finished, decision: Decision, offset: int) -> None:
+        """Samples that were decided; `offset` is that of their fixed points among all."""
+        points = np.where(decision.fixed_point >= 0, decision.fixed_point + offset, -1)
+        self._append(finished, decision.status, decision.period, points, decision.states)
+
+    def _append(
+        self, finished: Finished, codes: np.ndarray, periods: np.ndarray, points: np.ndarray, states: Tensor | None
+    ) -> None:
+        self.samples += len(finished.ids)
+        self._ids.append(finished.ids)
+        self._steps.append(finished.steps)
+        self._codes.append(codes.astype(np.uint8))
+        self._periods.append(periods.astype(np.int64))
+        self._points.append(points.astype(np.int32))
+        self._states.append(states if self._keep_states else None)
+
+    def orbits(
+        self,
+        *,
+        state_shape: tuple[int, ...],
+        recorded: Int64[Tensor, " recorded"],
+        step_lengths: Float32[Tensor, "recorded_steps recorded"],
+        histogram: StepLengthHistogram | None,
+    ) -> Orbits:
+        """All of it, in the order of the samples."""
+        order = np.argsort(_joined(self._ids, np.int64))
+        found = _joined(self._points, np.int32)[order]
+        # Fixed points that Newton's method met but no sample reached are not part of the answer.
+        reached, inverse = np.unique(found[found >= 0], return_inverse=True)
+        fixed_point = np.full(len(found), -1)
+        fixed_point[found >= 0] = inverse
+        points = [self.points[index] for index in reached]
+        return Orbits(
+            kept_states=self._ends(points, fixed_point, state_shape) if self._keep_states else None,
+            steps=torch.from_numpy(_joined(self._steps, np.int64)[order]),
+            status=Statuses(_joined(self._codes, np.uint8)[order]),
+            period=torch.from_numpy(_joined(self._periods, np.int64)[order]),
+            fixed_points=points,
+            fixed_point=torch.from_numpy(fixed_point),
+            recorded=recorded,
+            step_lengths=step_lengths,
+            histogram=histogram,
+        )
+
+    def _ends(
+        self, points: Sequence[FixedPoint], fixed_point: NDArray[np.int64], state_shape: tuple[int, ...]
+    ) -> Float64[Tensor, "samples *state"]:
+        dim = math.prod(state_shape)
+        ends = torch.empty(self.samples, dim, dtype=torch.float64)
+        for ids, states in zip(self._ids, self._states, strict=True):
+            if states is not None:
+                ends[torch.from_numpy(ids)] = states
+        converged = np.flatnonzero(fixed_point >= 0)
+        if len(converged):
+            targets = torch.stack([point.state for point in points])
+            ends[torch.from_numpy(converged)] = targets[torch.from_numpy(fixed_point[converged])]
+        return ends.reshape(self.samples, *state_shape)
+
+
+def _joined(parts: Sequence[NDArray], dtype: type) -> NDArray:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
+
+
+def _check(tolerance: float, max_steps: int, max_exact_steps: int) -> None:
     if not 0 < tolerance < float("inf"):
         raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, expected at least 1")
     if max_exact_steps < 0:
         raise ValueError(f"max_exact_steps is {max_exact_steps}, expected at least 0")
-    if recorded is not None and recorded < 0:
-        raise ValueError(f"recorded is {recorded}, expected at least 0")
-    samples = len(initial_states)
-    recorded = samples if recorded is None else min(recorded, samples)
-    exact = float64_copy(system)
-    points = KnownFixedPoints(home_of(exact, initial_states.double()), system.dim)
-    for point in known:
-        points.add(point)
-    search = Search(exact, tolerance, max_exact_steps, points)
-    done = 0.0
-
-    def progress(finished: int) -> None:
-        nonlocal done
-        done += finished / 2
-        if on_progress:
-            on_progress(min(1.0, done / max(1, samples)))
-
-    parts: list[tuple[PlainOrbits, Decision]] = []
-    for start in range(0, max(samples, 1), _BATCH):
-        batch = initial_states[start : start + _BATCH]
-        plain = iterate_plainly(
-            system,
-            batch,
-            tolerance=tolerance,
-            max_steps=max_steps,
-            recorded=max(0, recorded - start),
-            on_finished=progress,
-        )
-        states = plain.states.double()
-        is_exact = plain.states.dtype == torch.float64
-
-        def repeat(again: Bool[Tensor, " batch"], batch: Tensor = batch, states: Tensor = states) -> None:
-            """Take some samples the way from their initial states once more, in float64."""
-            if bool(again.any()):
-                chosen = batch[again.to(batch.device)].double()
-                states[again] = iterate_plainly(exact, chosen, tolerance=tolerance, max_steps=max_steps).states
-
-        again = plain.passed_saddle | (plain.steps < 0)
-        if not is_exact:
-            repeat(again)
-        found = search.match(states)
-        if not is_exact:
-            repeat(torch.from_numpy(found < 0) & ~again)
-        parts.append((plain, search.decide(states, found, progress)))
-    return _assembled(parts, points.points, recorded)
 
 
-def _assembled(parts: list[tuple[PlainOrbits, Decision]], known: Sequence[FixedPoint], recorded: int) -> Orbits:
-    found = np.concatenate([decision.fixed_point for _, decision in parts])
-    codes = np.concatenate([decision.status for _, decision in parts])
-    # Fixed points that Newton's method met but no sample reached are not part of the answer.
-    reached, inverse = np.unique(found[found >= 0], return_inverse=True)
-    fixed_point = np.full(len(found), -1)
-    fixed_point[found >= 0] = inverse
-    points = [known[index] for index in reached]
-    states = torch.cat([decision.states for _, decision in parts])
-    if points:
-        converged = torch.from_numpy(fixed_point >= 0)
-        states[converged] = torch.stack([point.state for point in points])[torch.from_numpy(inverse)]
-    recordings = [recording for plain, _ in parts for recording in plain.step_lengths.values()]
-    lengths = np.full((max((len(r) for r in recordings), default=0), recorded), np.nan, dtype=np.float32)
-    for column, recording in enumerate(recordings):
-        lengths[: len(recording), column] = recording
-    statuses = list(Status)
-    return Orbits(
-        states=states,
-        steps=torch.cat([plain.steps for plain, _ in parts]),
-        step_lengths=torch.from_numpy(lengths),
-        status=[statuses[code] for code in codes],
-        period=torch.from_numpy(np.concatenate([decision.period for _, decision in parts])),
-        fixed_points=points,
-        fixed_point=torch.from_numpy(fixed_point),
-    )
+def _recorded(recorded: int | Sequence[int], samples: int | None) -> NDArray[np.int64]:
+    """Indices of the samples to record, rising."""
+    if isinstance(recorded, int):
+        if recorded < 0:
+            raise ValueError(f"recorded is {recorded}, expected at least 0")
+        return np.arange(recorded if samples is None else min(recorded, samples))
+    for sample in recorded:
+        if sample < 0 or (samples is not None and sample >= samples):
+            limit = "" if samples is None else f" to {samples - 1}"
+            raise ValueError(f"recorded holds {sample}, expected indices from 0{limit}")
+    return np.unique(np.array(recorded, dtype=np.int64))

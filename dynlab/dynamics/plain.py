@@ -1,28 +1,31 @@
-"""Plain iteration of many samples, each until its own step length is below the tolerance.
+"""Plain iteration of many samples, each until its own step length is below the tolerance, or until it is labelled.
 
 A block of samples is iterated together. A sample that is finished makes room for the next one, so that the products
-stay as wide as the cache holds for as long as there are samples left. Step lengths are looked at every few steps only,
-which spares a device most of the round trips to the host; the step at which a sample finished is exact all the same.
+stay as wide as the cache holds for as long as there are samples left, and no more samples are in memory than a block
+holds. Step lengths are looked at every few steps only, which spares a device most of the round trips to the host; the
+step at which a length fell below the tolerance is exact all the same.
 
 That the step length is small says nothing yet about where an orbit ends: see `dynlab.dynamics.orbits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of
+from dynlab.dynamics.sources import Source
+from dynlab.dynamics.stepping import Strides
 from dynlab.maps import Map
 
 # Steps between two looks at the step lengths.
-_STRIDE = 8
+STRIDE = 8
 # An orbit that nears a saddle slows down, and speeds up again as it leaves. Slowing to this share of its longest step
 # and speeding up by this factor afterwards marks it. Orbits of images bisected to a basin boundary, as near as float32
 # can tell, slowed to between 0.002 and 0.028 of their longest step.
@@ -31,100 +34,155 @@ _REGROWTH = 1.5
 
 
 @dataclass(frozen=True)
-class PlainOrbits:
-    """Where plain iteration took each sample; all on the CPU."""
+class Finished:
+    """Samples that have left the block; all on the CPU."""
 
-    states: Float[Tensor, "samples dim"]  # a few steps, fewer than eight, after the first short one
-    steps: Int64[Tensor, " samples"]  # first step with a step length below the tolerance, -1: the limit came first
-    passed_saddle: Bool[Tensor, " samples"]  # slowed down and sped up again on the way
-    diverged: Bool[Tensor, " samples"]  # met a value that is not finite
-    step_lengths: dict[int, NDArray[np.float32]]  # of the samples recorded, up to the step at which each finished
+    ids: NDArray[np.int64]  # place of each sample in the source
+    initial: Float[Tensor, "rows dim"]  # where it began
+    states: Float[Tensor, "rows dim"]  # a few steps, fewer than eight, after it was finished
+    steps: NDArray[np.int64]  # first step with a length below the tolerance, or the one after which it was labelled; -1
+    labels: NDArray[np.int64]  # what `label` gave it, -1 for nothing
+    passed_saddle: NDArray[np.bool_]  # slowed down and sped up again on the way
+    diverged: NDArray[np.bool_]  # met a value that is not finite
+
+    def chosen(self, rows: NDArray) -> Finished:
+        """Some of them, by indices or a mask."""
+        index = torch.from_numpy(rows)
+        return Finished(*(getattr(self, f.name)[index if f.name in _TENSORS else rows] for f in fields(self)))
+
+    @staticmethod
+    def together(parts: Sequence[Finished]) -> Finished:
+        """Several of them as one."""
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Finished)}
+        joined = {name: (torch.cat if name in _TENSORS else np.concatenate)(column) for name, column in columns.items()}
+        return Finished(**joined)
+
+
+_TENSORS = ("initial", "states")
+
+
+@dataclass
+class Slots:
+    """What is known of the samples in the block, an entry for each row."""
+
+    ids: NDArray[np.int64]
+    ages: NDArray[np.int64]  # steps taken
+    shortest: NDArray[np.float64]  # step length so far
+    longest: NDArray[np.float64]
+    passed_saddle: NDArray[np.bool_]
+    due: NDArray[np.float64]  # step length below which a search for a fixed point is worth its cost
+
+    @staticmethod
+    def fresh(ids: NDArray[np.int64]) -> Slots:
+        """Slots of samples that are yet to take a step."""
+        count = len(ids)
+        infinite = np.full(count, np.inf)
+        return Slots(
+            ids=ids,
+            ages=np.zeros(count, dtype=np.int64),
+            shortest=infinite,
+            longest=np.zeros(count),
+            passed_saddle=np.zeros(count, dtype=bool),
+            due=infinite.copy(),
+        )
+
+    def put(self, rows: NDArray[np.int64], others: Slots) -> None:
+        """Let others take the place of some."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(others, field.name)
+
+    def keep(self, rows: NDArray[np.int64]) -> Slots:
+        """Some of them."""
+        return Slots(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+# Called after a stride with the states, the step lengths of the stride, shape (steps, rows), and the slots, whose `due`
+# it may change; gives the label of each row, -1 for none.
+Label = Callable[[Tensor, NDArray, Slots], NDArray[np.int64]]
+# Called after a stride with the slots, its step lengths, and how many of these count for each row.
+Observe = Callable[[Slots, NDArray, NDArray[np.int64]], None]
 
 
 @torch.no_grad()
 def iterate_plainly(
     system: Map,
-    initial_states: Float[Tensor, "samples dim"],
+    source: Source,
     *,
     tolerance: float,
     max_steps: int,
-    recorded: int = 0,
-    on_finished: Callable[[int], None] | None = None,
-) -> PlainOrbits:
+    label: Label | None = None,
+    observe: Observe | None = None,
+) -> Iterator[Finished]:
     """Iterate each sample until its step length is below `tolerance`, in the dtype and on the device of `system`.
 
     Args:
         system: The map.
-        initial_states: Shape (samples, dim), finite.
+        source: The samples.
         tolerance: Step length `||x_i - x_{i-1}||_2`, in units of the state, positive.
         max_steps: Limit of steps for each sample, at least 1.
-        recorded: How many samples, the first ones, to record the step lengths of.
-        on_finished: Called with the number of samples that finished since the last call.
+        label: Asked after each stride which samples need not go on.
+        observe: Told the step lengths.
 
-    Returns:
-        The orbits' ends, in the order of the initial states.
+    Yields:
+        Samples that have finished, in the order in which they do.
     """
-    home = home_of(system, initial_states)
-    samples = len(initial_states)
-    ends = torch.empty(samples, system.dim, dtype=home.dtype)
-    steps = np.full(samples, -1, dtype=np.int64)
-    passed_saddle, diverged = np.zeros(samples, dtype=bool), np.zeros(samples, dtype=bool)
-    recordings: dict[int, list[NDArray[np.float32]]] = {sample: [] for sample in range(min(recorded, samples))}
+    entering = source.take(1)
+    home = home_of(system, entering)
+    rows = block_rows(system.dim, home)
+    entering = torch.cat([entering, source.take(rows - 1)]) if len(entering) else entering
+    initial = entering.to("cpu", home.dtype, copy=True)
+    current = entering.to(home.device, home.dtype, copy=True)
+    slots = Slots.fresh(np.arange(len(entering)))
+    strides = Strides(STRIDE)
+    bound = _bound(system, slots.ids)
 
-    rows = min(samples, block_rows(system.dim, home))
-    current = initial_states[:rows].to(home.device, home.dtype, copy=True)
-    ids, waiting = np.arange(rows), rows
-    ages = np.zeros(rows, dtype=np.int64)
-    shortest, longest = np.full(rows, np.inf), np.zeros(rows)
-
-    while len(ids):
-        stride = min(_STRIDE, max_steps - int(ages.max()))
-        lengths = torch.empty(stride, len(ids), dtype=home.dtype, device=home.device)
-        for step in range(stride):
-            following = system(current)
-            torch.linalg.vector_norm(following - current, dim=1, out=lengths[step])
-            current = following
+    while len(slots.ids):
+        stride = min(STRIDE, max_steps - int(slots.ages.max()))
+        current, lengths = strides.take(bound, current, stride)
         observed = lengths.cpu().numpy()
 
         not_finite = ~np.isfinite(observed).all(axis=0)
         below = observed < tolerance
         done = below.any(axis=0)
         taken = np.where(done, below.argmax(axis=0) + 1, stride)
-        for column in np.flatnonzero(ids < len(recordings)):
-            recordings[int(ids[column])].append(observed[: taken[column], column].astype(np.float32))
-        lows = np.minimum.accumulate(np.vstack([shortest, observed]), axis=0)
-        highs = np.maximum.accumulate(np.vstack([longest, observed]), axis=0)
+        if observe:
+            observe(slots, observed, taken)
+        lows = np.minimum.accumulate(np.vstack([slots.shortest, observed]), axis=0)
+        highs = np.maximum.accumulate(np.vstack([slots.longest, observed]), axis=0)
         regrown = (observed > _REGROWTH * lows[:-1]) & (lows[:-1] < _DIP * highs[:-1])
         # What happens after a sample finished is not part of its orbit.
         regrown &= np.arange(stride)[:, None] < taken
-        passed_saddle[ids[regrown.any(axis=0)]] = True
-        shortest, longest = lows[-1], highs[-1]
-
-        steps[ids[done]] = (ages + taken)[done]
-        diverged[ids[not_finite & ~done]] = True
-        ages += stride
-        leaving = np.flatnonzero(done | not_finite | (ages >= max_steps))
+        slots.shortest, slots.longest = lows[-1], highs[-1]
+        slots.passed_saddle |= regrown.any(axis=0)
+        labels = label(current, observed, slots) if label else np.full(len(slots.ids), -1)
+        slots.ages += stride
+        leaving = np.flatnonzero(done | not_finite | (labels >= 0) | (slots.ages >= max_steps))
         if not len(leaving):
             continue
-        ends[torch.from_numpy(ids[leaving])] = current[torch.from_numpy(leaving).to(current.device)].cpu()
-        if on_finished:
-            on_finished(len(leaving))
-        entering = leaving[: samples - waiting]
+        ended = slots.ages - stride + taken
+        yield Finished(
+            ids=slots.ids[leaving],
+            initial=initial[torch.from_numpy(leaving)],
+            states=current[torch.from_numpy(leaving).to(current.device)].cpu(),
+            steps=np.where(done | (labels >= 0), ended, -1)[leaving],
+            labels=labels[leaving],
+            passed_saddle=slots.passed_saddle[leaving],
+            diverged=(not_finite & ~done)[leaving],
+        )
+        entering = source.take(len(leaving))
+        places = leaving[: len(entering)]
         if len(entering):
-            coming = initial_states[waiting : waiting + len(entering)]
-            current[torch.from_numpy(entering).to(current.device)] = coming.to(home.device, home.dtype)
-            ids[entering] = np.arange(waiting, waiting + len(entering))
-            ages[entering], shortest[entering], longest[entering] = 0, np.inf, 0
-            waiting += len(entering)
-        if len(entering) < len(leaving):
-            staying = np.delete(np.arange(len(ids)), leaving[len(entering) :])
+            initial[torch.from_numpy(places)] = entering.to("cpu", home.dtype)
+            current[torch.from_numpy(places).to(current.device)] = entering.to(home.device, home.dtype)
+            slots.put(places, Slots.fresh(np.arange(source.taken - len(entering), source.taken)))
+        if len(places) < len(leaving):
+            staying = np.delete(np.arange(len(slots.ids)), leaving[len(places) :])
+            initial = initial[torch.from_numpy(staying)]
             current = current[torch.from_numpy(staying).to(current.device)]
-            ids, ages, shortest, longest = ids[staying], ages[staying], shortest[staying], longest[staying]
+            slots = slots.keep(staying)
+        bound = _bound(system, slots.ids)
 
-    return PlainOrbits(
-        states=ends,
-        steps=torch.from_numpy(steps),
-        passed_saddle=torch.from_numpy(passed_saddle),
-        diverged=torch.from_numpy(diverged),
-        step_lengths={sample: np.concatenate(parts) for sample, parts in recordings.items()},
-    )
+
+def _bound(system: Map, ids: NDArray[np.int64]) -> Map:
+    """The map for the samples in the block."""
+    return system if system.held_samples is None else system.for_samples(torch.from_numpy(ids))

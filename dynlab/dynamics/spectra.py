@@ -1,51 +1,88 @@
-"""Multipliers: the eigenvalues of the Jacobian, in float64.
+"""Spectra: the eigenvalues of the Jacobian, at fixed points called multipliers, in float64.
 
-With factors `J = A B` through a layer of `rank` units, the nonzero multipliers are those of the `rank x rank` matrix
-`B A`. Whichever of the two matrices is smaller is taken; the multipliers it lacks are zeros.
+The leading few are found by Arnoldi iteration on all states at once, from products of the Jacobians with vectors. All
+of them, those of small Jacobians, and whatever that iteration does not settle come from the matrices, which a map that
+knows factors of its Jacobian makes small.
 
-Source: Golub and Van Loan, Matrix Computations, section 7; Horn and Johnson, Matrix Analysis, theorem 1.3.22.
+Source: Golub and Van Loan, Matrix Computations, section 7; Saad, Numerical Methods for Large Eigenvalue Problems.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Complex128, Float, Float64
+import torch.nn.functional as F
+from jaxtyping import Complex128, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.dynamics.arnoldi import Product, arnoldi, first_length
+from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.dense import Eigenpairs, check_jacobians, dense_eigenpairs, matrix_size
+from dynlab.maps import NONLINEARITIES, Map, check_states, float64_copy
 
-# Below this size all eigenvalues cost no more than the leading few.
-_DENSE_BELOW = 200
+_DENSE_BELOW = 3  # first lengths of Arnoldi's bases: below that size, all eigenvalues cost no more than the leading few
+_BLOCK_BYTES = 2**28  # of eigenvectors that are held at once
+_NEAR_UNITY_FIRST = 8  # eigenvalues looked at before it is known how many are near 1
 
 
-def multipliers(
-    system: Map, states: Float[Tensor, "batch dim"], *, leading: int | None = None
-) -> Complex128[Tensor, "batch count"]:
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of the Jacobian at each state, by falling modulus, on the CPU.
+
+    Conjugate pairs are whole and stand together, the positive imaginary part first. So a row holds `k` eigenvalues, or
+    one more where the last of `k` would be half a pair; if some rows hold one more, the others end in NaN.
+    """
+
+    eigenvalues: Complex128[Tensor, "batch count"]
+    residuals: Float64[Tensor, "batch count"]  # ||J v - lambda v||_2 for an eigenvector of length 1
+
+    @property
+    def spectral_radius(self) -> Float64[Tensor, " batch"]:
+        """Largest modulus at each state."""
+        return self.eigenvalues[:, 0].abs()
+
+
+def spectrum(system: Map, states: Float[Tensor, "batch dim"], k: int | None = None) -> Spectrum:
     """Eigenvalues of the Jacobian of `system` at each state, by falling modulus.
+
+    Moduli that agree to 1e-12 of the largest count as equal; of equal ones those with the larger imaginary part come
+    first. A multiple eigenvalue is listed as often as it occurs.
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
         states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
-        leading: How many to return, at least 1; all `dim` if not given.
+        k: How many to return, from 1 to dim; all `dim` if not given. A few of many are much cheaper than all.
 
     Returns:
-        Shape (batch, count), dimensionless. Conjugate pairs may be cut in two by `leading`.
+        Eigenvalues of shape (batch, k), or (batch, k + 1) where a conjugate pair would be cut in two, and a residual
+        for each, at most 1e-10 ||J||_2.
 
     Raises:
-        ValueError: If `states` has another dim than `system` or is not finite, or `leading` is out of range.
+        ValueError: If `states` has another dim than `system` or is not finite, `k` is out of range, or a Jacobian is
+            not finite.
     """
     check_states(system, states)
-    count = system.dim if leading is None else leading
+    count = system.dim if k is None else k
     if not 1 <= count <= system.dim:
-        raise ValueError(f"leading is {leading}, expected 1 to {system.dim}")
+        raise ValueError(f"k is {k}, expected 1 to {system.dim}")
     exact = float64_copy(system)
-    rows = [
-        _padded(_eigenpairs(_small_matrix(exact, state)[0].cpu().numpy(), count)[0], count) for state in states.double()
-    ]
-    return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, count, dtype=torch.complex128)
+    states = states.to(home_of(exact, states).device, torch.float64)
+    check_jacobians(exact, states)
+    parts = []
+    block_rows = max(1, _BLOCK_BYTES // (16 * system.dim * count))
+    for rows in torch.arange(len(states), device=states.device).split(block_rows):
+        pairs = eigenpairs(exact.for_samples(rows), states[rows], count)
+        parts.append((pairs.multipliers, pairs.residuals))
+    eigenvalues, residuals = (torch.cat(part) for part in zip(*parts, strict=True))
+    is_cut = eigenvalues[:, -1].imag > 0
+    if is_cut.any():
+        other = torch.where(is_cut, eigenvalues[:, -1].conj(), complex("nan+nanj"))
+        eigenvalues = torch.cat([eigenvalues, other[:, None]], dim=1)
+        residuals = torch.cat([residuals, torch.where(is_cut, residuals[:, -1], torch.nan)[:, None]], dim=1)
+    return Spectrum(eigenvalues, residuals)
 
 
 def spectral_radius(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
@@ -61,81 +98,117 @@ def spectral_radius(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[
         Shape (batch,), dimensionless, float64.
 
     Raises:
-        ValueError: If `states` has another dim than `system`, or is not finite.
+        ValueError: If `states` has another dim than `system`, or is not finite, or a Jacobian is not finite.
+
+    Source: Golub and Van Loan, Matrix Computations, section 7.3.
     """
-    return multipliers(system, states, leading=1)[:, 0].abs()
+    return spectrum(system, states, 1).spectral_radius
 
 
-@dataclass(frozen=True)
-class Eigenpairs:
-    """The leading multipliers at one state, by falling modulus, each with a direction of length 1."""
+def near_unity_counts(
+    system: Map, states: Float[Tensor, "batch dim"], radii: Sequence[float] = (0.01, 0.03, 0.1)
+) -> Int64[Tensor, "batch radii"]:
+    """How many eigenvalues of the Jacobian lie within each radius of 1, at each state.
 
-    multipliers: Complex128[Tensor, " count"]
-    directions: Complex128[Tensor, "dim count"]  # right eigenvectors of the Jacobian; zero for a zero multiplier
+    How close is this to a continuous attractor? One of dimension `m` has `m` multipliers of exactly 1. Asked at fixed
+    points and along the slow stretches of orbits.
+
+    Args:
+        system: The map to linearize; its own `jacobian_factors` are used if it has them.
+        states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
+        radii: Distances `|lambda - 1|`, positive; eigenvalues at less than that are counted.
+
+    Returns:
+        Shape (batch, radii), on the CPU.
+
+    Raises:
+        ValueError: If `states` has another dim than `system` or is not finite, a radius is not positive, or a
+            Jacobian is not finite.
+
+    Source: Seung, Learning continuous attractors in recurrent networks, 1998.
+    """
+    check_states(system, states)
+    for radius in radii:
+        if not radius > 0:
+            raise ValueError(f"radii holds {radius}, expected numbers above 0")
+    limits = torch.tensor(list(radii), dtype=torch.float64)
+    counts = torch.zeros(len(states), len(limits), dtype=torch.int64)
+    pending, k = torch.arange(len(states)), min(_NEAR_UNITY_FIRST, system.dim)
+    while len(pending) and len(limits):
+        rows = pending.to(states.device)
+        eigenvalues = spectrum(system.for_samples(rows), states[rows], k).eigenvalues
+        distances = (eigenvalues - 1).abs()
+        counts[pending] = (distances[:, :, None] < limits).sum(dim=1)
+        # Whatever has not been looked at is smaller than the last, and no nearer to 1 than 1 less that.
+        is_open = eigenvalues[:, k - 1].abs() > 1 - limits.max()
+        pending = pending[is_open] if k < system.dim else pending[:0]
+        k = min(2 * k, system.dim)
+    return counts
 
 
-def leading_eigenpairs(exact: Map, state: Float64[Tensor, " dim"], count: int) -> Eigenpairs:
-    """Leading eigenvalues and right eigenvectors of the Jacobian at one state.
+def eigenpairs(exact: Map, states: Float64[Tensor, "batch dim"], count: int) -> Eigenpairs:
+    """Leading eigenvalues and right eigenvectors of the Jacobian at each state.
 
     Args:
         exact: The map in float64 (`dynlab.maps.float64_copy`).
-        state: Where to linearize, shape (dim,).
-        count: How many, from 1 to dim.
+        states: Where to linearize, shape (batch, dim), on the device of the map.
+        count: How many, from 1 to dim; may cut a conjugate pair in two.
 
     Returns:
-        The pairs, on the CPU.
+        The pairs, on the CPU; residuals at most 1e-10 ||J||_2.
+
+    Raises:
+        ValueError: If a Jacobian is not finite.
     """
-    small, lift = _small_matrix(exact, state)
-    values, vectors = _eigenpairs(small.cpu().numpy(), count)
-    # B A w = lambda w  =>  J (A w) = A B (A w) = lambda (A w)
-    directions = (
-        torch.from_numpy(vectors) if lift is None else lift.cpu().to(torch.complex128) @ torch.from_numpy(vectors)
-    )
-    lengths = torch.linalg.vector_norm(directions, dim=0)
-    known = torch.zeros(exact.dim, count, dtype=torch.complex128)
-    known[:, : directions.shape[1]] = directions / lengths.clamp(min=torch.finfo(torch.float64).tiny)
-    return Eigenpairs(torch.from_numpy(_padded(values, count)), known)
+    check_jacobians(exact, states)
+    size = matrix_size(exact, states)
+    if size < _DENSE_BELOW * first_length(count):
+        return dense_eigenpairs(exact, states, count)
+
+    def product_of(rows: np.ndarray) -> Product:
+        chosen = torch.from_numpy(rows).to(states.device)
+        return _jacobian_product(exact.for_samples(chosen), states[chosen])
+
+    pairs, is_good = arnoldi(product_of, states, count, longest=size // 2)
+    if not is_good.all():
+        missing = torch.from_numpy(np.flatnonzero(~is_good))
+        chosen = missing.to(states.device)
+        dense = dense_eigenpairs(exact.for_samples(chosen), states[chosen], count)
+        pairs.multipliers[missing] = dense.multipliers
+        pairs.directions[missing] = dense.directions
+        pairs.residuals[missing] = dense.residuals
+    return pairs
 
 
-def _small_matrix(
-    exact: Map, state: Float64[Tensor, " dim"]
-) -> tuple[Float64[Tensor, "size size"], Float64[Tensor, "dim size"] | None]:
-    """A matrix with the nonzero multipliers at one state, and what takes its eigenvectors to those of the Jacobian."""
-    factors = exact.jacobian_factors(state[None])
-    if factors is None:
-        return exact.jacobian(state[None])[0], None
-    a, b = factors[0][0], factors[1][0]
-    a, b = a.detach(), b.detach()
-    return (b @ a, a) if a.shape[1] < a.shape[0] else (a @ b, None)
+@torch.no_grad()
+def _jacobian_product(exact: Map, states: Float64[Tensor, "rows dim"]) -> Product:
+    """What takes one vector for each state to its image under the Jacobian there."""
+    layers = exact.layers()
+    if layers is None:
+        return lambda vectors: exact.jvp(states, vectors)
+    # The derivatives of the nonlinearities, which a product by itself would work out anew each time.
+    values, slopes = states, []
+    for layer in layers:
+        nonlinearity = NONLINEARITIES[layer.nonlinearity]
+        values = nonlinearity.function(F.linear(values, layer.weight, layer.bias))
+        slopes.append(nonlinearity.derivative_from_value(values))
+
+    def product(vectors: Tensor) -> Tensor:
+        for layer, slope in zip(layers, slopes, strict=True):
+            vectors = F.linear(vectors, layer.weight).mul_(slope)
+        return vectors
+
+    return product
 
 
-def _eigenpairs(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `count` leading eigenvalues and their eigenvectors."""
-    size = matrix.shape[0]
-    pairs: tuple[np.ndarray, np.ndarray] | None = None
-    if size >= _DENSE_BELOW and count <= size // 10:
-        pairs = _leading_by_arnoldi(matrix, count)
-    if pairs is None:
-        pairs = np.linalg.eig(matrix)
-    values, vectors = (part.astype(np.complex128) for part in pairs)
-    # Ties in modulus, as between a conjugate pair, are ordered by the imaginary part, so that results repeat.
-    order = np.lexsort((-values.imag, -np.round(np.abs(values), 12)))[:count]
-    return values[order], vectors[:, order]
+def leading_eigenpairs(exact: Map, state: Float64[Tensor, " dim"], count: int) -> Eigenpairs:
+    """`eigenpairs` at one state: multipliers of shape (count,) and directions (dim, count)."""
+    pairs = eigenpairs(exact, state[None], count)
+    return Eigenpairs(pairs.multipliers[0], pairs.directions[0], pairs.residuals[0])
 
 
-def _padded(values: np.ndarray, count: int) -> np.ndarray:
-    """The multipliers that the smaller matrix lacks are zeros."""
-    return np.concatenate([values, np.zeros(count - len(values), dtype=np.complex128)])
-
-
-def _leading_by_arnoldi(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Leading eigenpairs by implicitly restarted Arnoldi iteration, or None where it does not converge."""
-    from scipy.sparse.linalg import ArpackError, eigs
-
-    # One more than asked for, so that the last one wanted is not half of a conjugate pair cut off.
-    start = np.random.default_rng(0).standard_normal(matrix.shape[0])
-    try:
-        values, vectors, *_ = eigs(matrix, k=count + 1, which="LM", v0=start)  # to machine precision
-    except ArpackError:
-        return None
-    return np.asarray(values), np.asarray(vectors)
+def multipliers(
+    system: Map, states: Float[Tensor, "batch dim"], *, leading: int | None = None
+) -> Complex128[Tensor, "batch count"]:
+    """The leading eigenvalues alone, exactly `leading` of them; `spectrum` takes its place."""
+    return spectrum(system, states, leading).eigenvalues[:, : leading or system.dim]

@@ -33,9 +33,10 @@ def transform(
     tolerance: float = 1e-4,
     share: float = 0.75,
     max_steps: int = 10_000,
+    steps: int | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Transformed:
-    """Iterate a set until more than `share` of its step lengths are below `tolerance`.
+    """Iterate a set until more than `share` of its step lengths are below `tolerance`, or a fixed number of steps.
 
     Args:
         system: The map; states go to its device and dtype.
@@ -43,6 +44,7 @@ def transform(
         tolerance: Step length, in units of the state, positive.
         share: From 0 to below 1.
         max_steps: Limit of steps, at least 1.
+        steps: Take so many steps, from 0, and let the rule stop nothing.
         on_step: Called after each step with its number and the share that is below the tolerance.
 
     Returns:
@@ -58,24 +60,27 @@ def transform(
         raise ValueError(f"share is {share}, expected from 0 to below 1")
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, expected at least 1")
+    if steps is not None and steps < 0:
+        raise ValueError(f"steps is {steps}, expected at least 0")
     home = home_of(system, states)
     current = states.to(home.device, home.dtype, copy=True)
-    rows = block_rows(system.dim, home)
-    for step in range(1, max_steps + 1):
-        below = _step_in_place(system, current, rows, tolerance)
+    limit = max_steps if steps is None else steps
+    for step in range(1, limit + 1):
+        below = _step_in_place(system, current, tolerance)
         if on_step:
             on_step(step, below)
-        if below > share:
+        if steps is None and below > share:
             return Transformed(current.cpu(), step, stopped_by_rule=True)
-    return Transformed(current.cpu(), max_steps, stopped_by_rule=False)
+    return Transformed(current.cpu(), limit, stopped_by_rule=False)
 
 
 @torch.no_grad()
-def _step_in_place(system: Map, states: Tensor, rows: int, tolerance: float) -> float:
+def _step_in_place(system: Map, states: Tensor, tolerance: float) -> float:
     """Take one step with all states; return the share of step lengths below the tolerance."""
     below = torch.zeros((), dtype=torch.int64, device=states.device)
-    for block in states.split(rows):
-        following = system(block)
+    for rows in torch.arange(len(states)).split(block_rows(system.dim, states)):
+        block = states[rows[0] : rows[-1] + 1]
+        following = system.for_samples(rows)(block)
         below += (torch.linalg.vector_norm(following - block, dim=1) < tolerance).sum()
         block.copy_(following)
     return below.item() / max(1, len(states))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dynlab.attractors import Basins, basins_of_orbits
 from dynlab.datasets import Dataset, dataset_of, labels_of
-from dynlab.dynamics import FixedPoint, Orbits, Status, Transformed, iterate, transform
+from dynlab.dynamics import FixedPoint, Orbits, Transformed, iterate, transform
 from dynlab.dynamics.blocks import home_of
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import (
@@ -157,7 +157,7 @@ def analyse(
         seeds={"recognizer": settings.seed, "film_strips": settings.seed},
         versions=versions_used(),
         attractors=attractors,
-        statuses={str(status): sum(s is status for s in orbits.status) for status in Status},
+        statuses=orbits.status.counts(),
         outcomes={str(outcome): sum(o is outcome for o in outcomes) for outcome in Outcome},
         transformed=_transformed_set(transformed),
         transformed_train=None if transformed_train is None else _transformed_set(transformed_train),
@@ -171,7 +171,7 @@ def analyse(
         outcomes=outcome_codes(outcomes),
         classes=data.labels if data.labels is not None else torch.full((len(data.images),), -1),
         steps=orbits.steps,
-        recorded_samples=torch.arange(orbits.step_lengths.shape[1]),
+        recorded_samples=orbits.recorded,
         step_lengths=orbits.step_lengths,
         film_samples=films,
         film_steps=torch.tensor([*FILM_STEPS, -1]),
@@ -249,6 +249,8 @@ def _iterate(
         tolerance=settings.tolerance,
         max_steps=settings.max_steps,
         max_exact_steps=settings.max_exact_steps,
+        # Steps are counted up to the tolerance, as the report counts them.
+        early_labels=False,
         recorded=recorded,
         known=known,
         on_progress=lambda done: report(what, done),

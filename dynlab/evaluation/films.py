@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from dynlab.datasets import Dataset
-from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics import states_at
 from dynlab.evaluation.kinds import Outcome
 from dynlab.maps import Map
 
@@ -31,15 +31,9 @@ def film_samples(data: Dataset, outcomes: list[Outcome], seed: int) -> Int64[Ten
     return torch.tensor(sorted(chosen[:_FILMS], key=lambda sample: (classes[sample] or 0, sample)), dtype=torch.int64)
 
 
-@torch.no_grad()
 def film_states(
     system: Map, images: Float32[Tensor, "films dim"], ends: Float32[Tensor, "films dim"]
 ) -> Float32[Tensor, "films frames dim"]:
     """The states of a few samples at `FILM_STEPS`, and `ends` after them; on the CPU."""
-    home = home_of(system, images)
-    current, frames = images.to(home.device, home.dtype), []
-    for step in range(max(FILM_STEPS) + 1):
-        if step in FILM_STEPS:
-            frames.append(current.cpu().float())
-        current = system(current)
-    return torch.stack([*frames, ends], dim=1)
+    frames = states_at(system, images, FILM_STEPS).float()
+    return torch.cat([frames, ends[None]]).transpose(0, 1).contiguous()

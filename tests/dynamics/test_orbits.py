@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dynlab.dynamics import Status, iterate, newton
-from dynlab.dynamics.plain import iterate_plainly
-from dynlab.maps import DenoisingAutoencoder
+from dynlab.dynamics import Status, iterate, newton, reference_distances, states_at
+from dynlab.dynamics.plain import Finished, iterate_plainly
+from dynlab.dynamics.sources import Source
+from dynlab.maps import DenoisingAutoencoder, Map
 
 from systems import Formula, Linear, double_well, ghost, logistic
 
@@ -56,7 +57,7 @@ def test_small_steps_near_a_saddle_are_not_convergence():
 def test_steps_are_counted_as_the_closed_form_says():
     system = Linear(torch.diag(torch.tensor([0.9, 0.5], dtype=torch.float64)))
     states = torch.tensor([[1.0, 0.0], [0.0, 3.0], [1e-9, 0.0]], dtype=torch.float64)
-    orbits = iterate(system, states, tolerance=1e-4)
+    orbits = iterate(system, states, tolerance=1e-4, early_labels=False, recorded=3)
     # l_n = (1 - r) r^(n - 1) |x_0| < 1e-4
     expected = [1 + math.floor(math.log(1e-4 / ((1 - r) * x)) / math.log(r)) + 1 for r, x in ((0.9, 1.0), (0.5, 3.0))]
     assert orbits.steps.tolist() == [*expected, 1]
@@ -168,6 +169,13 @@ def test_known_fixed_points_are_used_again():
     assert torch.equal(second.states, first.states[:10])
 
 
+def plainly(system: Map, states: torch.Tensor, *, tolerance: float) -> Finished:
+    """All samples, in their order."""
+    source = Source(system, states, parameter="states")
+    found = Finished.together(list(iterate_plainly(system, source, tolerance=tolerance, max_steps=10_000)))
+    return found.chosen(np.argsort(found.ids))
+
+
 def test_more_samples_than_a_block_holds_finish_in_their_own_place(device: torch.device):
     # 3000 rows of dim 784 are several blocks: rows move between blocks as others finish.
     generator = torch.Generator().manual_seed(0)
@@ -176,12 +184,13 @@ def test_more_samples_than_a_block_holds_finish_in_their_own_place(device: torch
     column = torch.randint(784, (3000,), generator=generator)
     states = torch.zeros(3000, 784)
     states[torch.arange(3000), column] = 1.0
-    found = iterate_plainly(system, states.to(device), tolerance=1e-4, max_steps=10_000, recorded=3000)
+    found = plainly(system, states.to(device), tolerance=1e-4)
     r = rates[column].double()
     exact = 2 + torch.floor(torch.log(1e-4 / (1 - r)) / torch.log(r))
-    assert (found.steps - exact).abs().max() <= 1  # float32 may fall on either side of the tolerance
-    assert (found.steps == exact).double().mean() > 0.99
-    assert all(len(found.step_lengths[sample]) == found.steps[sample] for sample in range(3000))
+    steps = torch.from_numpy(found.steps)
+    assert (steps - exact).abs().max() <= 1  # float32 may fall on either side of the tolerance
+    assert (steps == exact).double().mean() > 0.99
+    assert torch.equal(found.initial, states)
     rows = torch.arange(3000)
     assert torch.equal(found.states.argmax(dim=1)[found.states.amax(dim=1) > 0], column[found.states.amax(dim=1) > 0])
     assert float(found.states[rows, column].max()) < 1e-2
@@ -189,7 +198,7 @@ def test_more_samples_than_a_block_holds_finish_in_their_own_place(device: torch
 
 def test_orbits_near_a_saddle_are_marked():
     states = torch.tensor([[1e-6, 1.0], [0.5, 1.0]])
-    found = iterate_plainly(double_well(), states, tolerance=1e-6, max_steps=1000)
+    found = plainly(double_well(), states, tolerance=1e-6)
     assert found.passed_saddle.tolist() == [True, False]
 
 

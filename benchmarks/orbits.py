@@ -1,0 +1,312 @@
+"""How fast samples are labelled by their attractors, beside plain loops, equilibrium solvers and bare matrix products.
+
+    python benchmarks/orbits.py [--checkpoint dae.safetensors] [--device cpu]
+
+A denoising autoencoder 784-500-784 on the test set of MNIST, on all threads that torch takes. Programs:
+
+    dynlab      `dynlab.iterate` with labels in the map's own precision (`recheck=False`), states not kept
+    exact       the same with its defaults: samples for which rounding may have decided go once more in float64
+    dropping    a plain loop: blocks of 1000 samples, each sample dropped once its step length is below the tolerance
+    whole       a plain loop: the whole set at once, until the last sample that ever converges has converged
+    products    the bare matrix products of the shapes that `dynlab` takes, and nothing else: the floor
+
+Plain loops end at short steps and label nothing, which is less than what dynlab does. All stop a sample that has not
+converged after the limit of steps. Each measurement runs in a process of its own; the programs take turns, round by
+round; ratios are taken within a round, and medians over rounds.
+
+Then, once: dynlab's labels are compared with those of plain float32 iteration and with those of float64 iteration, and
+torchdeq's solvers, at their defaults but for tolerance and limit, are run on the same map and the first samples.
+
+Without a checkpoint, one is trained first: four walkback steps, sigma 0.7, 60 epochs, a quarter of an hour on a core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dynlab.dynamics import Orbits
+    from dynlab.maps import DenoisingAutoencoder
+
+TOLERANCE, MAX_STEPS, BLOCK = 1e-4, 10_000, 1000
+SOLVERS, SOLVER_STEPS = ("anderson", "broyden", "fixed_point_iter"), 500
+SAME = 1e-2  # distance of a state to its attractor: they stand 0.3 apart or more
+RATIOS = (("dropping", "dynlab"), ("whole", "dynlab"), ("dropping", "exact"))
+
+
+def main() -> None:
+    """Measure and print the tables; with `--program`, measure once and print the seconds."""
+    parser = argparse.ArgumentParser(description="Speed of labels.")
+    parser.add_argument("--checkpoint", type=Path, help="a trained autoencoder of MNIST; one is trained if not given")
+    parser.add_argument("--samples", type=int, default=10_000, help="test images, the first ones")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each program")
+    parser.add_argument("--solver-samples", type=int, default=1000, help="samples that torchdeq gets")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--program", choices=PROGRAMS, help=argparse.SUPPRESS)
+    parser.add_argument("--facts", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.program:
+        print(_measure(options))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        options.facts = Path(name) / "facts.json"
+        options.checkpoint = options.checkpoint or _trained(Path(name) / "dae.safetensors")
+        system, images = _load(options)
+        facts = _facts(system, images)
+        options.facts.write_text(json.dumps({"steps": facts["last"], "shapes": facts["shapes"]}))
+        rounds = [{program: _measured_apart(program, options) for program in PROGRAMS} for _ in range(options.rounds)]
+    print(f"{len(images)} test images of MNIST on {_device_name(options.device)}; medians of {len(rounds)} rounds\n")
+    for program in PROGRAMS:
+        print(f"{program:10}{statistics.median(seconds[program] for seconds in rounds):9.2f} s")
+    for slow, fast in RATIOS:
+        ratios = [seconds[slow] / seconds[fast] for seconds in rounds]
+        print(f"{slow} / {fast}: {statistics.median(ratios):.2f} times (lowest round {min(ratios):.2f})")
+    shares = [seconds["products"] / seconds["dynlab"] for seconds in rounds]
+    print(f"share of products in dynlab: {statistics.median(shares):.2f} (lowest round {min(shares):.2f})")
+    for line in facts["words"]:
+        print(line)
+    for line in _solvers(system, images[: options.solver_samples], facts["exact"]):
+        print(line)
+
+
+def dynlab(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> None:
+    """Labels in the map's own precision."""
+    _labels(system, images, recheck=False)
+
+
+def exact(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> None:
+    """Labels that float64 decides where rounding may have decided."""
+    _labels(system, images, recheck=True)
+
+
+def _labels(system: DenoisingAutoencoder, images: Tensor, *, recheck: bool) -> Orbits:
+    from dynlab import iterate
+
+    # A sample that circles for good would be followed in float64 for long; the plain loops give it up as well.
+    return iterate(
+        system,
+        images,
+        tolerance=TOLERANCE,
+        max_steps=MAX_STEPS,
+        max_exact_steps=0,
+        recheck=recheck,
+        keep_states=False,
+    )
+
+
+def dropping(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Where float32 iteration stands when each step length is below the tolerance, and after how many steps."""
+    import torch
+
+    ends, steps = torch.empty_like(images), torch.full((len(images),), -1)
+    with torch.no_grad():
+        for ids in torch.arange(len(images), device=images.device).split(BLOCK):
+            states = images[ids]
+            for step in range(1, MAX_STEPS + 1):
+                following = system(states)
+                done = (following - states).norm(dim=1) < TOLERANCE
+                if done.any():
+                    ends[ids[done]], steps[ids[done].cpu()] = following[done], step
+                    ids, following = ids[~done], following[~done]
+                states = following
+                if not len(ids):
+                    break
+            ends[ids] = states
+    return ends, steps
+
+
+def whole(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> None:
+    """As many steps with all samples as the last one needs that ever converges."""
+    import torch
+
+    with torch.no_grad():
+        states = images
+        for _ in range(facts["steps"]):
+            following = system(states)
+            bool(((following - states).norm(dim=1) < TOLERANCE).all())
+            states = following
+
+
+def products(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> None:
+    """The matrix products that `dynlab` takes: of its steps, and of Newton's method and the linearizations."""
+    import torch
+
+    with torch.no_grad():
+        for rows, inputs, outputs, dtype, count in facts["shapes"]:
+            left = torch.rand(rows, inputs, dtype=getattr(torch, dtype), device=images.device)
+            right = torch.rand(outputs, inputs, dtype=getattr(torch, dtype), device=images.device)
+            out = torch.empty(rows, outputs, dtype=getattr(torch, dtype), device=images.device)
+            for _ in range(count):
+                torch.mm(left, right.t(), out=out)
+
+
+PROGRAMS = {"dynlab": dynlab, "exact": exact, "dropping": dropping, "whole": whole, "products": products}
+
+
+def _facts(system: DenoisingAutoencoder, images: Tensor) -> dict[str, Any]:
+    """What is measured once: how the labels compare, how long the slowest takes, which products dynlab takes."""
+    import torch
+
+    from dynlab.maps import float64_copy
+
+    with _counted_products() as shapes:
+        orbits = _labels(system, images, recheck=False)
+    default = _labels(system, images, recheck=True)
+    double = _labels(float64_copy(system), images.double(), recheck=True)
+    ends, steps = dropping(system, images, {})
+    points = torch.stack([point.state for point in orbits.fixed_points]).to(images)
+    # Plain iteration goes on in float32 until it stands at an attractor, or is seen to stand at none.
+    plain = _nearest(points, ends)
+    with torch.no_grad():
+        for _ in range(MAX_STEPS // 100):
+            away = (plain < 0).nonzero()[:, 0].to(ends.device)
+            if not len(away):
+                break
+            states = ends[away]
+            for _ in range(100):
+                states = system(states)
+            ends[away] = states
+            plain[away.cpu()] = _nearest(points, states)
+    found = orbits.fixed_point
+    different = int((found != plain).sum())
+    against = {"float64 iteration": double, "dynlab's defaults": default}
+    taken, whole_way = (counts.clamp(min=0).double().mean() for counts in (orbits.steps, steps))
+    steps_taken = f"steps, mean: {taken:.0f}, to the tolerance {whole_way:.0f}, the slowest {int(steps.max())}"
+    words = [
+        f"{len(orbits.fixed_points)} attractors; {int((found < 0).sum())} samples without one",
+        f"labels that differ from those of plain float32 iteration: {different}",
+        *(f"labels that differ from those of {name}: {_differ(orbits, other)}" for name, other in against.items()),
+        f"labels of dynlab's defaults that differ from those of float64 iteration: {_differ(default, double)}",
+        steps_taken,
+    ]
+    return {
+        "words": words,
+        "last": int(steps.max()),
+        "shapes": [[*shape, count] for shape, count in shapes.items()],
+        "exact": double,
+    }
+
+
+def _differ(one: Orbits, other: Orbits) -> int:
+    """How many samples have another attractor."""
+    import torch
+
+    missing = torch.full((1, one.fixed_points[0].state.shape[0]), torch.inf, dtype=torch.float64)
+    ends = [
+        torch.cat([torch.stack([point.state for point in orbits.fixed_points]), missing])[orbits.fixed_point]
+        for orbits in (one, other)
+    ]
+    both = torch.isinf(ends[0][:, 0]) & torch.isinf(ends[1][:, 0])
+    return int((~((ends[0] - ends[1]).norm(dim=1) < SAME) & ~both).sum())
+
+
+def _nearest(points: Tensor, states: Tensor) -> Tensor:
+    """Index of the attractor that each state stands at, -1 for none."""
+    import torch
+
+    found = [
+        torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1) for part in states.split(500)
+    ]
+    distances, indices = torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+    return torch.where(distances < SAME, indices, -1).cpu()
+
+
+class _counted_products:  # noqa: N801
+    """Counts the products that an autoencoder takes, by shape and dtype."""
+
+    def __enter__(self) -> Counter[tuple[int, int, int, str]]:
+        import torch.nn.functional as functional
+
+        counts: Counter[tuple[int, int, int, str]] = Counter()
+        self._linear = functional.linear
+
+        def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+            counts[len(states), weight.shape[1], weight.shape[0], str(states.dtype).removeprefix("torch.")] += 1
+            return self._linear(states, weight, bias)
+
+        functional.linear = linear
+        return counts
+
+    def __exit__(self, *error: object) -> None:
+        import torch.nn.functional as functional
+
+        functional.linear = self._linear
+
+
+def _solvers(system: DenoisingAutoencoder, images: Tensor, exact: Orbits) -> list[str]:
+    """Time of torchdeq's solvers, and how many samples they take where iteration takes them."""
+    import torch
+    from torchdeq import get_deq
+
+    targets = torch.stack([point.state for point in exact.fixed_points])
+    labels = exact.fixed_point[: len(images)]
+    lines = []
+    started = time.perf_counter()
+    _labels(system, images, recheck=True)
+    lines.append(f"torchdeq on {len(images)} samples; dynlab takes {time.perf_counter() - started:.2f} s")
+    for solver in SOLVERS:
+        equilibrium = get_deq(f_solver=solver, f_max_iter=SOLVER_STEPS, f_tol=TOLERANCE, f_stop_mode="abs").eval()
+        started = time.perf_counter()
+        with torch.no_grad():
+            states = torch.cat([equilibrium(lambda z: system(z), part)[0][-1] for part in images.split(BLOCK)])
+        seconds = time.perf_counter() - started
+        reached = (states.double().cpu() - targets[labels]).norm(dim=1) < SAME
+        share = float((reached & (labels >= 0)).double().mean())
+        lines.append(f"  {solver:17}{seconds:8.2f} s, {share:.1%} at the attractor that iteration reaches")
+    return lines
+
+
+def _measure(options: argparse.Namespace) -> float:
+    import torch
+
+    system, images = _load(options)
+    facts = json.loads(options.facts.read_text())
+    with torch.no_grad():
+        system(images[:100])  # threads and libraries are there before the clock starts
+    started = time.perf_counter()
+    PROGRAMS[options.program](system, images, facts)
+    if images.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _measured_apart(program: str, options: argparse.Namespace) -> float:
+    command = [sys.executable, __file__, "--program", program, "--facts", options.facts, "--device", options.device]
+    command += ["--checkpoint", options.checkpoint, "--samples", str(options.samples)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _load(options: argparse.Namespace) -> tuple[DenoisingAutoencoder, Tensor]:
+    from dynlab import DenoisingAutoencoder, load_dataset
+
+    images = load_dataset("mnist/test").images[: options.samples]
+    return DenoisingAutoencoder.load(options.checkpoint).to(options.device), images.to(options.device)
+
+
+def _trained(path: Path) -> Path:
+    from dynlab import TrainingSettings, load_dataset, train
+
+    settings = TrainingSettings(sigma=0.7, walkback=4, epochs=60, annealing=0.99)
+    train(load_dataset("mnist/train").images, settings, device="cpu").save(path)
+    return path
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device != "cpu" else f"a CPU, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    main()
