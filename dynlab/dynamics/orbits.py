@@ -240,7 +240,8 @@ class _Decide:
             rows = np.flatnonzero(again)
             if not len(rows):
                 return
-            source = Source(search.exact, finished.initial[torch.from_numpy(rows)].double(), parameter="samples")
+            initial = finished.initial[torch.from_numpy(rows)].to(self.device, torch.float64)
+            source = Source(search.exact, initial, parameter="samples")
             label = EarlyLabels(search, np.array([], dtype=np.int64)) if self.early_labels else None
             for part in iterate_plainly(
                 search.exact, source, tolerance=self.tolerance, max_steps=self.max_steps, label=label
