@@ -17,23 +17,36 @@ if TYPE_CHECKING:
     from dynlab.attractors import basins_of_attraction as basins_of_attraction
     from dynlab.datasets import Dataset as Dataset
     from dynlab.datasets import load_dataset as load_dataset
+    from dynlab.dynamics import Certificate as Certificate
+    from dynlab.dynamics import CertificateStatus as CertificateStatus
+    from dynlab.dynamics import Completeness as Completeness
+    from dynlab.dynamics import ConvergenceRates as ConvergenceRates
+    from dynlab.dynamics import Decay as Decay
     from dynlab.dynamics import FixedPoint as FixedPoint
     from dynlab.dynamics import LyapunovExponents as LyapunovExponents
     from dynlab.dynamics import Orbits as Orbits
     from dynlab.dynamics import Spectrum as Spectrum
     from dynlab.dynamics import Status as Status
+    from dynlab.dynamics import TransientAmplification as TransientAmplification
     from dynlab.dynamics import antisymmetric_share as antisymmetric_share
+    from dynlab.dynamics import certify as certify
+    from dynlab.dynamics import completeness as completeness
+    from dynlab.dynamics import convergence_rate as convergence_rate
+    from dynlab.dynamics import departure_from_normality as departure_from_normality
     from dynlab.dynamics import energy as energy
     from dynlab.dynamics import energy_along_orbits as energy_along_orbits
     from dynlab.dynamics import find_fixed_point as find_fixed_point
     from dynlab.dynamics import iterate as iterate
+    from dynlab.dynamics import jacobian_norm as jacobian_norm
     from dynlab.dynamics import lyapunov_exponents as lyapunov_exponents
+    from dynlab.dynamics import near_unity_counts as near_unity_counts
     from dynlab.dynamics import reference_distances as reference_distances
     from dynlab.dynamics import score as score
     from dynlab.dynamics import spectral_radius as spectral_radius
     from dynlab.dynamics import spectrum as spectrum
     from dynlab.dynamics import states_at as states_at
     from dynlab.dynamics import transform as transform
+    from dynlab.dynamics import transient_amplification as transient_amplification
     from dynlab.errors import InputError as InputError
     from dynlab.evaluation import Analysis as Analysis
     from dynlab.evaluation import AnalysisSettings as AnalysisSettings
@@ -53,7 +66,12 @@ _HOME = {
     "Analysis": "dynlab.evaluation",
     "AnalysisSettings": "dynlab.evaluation",
     "Basins": "dynlab.attractors",
+    "Certificate": "dynlab.dynamics",
+    "CertificateStatus": "dynlab.dynamics",
+    "Completeness": "dynlab.dynamics",
+    "ConvergenceRates": "dynlab.dynamics",
     "Dataset": "dynlab.datasets",
+    "Decay": "dynlab.dynamics",
     "DenoisingAutoencoder": "dynlab.maps",
     "FixedPoint": "dynlab.dynamics",
     "InputError": "dynlab.errors",
@@ -65,16 +83,23 @@ _HOME = {
     "Spectrum": "dynlab.dynamics",
     "Status": "dynlab.dynamics",
     "TrainingSettings": "dynlab.training",
+    "TransientAmplification": "dynlab.dynamics",
     "analyse": "dynlab.evaluation",
     "antisymmetric_share": "dynlab.dynamics",
     "as_map": "dynlab.maps",
     "basins_of_attraction": "dynlab.attractors",
+    "certify": "dynlab.dynamics",
+    "completeness": "dynlab.dynamics",
+    "convergence_rate": "dynlab.dynamics",
+    "departure_from_normality": "dynlab.dynamics",
     "energy": "dynlab.dynamics",
     "energy_along_orbits": "dynlab.dynamics",
     "find_fixed_point": "dynlab.dynamics",
     "iterate": "dynlab.dynamics",
+    "jacobian_norm": "dynlab.dynamics",
     "load_dataset": "dynlab.datasets",
     "lyapunov_exponents": "dynlab.dynamics",
+    "near_unity_counts": "dynlab.dynamics",
     "reference_distances": "dynlab.dynamics",
     "score": "dynlab.dynamics",
     "spectral_radius": "dynlab.dynamics",
@@ -82,6 +107,7 @@ _HOME = {
     "states_at": "dynlab.dynamics",
     "train": "dynlab.training",
     "transform": "dynlab.dynamics",
+    "transient_amplification": "dynlab.dynamics",
     "write_report": "dynlab.report",
 }
 

@@ -121,22 +121,30 @@ class Search:
         open_ = (found < 0) & torch.isfinite(images).all(dim=1).cpu().numpy() & ~self.known.are_awaited(current, images)
         while open_.any():
             pending = np.flatnonzero(open_)
-            chosen = pending[self.representatives(current[_index(pending, current)], _APART * self.tolerance)]
-            self.find(current[_index(chosen, current)])
-            open_[chosen] = False
-            found[pending] = self.known.balls_of(current[_index(pending, current)])
+            current_pending = current[_index(pending, current)]
+            chosen, covered = self.representatives(current_pending, _APART * self.tolerance)
+            self.find(current_pending[_index(chosen, current)])
+            # What a search from next to a sample did not find is not looked for again before the sample has moved on.
+            open_[pending[covered]] = False
+            found[pending] = self.known.balls_of(current_pending)
             open_ &= found < 0
         return found
 
-    def representatives(self, states: Float64[Tensor, "samples dim"], apart: float) -> np.ndarray:
-        """Indices of the first states, a limited number, no two of them nearer than `apart`."""
+    def representatives(self, states: Float64[Tensor, "samples dim"], apart: float) -> tuple[np.ndarray, np.ndarray]:
+        """A limited number of the first states, no two nearer than `apart`, and all that one of them is near to.
+
+        Returns:
+            Indices of the ones and of the others.
+        """
         first = states[:_COMPARED]
         near = (torch.cdist(first, first) < apart).cpu().numpy()
         chosen: list[int] = []
+        covered = np.zeros(len(first), dtype=bool)
         for row in range(len(first)):
-            if len(chosen) < _TOGETHER and not near[row, chosen].any():
+            if len(chosen) < _TOGETHER and not covered[row]:
                 chosen.append(row)
-        return np.array(chosen)
+                covered |= near[row]
+        return np.array(chosen), np.flatnonzero(covered)
 
     def find(self, starts: Float64[Tensor, "starts dim"]) -> None:
         """Look for fixed points by Newton's method, and remember the stable ones that are new."""

@@ -76,7 +76,7 @@ class EarlyLabels:
         due, at = due[~awaited], at[torch.from_numpy(~awaited).to(at.device)]
         if not len(due):
             return
-        chosen = search.representatives(at, float(way[due].max()))
+        chosen, _ = search.representatives(at, float(way[due].max()))
         slots.due[due[chosen]] = _AGAIN * last[due[chosen]]
         search.find_together(_chosen(at, chosen), torch.from_numpy(_ASTRAY * way[due[chosen]]).to(at))
         labels[due] = search.known.balls_of(_chosen(states, due))

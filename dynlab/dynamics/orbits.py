@@ -76,7 +76,7 @@ _STATUSES = list(Status)
 class Orbits:
     """Where samples went, in their order; all on the CPU."""
 
-    kept_states: Float64[Tensor, "samples *state"] | None  # `states`, or None if they were not kept
+    kept_states: Float64[Tensor, "samples ..."] | None  # `states`, or None if they were not kept
     # Of plain iteration, also where rounding sent it elsewhere than exact iteration: the first step with a length below
     # the tolerance, or the one after which a sample was labelled early; -1 if the limit came first.
     steps: Int64[Tensor, " samples"]
@@ -89,7 +89,7 @@ class Orbits:
     histogram: StepLengthHistogram | None  # of the step lengths of all samples, if it was asked for
 
     @property
-    def states(self) -> Float64[Tensor, "samples *state"]:
+    def states(self) -> Float64[Tensor, "samples ..."]:
         """The fixed point of a converged sample, else where iteration ended; shaped as the initial states were.
 
         Raises:
@@ -327,7 +327,7 @@ class _Answers:
 
     def _ends(
         self, points: Sequence[FixedPoint], fixed_point: NDArray[np.int64], state_shape: tuple[int, ...]
-    ) -> Float64[Tensor, "samples *state"]:
+    ) -> Float64[Tensor, "samples ..."]:
         dim = math.prod(state_shape)
         ends = torch.empty(self.samples, dim, dtype=torch.float64)
         for ids, states in zip(self._ids, self._states, strict=True):

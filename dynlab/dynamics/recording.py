@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of
 from dynlab.dynamics.plain import Slots
+from dynlab.dynamics.stepping import Strides
 from dynlab.maps import Map, check_states
 
 _LOWEST, _HIGHEST = -12.0, 12.0  # decades that the histogram spans
@@ -139,30 +140,37 @@ def step_lengths_to_floor(
         precision.
     """
     home = home_of(system, initial_states)
-    sequences: list[NDArray[np.float32]] = []
-    for start in range(0, len(initial_states), block_rows(system.dim, home)):
-        part = slice(start, start + block_rows(system.dim, home))
-        current = initial_states[part].to(home.device, home.dtype)
-        bound = system.for_samples(torch.arange(len(initial_states))[part])
-        lengths: list[Tensor] = []
-        while len(lengths) < max_steps:
-            stride = min(_FLOOR_STEPS, max_steps - len(lengths))
-            for _ in range(stride):
-                following = bound(current)
-                lengths.append(torch.linalg.vector_norm(following - current, dim=1))
-                current = following
-            seen = torch.stack(lengths)
-            finite = torch.isfinite(seen)
-            low, shortest = torch.where(finite, seen, torch.inf).min(dim=0)
+    strides = Strides(_FLOOR_STEPS)
+    samples = len(initial_states)
+    parts: list[list[NDArray[np.floating]]] = [[] for _ in range(samples)]
+    lowest, at_floor = np.full(samples, np.inf), np.zeros(samples, dtype=bool)
+    for block in torch.arange(samples).split(block_rows(system.dim, home)):
+        ids, taken = block.numpy(), 0
+        current = initial_states[block.to(initial_states.device)].to(home.device, home.dtype)
+        while len(ids) and taken < max_steps:
+            steps = min(_FLOOR_STEPS, max_steps - taken)
+            current, lengths = strides.take(system.for_samples(torch.from_numpy(ids)), current, steps)
+            taken += steps
+            observed = lengths.cpu().numpy()
+            for column, sample in enumerate(ids):
+                parts[sample].append(observed[:, column])
+            low = np.where(np.isfinite(observed), observed, np.inf).min(axis=0)
+            found_shorter = low < lowest[ids]
+            lowest[ids] = np.minimum(low, lowest[ids])
+            scale = torch.linalg.vector_norm(current, dim=1).clamp(min=1.0).cpu().numpy()
             # A pause at a saddle is no floor.
-            floor = _PRECISION * torch.finfo(home.dtype).eps * torch.linalg.vector_norm(current, dim=1).clamp(min=1.0)
-            at_floor, left = (low <= floor) & finite[-1], ~finite[-1]
-            if bool((left | (at_floor & (shortest < len(lengths) - _FLOOR_STEPS))).all()):
-                break
-        ends = torch.where(at_floor, shortest + 1, torch.where(left, finite.sum(dim=0) + 1, len(lengths)))
-        seen, ends = seen.float().cpu().numpy(), ends.cpu().numpy()
-        sequences += [seen[:end, column] for column, end in enumerate(ends)]
-    return columns(sequences)
+            at_floor[ids] = lowest[ids] <= _PRECISION * torch.finfo(home.dtype).eps * scale
+            going = np.isfinite(observed[-1]) & (found_shorter | ~at_floor[ids])
+            ids, current = ids[going], current[torch.from_numpy(going).to(current.device)]
+    return columns([_to_rest(np.concatenate(lengths), at_floor[sample]) for sample, lengths in enumerate(parts)])
+
+
+def _to_rest(lengths: NDArray[np.floating], at_floor: np.bool_) -> NDArray[np.floating]:
+    """Step lengths up to the shortest, where that is the rounding floor, or up to the first that is not finite."""
+    finite = np.isfinite(lengths)
+    if not finite.all():
+        return lengths[: int((~finite).argmax()) + 1]
+    return lengths[: int(lengths.argmin()) + 1] if at_floor else lengths
 
 
 @torch.no_grad()

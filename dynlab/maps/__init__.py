@@ -2,12 +2,13 @@
 
 from dynlab.maps.adapter import FunctionMap, as_map
 from dynlab.maps.autoencoder import NONLINEARITIES, DenoisingAutoencoder, Nonlinearity
-from dynlab.maps.map import Map, check_states, float64_copy, map_hash
+from dynlab.maps.map import Layer, Map, check_states, float64_copy, map_hash
 
 __all__ = [
     "NONLINEARITIES",
     "DenoisingAutoencoder",
     "FunctionMap",
+    "Layer",
     "Map",
     "Nonlinearity",
     "as_map",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dynlab.dynamics import Status, iterate
+from dynlab.dynamics import CertificateStatus, Status, certify, iterate
 from dynlab.maps import Map, float64_copy, map_hash
 from dynlab.maps.classical import (
     CubeRootNewton,
@@ -471,3 +471,27 @@ def test_second_opinion_on_periodic_orbits():
     for r, period in [(2.5, 1), (3.2, 2), (3.5, 4), (3.55, 8), (3.83, 3)]:
         assert logistic.period([0.3], parameters=[r], transient_time=2000) == period
         assert iterate(Logistic(r), torch.tensor([[0.3]]), max_steps=2000).period.tolist() == [period]
+
+
+@pytest.mark.parametrize("system", [Logistic(3.2), Logistic(-1.5), Henon()])
+def test_jacobians_change_no_faster_than_their_lipschitz_constants_say(system: Map):
+    generator = torch.Generator().manual_seed(0)
+    ones, others = torch.randn(2, 500, system.dim, generator=generator, dtype=torch.float64)
+    change = torch.linalg.matrix_norm(system.jacobian(ones) - system.jacobian(others), ord=2)
+    distance = torch.linalg.vector_norm(ones - others, dim=1)
+    constant = system.jacobian_lipschitz(ones[0], 10.0)
+    assert constant is not None
+    assert float((change / distance).max()) == pytest.approx(constant, rel=0.05)
+    assert bool((change <= constant * distance * (1 + 1e-12)).all())
+
+
+def test_linear_maps_and_logistic_ones_are_certified():
+    proved = certify(Linear.random([0.9, -0.5, 0.1]), torch.zeros(3, dtype=torch.float64), method="proof")
+    assert proved.status is CertificateStatus.PROVED
+    assert proved.is_stable
+    system = Logistic(2.5)
+    stable = system.fixed_points()[1]
+    estimated = certify(system, stable)
+    assert estimated.status is CertificateStatus.ESTIMATED
+    # the basin of 1 - 1/r ends at 0, the nearest repelling point
+    assert 0.1 < estimated.basin_radius < float(stable)

@@ -9,7 +9,7 @@ from jaxtyping import Complex128, Float, Float64
 from torch import Tensor
 from torch.nn import Buffer
 
-from dynlab.maps.map import Map
+from dynlab.maps.map import Layer, Map
 
 
 class Linear(Map):
@@ -72,6 +72,10 @@ class Linear(Map):
             schur = schur + entries * (departure / torch.linalg.matrix_norm(entries))
         q = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64, generator=generator))[0]
         return Linear(q @ schur @ q.T)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """One layer without a nonlinearity."""
+        return (Layer(self.matrix, self.shift, "identity"),)
 
     def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """Apply the map once to each row."""

@@ -34,6 +34,10 @@ class Logistic(Map):
         super().__init__(1)
         self.r = number("r", r)
 
+    def jacobian_lipschitz(self, state: Float[Tensor, " dim"], radius: float) -> float:
+        """`F'' = -2 r` everywhere."""
+        return 2 * abs(self.r)
+
     def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """Apply the map once to each row."""
         return self.r * states * (1 - states)
@@ -100,6 +104,10 @@ class Henon(Map):
         self.a, self.b = number("a", a), number("b", b)
         if self.a == 0:
             raise ValueError(f"a is {a}, expected another number: the map would be linear")
+
+    def jacobian_lipschitz(self, state: Float[Tensor, " dim"], radius: float) -> float:
+        """The one entry of the Jacobian that varies is `-2 a x`."""
+        return 2 * abs(self.a)
 
     def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """Apply the map once to each row."""
