@@ -122,7 +122,7 @@ def iterate(
 
     Args:
         system: The map; its device and dtype are those of plain iteration.
-        initial_states: Shape (samples, dim) or (samples, *state_shape), finite: a tensor, an array, which may be
+        initial_states: Shape (samples, dim) or `(samples, *state_shape)`, finite: a tensor, an array, which may be
             memory-mapped, or an iterable of such batches. A map that holds inputs needs one for each sample.
         tolerance: Step length that ends plain iteration, in units of the state, positive.
         max_steps: Limit of steps of plain iteration for each sample, at least 1.

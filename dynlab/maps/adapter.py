@@ -174,7 +174,7 @@ def as_map(
     """Make a map of a torch module, a method of one, or a batched function.
 
     Args:
-        function_or_module: Takes states, shape (batch, *state_shape), to states of the same shape, each row
+        function_or_module: Takes states, shape `(batch, *state_shape)`, to states of the same shape, each row
             independently of the others; with `inputs` it is called as `function(states, inputs)`, and each row of
             states goes with its row of inputs. A module is copied, in evaluation mode.
         state_shape: Shape of a single state, `(1, 8, 8)` for an image with a channel axis.

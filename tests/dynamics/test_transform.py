@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dynlab.dynamics import transform
+from dynlab.maps import as_map
 from dynlab.maps.classical import Linear
 
 
@@ -64,3 +65,19 @@ def test_the_initial_states_stay_as_they_are():
 def test_refuses_arguments_out_of_range(arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
         transform(halving(), torch.ones(1, 1), **arguments)
+
+
+def test_a_fixed_number_of_steps_is_taken_whatever_the_step_lengths():
+    system = Linear(torch.tensor([[0.5]]))
+    found = transform(system, torch.tensor([[8.0], [0.0]]), steps=3)
+    assert (found.states[:, 0].tolist(), found.steps, found.stopped_by_rule) == ([1.0, 0.0], 3, False)
+    assert transform(system, torch.tensor([[8.0]]), steps=0).states.tolist() == [[8.0]]
+    with pytest.raises(ValueError, match="steps is -1, expected at least 0"):
+        transform(system, torch.ones(1, 1), steps=-1)
+
+
+def test_samples_with_inputs_of_their_own_are_transformed_by_them():
+    inputs = torch.arange(5000.0)[:, None]
+    system = as_map(lambda z, x: z / 2 + x, (1,), inputs=inputs)
+    found = transform(system, torch.zeros(5000, 1), steps=2)
+    torch.testing.assert_close(found.states, 1.5 * inputs)

@@ -17,7 +17,7 @@ _IKEDA_GRID = 100_000
 class Logistic(Map):
     """`F(x) = r x (1 - x)`, period doubling to chaos.
 
-    For r from 0 to 4 the interval [0, 1] is mapped into itself. Attracting are: 0 for |r| < 1, `1 - 1 / r` for
+    For r from 0 to 4 the interval [0, 1] is mapped into itself. Attracting are: 0 for `-1 < r < 1`, `1 - 1 / r` for
     1 < r < 3, a cycle of period 2 for 3 < r < 1 + sqrt(6), one of period 4 up to 3.5441, and one of period 3 from
     1 + sqrt(8) to 3.8415. At r = 4 almost every orbit fills [0, 1].
 
