@@ -8,15 +8,17 @@ from torch import Tensor
 
 from dynlab.maps import Map
 
-# A CPU core multiplies fastest while a block of states and its images stay in its second-level cache.
-_CPU_BLOCK_BYTES = 2**21
-_GPU_BLOCK_BYTES = 2**30
+# A CPU core multiplies fastest while a block of states and its images stay in its second-level cache. States of few
+# numbers mostly pass through layers of more, so that their rows are limited as well.
+_CPU_BLOCK_BYTES, _CPU_BLOCK_ROWS = 2**21, 4096
+_GPU_BLOCK_BYTES, _GPU_BLOCK_ROWS = 2**30, 2**20
 
 
 def block_rows(dim: int, like: Tensor) -> int:
     """Rows of a block of states of dimension `dim`, of the dtype and on the device of `like`; at least 32."""
-    limit = _CPU_BLOCK_BYTES if like.device.type == "cpu" else _GPU_BLOCK_BYTES
-    return max(32, limit // (dim * like.dtype.itemsize))
+    on_cpu = like.device.type == "cpu"
+    limit, rows = (_CPU_BLOCK_BYTES, _CPU_BLOCK_ROWS) if on_cpu else (_GPU_BLOCK_BYTES, _GPU_BLOCK_ROWS)
+    return max(32, min(rows, limit // (dim * like.dtype.itemsize)))
 
 
 def home_of(system: Map, states: Tensor) -> Tensor:

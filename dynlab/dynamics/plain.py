@@ -48,17 +48,28 @@ class Finished:
     def chosen(self, rows: NDArray) -> Finished:
         """Some of them, by indices or a mask."""
         index = torch.from_numpy(rows)
-        return Finished(*(getattr(self, f.name)[index if f.name in _TENSORS else rows] for f in fields(self)))
+        return Finished(
+            ids=self.ids[rows],
+            initial=self.initial[index],
+            states=self.states[index],
+            steps=self.steps[rows],
+            labels=self.labels[rows],
+            passed_saddle=self.passed_saddle[rows],
+            diverged=self.diverged[rows],
+        )
 
     @staticmethod
     def together(parts: Sequence[Finished]) -> Finished:
         """Several of them as one."""
-        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Finished)}
-        joined = {name: (torch.cat if name in _TENSORS else np.concatenate)(column) for name, column in columns.items()}
-        return Finished(**joined)
-
-
-_TENSORS = ("initial", "states")
+        return Finished(
+            ids=np.concatenate([part.ids for part in parts]),
+            initial=torch.cat([part.initial for part in parts]),
+            states=torch.cat([part.states for part in parts]),
+            steps=np.concatenate([part.steps for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+            passed_saddle=np.concatenate([part.passed_saddle for part in parts]),
+            diverged=np.concatenate([part.diverged for part in parts]),
+        )
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """Several steps of a map at a time: on a CPU one after the other, on CUDA as one graph.
 
 A step of a small map is many short kernels, and launching them can cost a device more than running them. So the steps
-of a stride are captured once for each number of rows, rounded up to a power of two, and replayed from then on. A map
-that cannot be captured, for it waits for the host or chooses its kernels by what it sees, takes its steps one by one.
+of a stride are captured once for each number of rows, that of the first block or a power of two below it, and replayed
+from then on. A map that cannot be captured, for it waits for the host or chooses its kernels by what it sees, takes its
+steps one by one.
 
 Source: the CUDA graphs section of the documentation of torch.cuda (capture on a side stream after a warm-up).
 """
@@ -34,6 +35,7 @@ class Strides:
     def __init__(self, stride: int) -> None:
         self.stride = stride
         self._captured: dict[int, _Captured] = {}
+        self._most = 0  # rows of the first block, the largest
         self._capturable = True
 
     @torch.no_grad()
@@ -44,7 +46,8 @@ class Strides:
         replayable = states.is_cuda and steps == self.stride and system.held_samples is None and self._capturable
         if not replayable:
             return _steps(system, states, steps)
-        rows = 1 << (len(states) - 1).bit_length()
+        self._most = max(self._most, len(states))
+        rows = min(self._most, 1 << (len(states) - 1).bit_length())
         if rows not in self._captured:
             captured = self._capture(system, states, rows)
             if captured is None:

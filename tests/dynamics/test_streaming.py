@@ -51,9 +51,9 @@ def test_no_more_samples_are_taken_than_there_is_room_for():
     def batches() -> Iterator[torch.Tensor]:
         nonlocal taken
         generator = torch.Generator().manual_seed(0)
-        for _ in range(40):
-            taken += 5000
-            yield torch.randn(5000, 2, generator=generator).clamp(-2, 2)
+        for _ in range(20):
+            taken += 1000
+            yield torch.randn(1000, 2, generator=generator).clamp(-2, 2)
 
     seen: list[int] = []
 
@@ -65,10 +65,10 @@ def test_no_more_samples_are_taken_than_there_is_room_for():
         return torch.stack([x - 0.1 * x * (x * x - 1), 0.9 * y], dim=1)
 
     orbits = iterate(Formula(2, watched), batches(), keep_states=False)
-    assert len(orbits.status) == taken == 200_000
+    assert len(orbits.status) == taken == 20_000
     assert set(orbits.status) == {Status.CONVERGED}
-    assert seen[0] < 200_000  # the first step is taken long before the last sample is fetched
-    assert alive < 200_000
+    assert seen[0] < 20_000  # the first step is taken long before the last sample is fetched
+    assert alive < 20_000
 
 
 def test_states_that_were_not_kept_are_not_there():
@@ -90,12 +90,11 @@ def test_a_bad_sample_in_a_later_batch_is_named():
         iterate(double_well(), np.zeros((2, 2), dtype=np.int64))
 
 
-@pytest.mark.parametrize("early_labels", [False, True])
-def test_samples_with_inputs_of_their_own_go_to_fixed_points_of_their_own(early_labels: bool):
+def test_samples_with_inputs_of_their_own_go_to_fixed_points_of_their_own():
     # z -> z / 2 + x has the one fixed point 2 x
-    inputs = torch.randn(700, 3, generator=torch.Generator().manual_seed(0))
+    inputs = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
     system = as_map(lambda z, x: z / 2 + x, (3,), inputs=inputs)
-    orbits = iterate(system, torch.zeros(700, 3), early_labels=early_labels, recorded=[5], to_floor=True)
+    orbits = iterate(system, torch.zeros(100, 3), recorded=[5], to_floor=True)
     assert set(orbits.status) == {Status.CONVERGED}
     torch.testing.assert_close(orbits.states, 2 * inputs.double(), rtol=0.0, atol=1e-11)
     first = float(orbits.step_lengths[0, 0])

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import torch
+
+from dynlab.dynamics.stepping import Strides
+from dynlab.maps import DenoisingAutoencoder, Map, as_map
+from dynlab.maps.classical import Linear
+
+
+def test_strides_are_single_steps_one_after_the_other(digits_dae: DenoisingAutoencoder, device: torch.device):
+    system = digits_dae.__class__(64, 128).to(device)
+    system.load_state_dict(digits_dae.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    strides = Strides(8)
+    for rows in (100, 100, 37, 5, 1, 90):  # blocks shrink and are filled again
+        states = torch.rand(rows, 64, generator=generator).to(device)
+        ends, lengths = strides.take(system, states, 8)
+        current = states
+        for step in range(8):
+            with torch.no_grad():
+                following = system(current)
+            torch.testing.assert_close(lengths[step], (following - current).norm(dim=1), rtol=1e-5, atol=1e-6)
+            current = following
+        torch.testing.assert_close(ends, current, rtol=1e-5, atol=1e-6)
+
+
+def test_results_of_one_stride_outlive_the_next(device: torch.device):
+    system = Linear(0.5 * torch.eye(2)).to(device)
+    strides = Strides(2)
+    first, lengths = strides.take(system, torch.full((3, 2), 4.0, device=device), 2)
+    strides.take(system, torch.full((3, 2), 8.0, device=device), 2)
+    assert first.tolist() == [[1.0, 1.0]] * 3
+    torch.testing.assert_close(lengths[:, 0].cpu(), torch.tensor([2 * 2**0.5, 2**0.5]))
+
+
+def test_fewer_steps_than_a_stride_are_taken_where_fewer_are_wanted(device: torch.device):
+    ends, lengths = Strides(8).take(Linear(0.5 * torch.eye(2)).to(device), torch.ones(3, 2, device=device), 3)
+    assert ends.tolist() == [[0.125, 0.125]] * 3
+    assert lengths.shape == (3, 3)
+
+
+def test_maps_that_look_at_their_states_take_their_steps_too(device: torch.device):
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        return states / 2 if bool((states >= 0).all()) else states
+
+    system: Map = as_map(apply, (2,))
+    ends, _ = Strides(4).take(system, torch.ones(3, 2, device=device), 4)
+    assert ends.tolist() == [[1 / 16, 1 / 16]] * 3
