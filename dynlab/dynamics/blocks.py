@@ -10,7 +10,7 @@ from dynlab.maps import Map
 
 # A CPU core multiplies fastest while a block of states and its images stay in its second-level cache. States of few
 # numbers mostly pass through layers of more, so that their rows are limited as well.
-_CPU_BLOCK_BYTES, _CPU_BLOCK_ROWS = 2**21, 4096
+_CPU_BLOCK_BYTES, _CPU_BLOCK_ROWS = 5 * 2**18, 4096
 _GPU_BLOCK_BYTES, _GPU_BLOCK_ROWS = 2**30, 2**20
 
 

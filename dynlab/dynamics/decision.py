@@ -26,6 +26,7 @@ from dynlab.maps import Map
 # stand 0.36 apart or more.
 LARGEST_RADIUS = 1000
 _FIRST_ROUND, _LONGEST_ROUND = 32, 512
+_THOROUGH_FROM = 200  # steps in float64 after which searches spare no cost
 _TOGETHER = 64  # starts of Newton's method at once
 _COMPARED = 512  # samples among which they are chosen
 _APART = 100  # tolerances: samples nearer to each other most likely have one attractor
@@ -102,7 +103,8 @@ class Search:
 
             # The last look is a search as well: no sample is given up that one more of them would decide.
             if taken >= due or taken == self.max_steps:
-                found, due = self.match(states[torch.from_numpy(pending)]), 2 * taken
+                thorough = taken >= _THOROUGH_FROM or taken == self.max_steps
+                found, due = self.match(states[torch.from_numpy(pending)], thorough=thorough), 2 * taken
             else:
                 found = self.known.balls_of(states[torch.from_numpy(pending)].to(device))
             decided = found >= 0
@@ -112,8 +114,13 @@ class Search:
             pending = pending[~decided]
         return decision
 
-    def match(self, states: Float64[Tensor, "samples dim"]) -> np.ndarray:
-        """Index of the fixed point whose safe ball each sample is in, -1 for none; new ones are looked for first."""
+    def match(self, states: Float64[Tensor, "samples dim"], *, thorough: bool) -> np.ndarray:
+        """Index of the fixed point whose safe ball each sample is in, -1 for none; new ones are looked for first.
+
+        Args:
+            states: Where the samples stand.
+            thorough: Whether starts that are not solved by a few cheap steps are tried again with factorizations.
+        """
         current = states.to(self.known.device)
         with torch.no_grad():
             images = self.exact(current)
@@ -123,7 +130,7 @@ class Search:
             pending = np.flatnonzero(open_)
             current_pending = current[_index(pending, current)]
             chosen, covered = self.representatives(current_pending, _APART * self.tolerance)
-            self.find(current_pending[_index(chosen, current)])
+            self.find(current_pending[_index(chosen, current)], thorough=thorough)
             # What a search from next to a sample did not find is not looked for again before the sample has moved on.
             open_[pending[covered]] = False
             found[pending] = self.known.balls_of(current_pending)
@@ -146,17 +153,26 @@ class Search:
                 covered |= near[row]
         return np.array(chosen), np.flatnonzero(covered)
 
-    def find(self, starts: Float64[Tensor, "starts dim"]) -> None:
-        """Look for fixed points by Newton's method, and remember the stable ones that are new."""
-        states, residuals = newton_together(self.system, self.exact, starts)
-        for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
-            solution = newton(self.exact, starts[row])
-            states[row], residuals[row] = solution.state, solution.residual
-        self._remember(states, residuals)
+    def find(
+        self,
+        starts: Float64[Tensor, "starts dim"],
+        reach: Float64[Tensor, " starts"] | None = None,
+        *,
+        thorough: bool = False,
+    ) -> None:
+        """Look for fixed points by Newton's method, and remember the stable ones that are new.
 
-    def find_together(self, starts: Float64[Tensor, "starts dim"], reach: Float64[Tensor, " starts"]) -> None:
-        """As `find`, without a second try for starts that take more than a few cheap steps, or lead beyond `reach`."""
-        self._remember(*newton_together(self.system, self.exact, starts, reach))
+        Args:
+            starts: Where to start.
+            reach: Distance from each start at which it is given up.
+            thorough: Whether starts that are not solved by a few cheap steps are tried again with factorizations.
+        """
+        states, residuals = newton_together(self.system, self.exact, starts, reach)
+        if thorough:
+            for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
+                solution = newton(self.exact, starts[row])
+                states[row], residuals[row] = solution.state, solution.residual
+        self._remember(states, residuals)
 
     def _remember(self, states: Float64[Tensor, "starts dim"], residuals: Float64[Tensor, " starts"]) -> None:
         """Remember the fixed points among these states that are stable and new."""

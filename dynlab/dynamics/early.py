@@ -78,7 +78,7 @@ class EarlyLabels:
             return
         chosen, _ = search.representatives(at, float(way[due].max()))
         slots.due[due[chosen]] = _AGAIN * last[due[chosen]]
-        search.find_together(_chosen(at, chosen), torch.from_numpy(_ASTRAY * way[due[chosen]]).to(at))
+        search.find(_chosen(at, chosen), torch.from_numpy(_ASTRAY * way[due[chosen]]).to(at))
         labels[due] = search.known.balls_of(_chosen(states, due))
 
 

@@ -4,9 +4,9 @@ Around a fixed point `x*` a map is its linearization and a remainder, `F(x* + e)
 takes an orbit home at the rate of the spectral radius `rho`; what could stop it is the remainder, where it is as large
 as the contraction `(1 - rho) |e|`. In the normal form of a fold, `e -> rho e + c e^2`, that is where the saddle stands.
 The safe radius is the largest one, of a falling sequence, at which the remainder is at most two fifths of the
-contraction in every direction probed: those of the leading multipliers, along which the contraction is weakest, and a
-random one, both ways. It is an estimate and no proof (`dynlab.dynamics.certify` proves), on the safe side by a factor
-that leaves room for the transient growth of a Jacobian that is not normal.
+contraction in every direction probed: that of the leading multiplier, along which the contraction is weakest, a plane
+if it is one of a pair, and a random one, both ways. It is an estimate and no proof (`dynlab.dynamics.certify` proves),
+on the safe side by a factor that leaves room for the transient growth of a Jacobian that is not normal.
 
 Whether a fixed point is stable is decided by its spectral radius in float64, except where an estimate from a few
 products in the map's own precision is so far below one that its error cannot matter.
@@ -28,7 +28,7 @@ from dynlab.dynamics.newton import newton
 from dynlab.dynamics.spectra import eigenpairs, spectrum
 from dynlab.maps import Map, check_states, float64_copy
 
-_PROBED = 2  # leading directions along which the remainder is measured; one random one is added
+_PROBED = 1  # leading directions along which the remainder is measured; one random one is added
 _SHARE = 0.4  # of the contraction, that the remainder may take
 _PRECISION = 1e4  # units in the last place that the allowed remainder must be worth, for single precision to do
 _RADII = 20  # tried, each half of the one before

@@ -254,7 +254,7 @@ class _Decide:
         if self.recheck and not is_exact:
             repeat(again)
         open_ = np.flatnonzero(found < 0)
-        found[open_] = search.match(states[torch.from_numpy(open_)])
+        found[open_] = search.match(states[torch.from_numpy(open_)], thorough=self.max_exact_steps == 0)
         if self.recheck and not is_exact:
             repeat((found < 0) & ~again)
         return search.decide(states, found)

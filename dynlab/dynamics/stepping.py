@@ -80,8 +80,10 @@ class Strides:
 
 def _steps(system: Map, states: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     lengths = torch.empty(steps, len(states), dtype=states.dtype, device=states.device)
+    difference = torch.empty_like(states)
     for step in range(steps):
         following = system(states)
-        torch.linalg.vector_norm(following - states, dim=1, out=lengths[step])
+        torch.sub(following, states, out=difference)
+        torch.linalg.vector_norm(difference, dim=1, out=lengths[step])
         states = following
     return states, lengths
