@@ -227,6 +227,18 @@ def analyse(
         int,
         typer.Option(help="Samples to record the step lengths of, the first ones.", parser=_integer, metavar="INTEGER"),
     ] = 500,
+    certify: Annotated[
+        int,
+        typer.Option(
+            help="Attractors to certify, those with the largest basins; 0 for none.", parser=_integer, metavar="INTEGER"
+        ),
+    ] = 10,
+    proof: Annotated[
+        bool,
+        typer.Option(
+            "--proof", help="Prove the certificates in ball arithmetic, not estimate them; slow, needs python-flint."
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option(help="Seed of the recognizer and of the film strips.", parser=_integer, metavar="INTEGER")
     ] = 0,
@@ -235,9 +247,16 @@ def analyse(
     quiet: Quiet = False,
 ) -> None:
     """Find out where a denoising autoencoder takes samples; write a page, results.json and arrays.safetensors."""
-    from dynlab.evaluation.analyse import AnalysisSettings
+    from dynlab.evaluation.settings import AnalysisSettings
 
-    settings = AnalysisSettings(tolerance=tolerance, max_steps=max_steps, recorded_samples=recorded_samples, seed=seed)
+    settings = AnalysisSettings(
+        tolerance=tolerance,
+        max_steps=max_steps,
+        recorded_samples=recorded_samples,
+        certified_attractors=certify,
+        certificate_method="proof" if proof else "estimate",
+        seed=seed,
+    )
     from dynlab.datasets import load_dataset, training_set_of
     from dynlab.devices import resolve_device
     from dynlab.display import shown

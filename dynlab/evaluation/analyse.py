@@ -1,13 +1,13 @@
 """`analyse`: find out everything about one map on one set of samples.
 
 Every sample is iterated to its attractor; attractors get their kinds and samples their outcomes; the whole set is
-transformed as the report did it. With a labelled training set, linear separability is measured as well.
+transformed as the report did it. The largest attractors are linearized and certified, and the rates at which recorded
+samples come to rest are compared with spectral radii. With a labelled training set, linear separability is measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from dynlab.attractors import Basins, basins_of_orbits
 from dynlab.datasets import Dataset, dataset_of, labels_of
 from dynlab.dynamics import FixedPoint, Orbits, Transformed, iterate, transform
+from dynlab.dynamics.balls import balls
 from dynlab.dynamics.blocks import home_of
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import (
@@ -29,48 +30,19 @@ from dynlab.evaluation.analysis import (
     TransformedSet,
     outcome_codes,
 )
+from dynlab.evaluation.approach import decay_codes, energy_of, rates_of
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
 from dynlab.evaluation.identity import data_identity, map_identity, versions_used
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, is_explosion, outcomes_of, white_fraction
+from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
+from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.files import printable
 from dynlab.maps import Map, check_states
 
 # Called with what is being done, and how much of it is done, from 0 to 1.
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnalysisSettings:
-    """How to analyse.
-
-    Raises:
-        InputError: If a setting is out of its range.
-    """
-
-    tolerance: float = 1e-4  # step length that ends plain iteration, in units of the state
-    share: float = 0.75  # of a set, above which the quantile rule stops it
-    max_steps: int = 10_000  # of plain iteration
-    max_exact_steps: int = 100_000  # further ones in float64, for samples not decided by then
-    recorded_samples: int = 500  # whose step lengths are recorded, the first ones
-    basin_train_samples: int = 10_000  # training samples that say which class each basin has, the first ones
-    orbit_train_samples: int = 20_000  # training samples classified along the orbit, the first ones
-    seed: int = 0  # of the recognizer and of the choice of samples for film strips
-
-    def __post_init__(self) -> None:
-        if not 0 < self.tolerance < float("inf"):
-            raise InputError(f"tolerance is {self.tolerance}, expected a finite number above 0")
-        if not 0 <= self.share < 1:
-            raise InputError(f"share is {self.share}, expected from 0 to below 1")
-        for name in ("max_steps", "basin_train_samples", "orbit_train_samples"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("max_exact_steps", "recorded_samples"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 0")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed is {self.seed}, expected an integer from 0 to 2^63 - 1")
 
 
 def analyse(
@@ -103,7 +75,8 @@ def analyse(
         The analysis, on the CPU.
 
     Raises:
-        InputError: If two of the data sets and the map do not fit together, or a needed label is missing.
+        InputError: If two of the data sets and the map do not fit together, a needed label is missing, or attractors
+            shall be certified by proof and python-flint is not installed.
     """
     if not isinstance(data, Dataset):
         check_states(system, data, parameter="data")
@@ -117,6 +90,8 @@ def analyse(
     settings = settings or AnalysisSettings()
     report = on_progress or (lambda what, done: None)
     _check(system, data, train_data, recognizer_data)
+    if settings.certified_attractors and settings.certificate_method == "proof":
+        balls()  # raises if python-flint is not there
 
     # Before the long work, so that data it cannot learn from are refused at once.
     if recognizer is None and recognizer_data is not None:
@@ -124,6 +99,20 @@ def analyse(
     orbits = _iterate(system, data, settings, settings.recorded_samples, (), "orbits", report)
     basins = basins_of_orbits(system, orbits)
     transformed = _transform(system, data, settings, "transformed set", report)
+
+    report("rates and energy", 0.0)
+    rates, rate_summary = rates_of(orbits, basins)
+    energy = energy_of(system, data.images[orbits.recorded])
+    report("rates and energy", 1.0)
+    linearized = linearizations(
+        system, basins.fixed_points[: settings.linearized_attractors], lambda done: report("linearization", done)
+    )
+    certified = certificates(
+        system,
+        basins.fixed_points[: settings.certified_attractors],
+        settings.certificate_method,
+        lambda done: report("certificates", done),
+    )
 
     transformed_train, separable = None, None
     if train_data is not None:
@@ -159,6 +148,11 @@ def analyse(
         attractors=attractors,
         statuses=orbits.status.counts(),
         outcomes={str(outcome): sum(o is outcome for o in outcomes) for outcome in Outcome},
+        rates=rate_summary,
+        linearizations=linearized,
+        certificates=certified,
+        index_sum=index_sum(system, len(attractors)),
+        energy=energy,
         transformed=_transformed_set(transformed),
         transformed_train=None if transformed_train is None else _transformed_set(transformed_train),
         recognizer=None if recognizer is None else recognizer.report,
@@ -173,6 +167,12 @@ def analyse(
         steps=orbits.steps,
         recorded_samples=orbits.recorded,
         step_lengths=orbits.step_lengths,
+        rates=rates.rate,
+        rate_sensitivities=rates.sensitivity,
+        rate_deviations=rates.deviation,
+        rate_windows=torch.stack([rates.first, rates.last], dim=1),
+        rate_transients=rates.transient,
+        rate_decays=decay_codes(rates),
         film_samples=films,
         film_steps=torch.tensor([*FILM_STEPS, -1]),
         film_states=film_states(system, data.images[films], orbits.states[films].float()),
@@ -252,6 +252,7 @@ def _iterate(
         # Steps are counted up to the tolerance, as the report counts them.
         early_labels=False,
         recorded=recorded,
+        to_floor=True,
         known=known,
         on_progress=lambda done: report(what, done),
     )

@@ -15,12 +15,14 @@ from jaxtyping import Complex128, Float32, Float64, Int64
 from torch import Tensor
 
 from dynlab.errors import InputError
+from dynlab.evaluation.approach import EnergySummary, RateSummary
 from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
 from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.evaluation.separability import Separability
 from dynlab.files import read_tensors, write_json, write_tensors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULTS_FILE = "results.json"
 ARRAYS_FILE = "arrays.safetensors"
 
@@ -40,7 +42,7 @@ class Attractor:
     spectral_radius: float
     residual: float  # ||F(x) - x||_2 in float64, relative to max(1, ||x||_2)
     recognized_as: int | None  # the recognizer's nearest class, whatever the kind
-    recognizer_score: float | None  # above the recognizer's threshold: a member of that class
+    recognizer_score: float | None  # at the recognizer's threshold or above: a member of that class
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class Results:
     attractors: list[Attractor]
     statuses: dict[str, int]  # number of samples of each `Status`
     outcomes: dict[str, int]  # number of samples of each `Outcome`
+    rates: RateSummary
+    linearizations: list[Linearization]  # of the largest basins
+    certificates: list[AttractorCertificate]  # of the largest basins
+    index_sum: IndexSum | None  # None where no sum is known to be expected
+    energy: EnergySummary | None  # None where the map has none
     transformed: TransformedSet
     transformed_train: TransformedSet | None
     recognizer: RecognizerReport | None
@@ -113,13 +120,21 @@ class Arrays:
     """All arrays of an analysis. The order of samples is that of the data."""
 
     fixed_points: Float64[Tensor, "attractors dim"]
-    multipliers: Complex128[Tensor, "attractors leading"]  # the leading ones by falling modulus
+    # The leading ones by falling modulus; where some rows have one more, so as to cut no pair, the others end in NaN.
+    multipliers: Complex128[Tensor, "attractors leading"]
     labels: Int64[Tensor, " samples"]  # attractor of each sample, -1 for none
     outcomes: Int64[Tensor, " samples"]  # index into `list(Outcome)`
     classes: Int64[Tensor, " samples"]  # true class of each sample, -1 for none
     steps: Int64[Tensor, " samples"]  # first step with a step length below the tolerance, -1 for none
     recorded_samples: Int64[Tensor, " recorded"]
-    step_lengths: Float32[Tensor, "recorded_steps recorded"]  # NaN after a sample was finished
+    step_lengths: Float32[Tensor, "recorded_steps recorded"]  # down to the rounding floor, then NaN
+    # Of step lengths, as in `ConvergenceRates`: NaN and -1 where there is no line.
+    rates: Float64[Tensor, " recorded"]  # factor per step
+    rate_sensitivities: Float64[Tensor, " recorded"]  # largest change of the rate for a halved or moved window
+    rate_deviations: Float64[Tensor, " recorded"]  # largest from the line, in natural logarithms
+    rate_windows: Int64[Tensor, "recorded 2"]  # first and last step of the line
+    rate_transients: Int64[Tensor, " recorded"]  # steps before the decay begins
+    rate_decays: Int64[Tensor, " recorded"]  # index into `list(Decay)`
     film_samples: Int64[Tensor, " films"]
     film_steps: Int64[Tensor, " frames"]  # -1: the final state, the fixed point where there is one
     film_states: Float32[Tensor, "films frames dim"]
@@ -164,7 +179,7 @@ class Analysis:
             raw = json.loads(path.read_text(encoding="utf-8"))
             found = raw.get("schema_version") if isinstance(raw, dict) else None
             if found != SCHEMA_VERSION:
-                raise InputError(f"{path}: schema version is {found}, expected {SCHEMA_VERSION}")
+                raise InputError(f"{path}: schema version is {found}, expected {SCHEMA_VERSION}{_advice(found)}")
             results = TypeAdapter(Results).validate_python(raw)
         except InputError:
             raise
@@ -183,7 +198,7 @@ class Analysis:
 def _check_arrays(path: Path, tensors: dict[str, Tensor], results: Results) -> None:
     """Check types, and the lengths that other files and arrays fix; -1 stands for a length of its own."""
     samples, attractors, dim = results.data.samples, len(results.attractors), results.map.dim
-    frames = len(tensors["film_steps"]) if "film_steps" in tensors and tensors["film_steps"].ndim == 1 else -1
+    frames, recorded = _length(tensors, "film_steps"), _length(tensors, "recorded_samples")
     expected = {
         "fixed_points": (torch.float64, (attractors, dim)),
         "multipliers": (torch.complex128, (attractors, -1)),
@@ -192,7 +207,13 @@ def _check_arrays(path: Path, tensors: dict[str, Tensor], results: Results) -> N
         "classes": (torch.int64, (samples,)),
         "steps": (torch.int64, (samples,)),
         "recorded_samples": (torch.int64, (-1,)),
-        "step_lengths": (torch.float32, (-1, -1)),
+        "step_lengths": (torch.float32, (-1, recorded)),
+        "rates": (torch.float64, (recorded,)),
+        "rate_sensitivities": (torch.float64, (recorded,)),
+        "rate_deviations": (torch.float64, (recorded,)),
+        "rate_windows": (torch.int64, (recorded, 2)),
+        "rate_transients": (torch.int64, (recorded,)),
+        "rate_decays": (torch.int64, (recorded,)),
         "film_samples": (torch.int64, (-1,)),
         "film_steps": (torch.int64, (-1,)),
         "film_states": (torch.float32, (-1, frames, dim)),
@@ -208,6 +229,25 @@ def _check_arrays(path: Path, tensors: dict[str, Tensor], results: Results) -> N
             )
     if [attractor.id for attractor in results.attractors] != list(range(attractors)):
         raise InputError(f"{path.with_name(RESULTS_FILE)}: ids of attractors are not their rows")
+    for entry in (*results.linearizations, *results.certificates):
+        if not 0 <= entry.attractor < attractors:
+            raise InputError(
+                f"{path.with_name(RESULTS_FILE)}: names attractor {entry.attractor}, expected 0 to {attractors - 1}"
+            )
+
+
+def _advice(found: object) -> str:
+    """What to do about another schema version."""
+    if not isinstance(found, int):
+        return ""
+    if found < SCHEMA_VERSION:
+        return ": written by an older dynlab, which did not find out all of this; analyse the map again"
+    return ": written by a newer dynlab, which is needed to read it"
+
+
+def _length(tensors: dict[str, Tensor], name: str) -> int:
+    """Length of an array with one axis, -1 if there is no such array."""
+    return len(tensors[name]) if name in tensors and tensors[name].ndim == 1 else -1
 
 
 def outcome_codes(outcomes: list[Outcome]) -> Int64[Tensor, " samples"]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DRAWN = 60  # orbits in the figure of step lengths, about
 AT_LEAST = 3  # of each outcome
 POINTS = 400  # of one orbit
+FLOOR_STEPS = 64  # at the end of an orbit
+BEYOND_LINE = 1.15  # steps shown, in those at which the last orbit reaches the rounding floor
 _DASHES = {
     Outcome.KEPT: "solid",
     Outcome.CHANGED: "dash",
@@ -53,6 +55,7 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
     samples = analysis.arrays.recorded_samples
     codes = analysis.arrays.outcomes[samples].numpy(force=True)
     figure = blank_figure("step", "step length", legend=True)
+    last_shown = 0
     for code, outcome in enumerate(Outcome):
         of_outcome = np.flatnonzero(codes == code)
         share = len(of_outcome) / max(1, len(codes))
@@ -60,7 +63,11 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
         steps: list[int | None] = []
         values: list[float | None] = []
         for column in chosen:
-            _append_orbit(steps, values, analysis.arrays.step_lengths[:, column].double().numpy(force=True))
+            lengths = analysis.arrays.step_lengths[:, column].double().numpy(force=True)
+            _append_orbit(steps, values, lengths)
+            last_shown = max(
+                last_shown, _at_floor(lengths) if analysis.arrays.rate_windows[column, 1] > 0 else len(lengths)
+            )
         if steps:
             figure.add_trace(
                 go.Scatter(
@@ -81,9 +88,8 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
             annotation={"text": f"tolerance {tolerance:g}", "font": {"size": 12, "color": light("quiet")}},
             annotation_position="top right",
         )
-    return figure.update_yaxes(type="log", exponentformat="power", dtick=1, tickfont_size=10).update_xaxes(
-        rangemode="tozero"
-    )
+    figure.update_yaxes(type="log", exponentformat="power", dtick=1, tickfont_size=10)
+    return figure.update_xaxes(range=[0, max(1, last_shown) * BEYOND_LINE])
 
 
 def separability_along_orbit(analyses: Sequence[Analysis]) -> go.Figure:
@@ -292,6 +298,12 @@ def _append_orbit(steps: list[int | None], values: list[float | None], lengths: 
         values.append(float(f"{lengths[index]:.4g}"))
     steps.append(None)
     values.append(None)
+
+
+def _at_floor(lengths: np.ndarray) -> int:
+    """The step at which step lengths come down to what they are at the end, or twice that; 0 if there are none."""
+    known = lengths[np.isfinite(lengths)]
+    return int(np.argmax(known <= 2 * np.median(known[-FLOOR_STEPS:]))) + 1 if len(known) else 0
 
 
 def _spread(available: int, wanted: int) -> np.ndarray:

@@ -99,7 +99,7 @@ def outcome_mark(outcome: Outcome) -> Mark:
 def attractor_gallery(analysis: Analysis, screen: Screen) -> Gallery:
     """The attractors by falling basin size."""
     attractors = sorted(analysis.results.attractors, key=lambda attractor: (-attractor.basin_size, attractor.id))
-    cards = [_card(analysis, screen, attractor) for attractor in attractors[: SHOWN + FOLDED]]
+    cards = [card_of(analysis, screen, attractor) for attractor in attractors[: SHOWN + FOLDED]]
     in_shown = sum(attractor.basin_size for attractor in attractors[:SHOWN])
     return Gallery(
         shown=cards[:SHOWN],
@@ -146,7 +146,7 @@ def explosions(analysis: Analysis, screen: Screen) -> list[tuple[Card, str]]:
     """The largest explosions, and the same pictures stretched to full contrast, as these are nearly black."""
     found = [attractor for attractor in analysis.results.attractors if attractor.kind == Kind.EXPLOSION]
     return [
-        (_card(analysis, screen, attractor), screen.stretched(analysis.arrays.fixed_points[attractor.id]))
+        (card_of(analysis, screen, attractor), screen.stretched(analysis.arrays.fixed_points[attractor.id]))
         for attractor in sorted(found, key=lambda attractor: -attractor.basin_size)[:EXPLOSIONS]
     ]
 
@@ -160,7 +160,8 @@ def recognizer_word(attractor: Attractor) -> str:
     return f"as {attractor.recognized_as}, {attractor.recognizer_score:.2f}"
 
 
-def _card(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:
+def card_of(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:
+    """The card of one attractor."""
     mark = kind_mark(attractor.kind, attractor.label)
     share = percent(attractor.basin_fraction)
     return Card(

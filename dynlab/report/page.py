@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynlab.dynamics.rates import Decay
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
@@ -115,6 +116,7 @@ def _environment() -> Environment:
         "number": words.number,
         "count": words.count,
         "plural": words.plural,
+        "setting": words.setting,
     }
     environment.filters.update(filters)
     environment.globals.update(
@@ -126,6 +128,7 @@ def _environment() -> Environment:
         explosion_words=words.explosion_words,
         kinds_known=words.kinds_known,
         steps_of=words.steps_of,
+        rule_words=words.rule_words,
         PUBLISHED_SAMPLES=TEST_SAMPLES,
         EXPLOSION_INTENSITY=EXPLOSION_INTENSITY,
         ORIGINAL_BLACK=ORIGINAL_BLACK,
@@ -147,6 +150,8 @@ def _check(analysis: Analysis) -> None:
         "classes": (arrays.classes, (samples,)),
         "steps": (arrays.steps, (samples,)),
         "step_lengths": (arrays.step_lengths, (arrays.step_lengths.shape[0], len(arrays.recorded_samples))),
+        "rates": (arrays.rates, (len(arrays.recorded_samples),)),
+        "rate_windows": (arrays.rate_windows, (len(arrays.recorded_samples), 2)),
         "film_states": (arrays.film_states, (len(arrays.film_samples), len(arrays.film_steps), dim)),
     }
     for name, (array, shape) in expected.items():
@@ -156,6 +161,7 @@ def _check(analysis: Analysis) -> None:
         "labels": (arrays.labels, -1, attractors),
         "outcomes": (arrays.outcomes, 0, len(Outcome)),
         "recorded_samples": (arrays.recorded_samples, 0, samples),
+        "rate_decays": (arrays.rate_decays, 0, len(Decay)),
         "film_samples": (arrays.film_samples, 0, samples),
     }
     for name, (array, least, end) in indices.items():

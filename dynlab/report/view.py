@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.recognizer import RecognizerReport
-from dynlab.report import figures, gallery, words
+from dynlab.report import figures, gallery, spectra, words
+from dynlab.report.fixed_points import FixedPoints, fixed_points_of
 from dynlab.report.pictures import Screen, screen_of
 from dynlab.report.published import Published, published_for
 from dynlab.report.rarefaction import AttractorCount, equal_sample_counts
@@ -44,6 +45,9 @@ class Section:
     explosions: list[tuple[gallery.Card, str]]  # as they are, and the same picture stretched to full contrast
     decay: Drawing | None
     along_orbit: Drawing | None
+    multipliers: Drawing | None
+    rates: Drawing | None
+    fixed_points: FixedPoints
     equal_count: AttractorCount
     published: Published | None
 
@@ -61,6 +65,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
     anchor = f"analysis-{row}"
     screen = screen_of(analysis)
     separability = analysis.results.separability
+    fixed_points = fixed_points_of(analysis, screen)
     return Section(
         anchor=anchor,
         label=label,
@@ -74,7 +79,8 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         decay=_drawing(
             f"{anchor}-decay",
             figures.step_length_decay(analysis),
-            f"Step lengths of recorded orbits against the step, on a logarithmic axis, for {label}.",
+            f"Step lengths of recorded orbits against the step, on a logarithmic axis, for {label}. "
+            f"{fixed_points.rates}",
         ),
         along_orbit=None
         if separability is None
@@ -85,6 +91,17 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
             + ", ".join(f"{point.test:.3f} after {point.step}" for point in separability.along_orbit)
             + ".",
         ),
+        multipliers=_drawing(
+            f"{anchor}-multipliers",
+            spectra.multipliers_in_the_plane(analysis),
+            f"Multipliers in the complex plane for {label}. {fixed_points.multipliers}",
+        ),
+        rates=_drawing(
+            f"{anchor}-rates",
+            spectra.rate_against_radius(analysis),
+            f"Fitted rates against spectral radii on logarithmic axes for {label}. {fixed_points.rates}",
+        ),
+        fixed_points=fixed_points,
         equal_count=equal_count,
         published=published_for(analysis),
     )

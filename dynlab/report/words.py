@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,9 @@ LETTERS = {
     "unresolved": "…",
     "unknown": "?",
 }
+
+LONGEST_LIST = 6  # values of a setting that are all written out
+REPORT_SHARE, REPORT_TOLERANCE = 0.75, 1e-4  # of the rule that stops a set, in the report
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -199,6 +203,25 @@ def trend(values: Sequence[int]) -> str:
     if verb == "goes":
         return f"is {enumeration([number(value) for value in values])}"
     return f"{verb} from {number(values[0])} to {number(values[-1])}"
+
+
+def rule_words(analysis: Analysis) -> str:
+    """When the transformed set was stopped, by which settings."""
+    share, tolerance = (analysis.results.settings.get(name) for name in ("share", "tolerance"))
+    most = f"more than {100 * share:g}%" if isinstance(share, int | float) else "most"
+    length = f"the tolerance, {tolerance:g}," if isinstance(tolerance, int | float) else "the tolerance"
+    is_published = (share, tolerance) == (REPORT_SHARE, REPORT_TOLERANCE)
+    return (
+        f"Where the whole set stands when {most} of its step lengths are below {length} for the first time: the "
+        f"report's rule, which published figures refer to{'' if is_published else ', there with 75% and 0.0001'}."
+    )
+
+
+def setting(value: Any) -> str:
+    """A setting as text; of a long list, such as the objective after each epoch, the first and the last."""
+    if isinstance(value, list | tuple) and len(value) > LONGEST_LIST:
+        return f"{value[0]}, …, {value[-1]} ({number(len(value))} values)"
+    return str(value)
 
 
 def enumeration(parts: Sequence[str]) -> str:

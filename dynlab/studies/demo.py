@@ -18,6 +18,7 @@ HIDDEN = 256
 WALKBACK = 3
 EPOCHS = 400
 ANNEALING = 0.995
+CERTIFIED = 3  # attractors of each level: enough to see what a certificate is
 
 
 def run_demo(out: Path, *, seed: int = 0, device: torch.device, display: Display) -> list[Analysis]:
@@ -65,7 +66,7 @@ def run_demo(out: Path, *, seed: int = 0, device: torch.device, display: Display
                 train_data=training,
                 recognizer=recognizer,
                 recognizer_data=training,
-                settings=AnalysisSettings(seed=seed),
+                settings=AnalysisSettings(seed=seed, certified_attractors=CERTIFIED),
                 name=f"sigma {level.sigma:g}",
                 on_progress=display,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +111,8 @@ CASES = {
         (*ANALYSE, "--train-labels", "labels.npy"),
         ["train_labels", "labels.npy"],
     ),
+    "certificates below zero": ((*ANALYSE, "--certify", "-1"), ["certified_attractors", "-1"]),
+    "certificates no number": ((*ANALYSE, "--certify", "all"), ["certify", "all"]),
     "tolerance infinite": ((*ANALYSE, "--tolerance", "inf"), ["tolerance", "inf"]),
     "seed beyond 63 bits": ((*ANALYSE, "--seed", str(2**63)), ["seed", str(2**63)]),
     "no memory for so many hidden units": ((*TRAIN, "--hidden", "9" * 12), ["hidden", "9" * 12]),
@@ -142,6 +145,20 @@ def test_one_line_and_nothing_left_behind(run: Run, tmp_path: Path, case: str):
     for word in words:
         assert word in err
     assert snapshot(tmp_path) == before
+
+
+def test_a_proof_without_python_flint_is_refused_before_any_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make_files()
+    monkeypatch.setitem(sys.modules, "flint", None)
+    before = snapshot(tmp_path)
+    status, out, err = run(*ANALYSE, "--proof")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "python-flint" in err
+    assert "pip install 'dynlab[certificates]'" in err
+    assert snapshot(tmp_path) == before
+    assert run(*ANALYSE, "--proof", "--certify", "0", "--quiet")[0] == 0  # nothing to prove
 
 
 def test_damaged_mnist_is_named(run: Run, tmp_path: Path):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from dynlab import cli
+from dynlab.dynamics.certificates import CertificateStatus
 from dynlab.evaluation import Analysis, Kind, Outcome
 from dynlab.maps import DenoisingAutoencoder, map_hash
 
@@ -53,7 +54,7 @@ def test_results_agree_with_the_arrays(folder: Path):
     arrays = load_file(folder / "out" / "arrays.safetensors")
     autoencoder = DenoisingAutoencoder.load(folder / "dae.safetensors")
     attractors = results["attractors"]
-    assert results["schema_version"] == 1
+    assert results["schema_version"] == 2
     assert results["map"]["sha256"] == map_hash(autoencoder)
     assert results["data"]["samples"] == 797
     assert [attractor["id"] for attractor in attractors] == list(range(len(attractors)))
@@ -82,7 +83,7 @@ def test_results_agree_with_the_arrays(folder: Path):
         assert (attractor["label"] is not None) == (attractor["kind"] == "prototype")
 
 
-def test_step_lengths_end_where_the_steps_say(folder: Path):
+def test_step_lengths_pass_the_tolerance_where_the_steps_say_and_go_on_to_the_floor(folder: Path):
     arrays = load_file(folder / "out" / "arrays.safetensors")
     lengths, samples = arrays["step_lengths"], arrays["recorded_samples"]
     for column, sample in enumerate(samples.tolist()):
@@ -90,7 +91,48 @@ def test_step_lengths_end_where_the_steps_say(folder: Path):
         recorded = lengths[:, column]
         assert bool((recorded[: steps - 1] >= 1e-4).all())
         assert float(recorded[steps - 1]) < 1e-4
-        assert bool(torch.isnan(recorded[steps:]).all())
+        # Steps between float32 states of norm 1 to 8 get no shorter than some 1e-7, and end in their shortest.
+        known = recorded[~torch.isnan(recorded)]
+        assert bool(torch.isnan(recorded[len(known) :]).all())
+        assert float(known[-1]) == float(known.min()) < 1e-6
+
+
+def test_rates_are_those_of_the_spectral_radii(folder: Path):
+    analysis = Analysis.load(folder / "out")
+    arrays, rates = analysis.arrays, analysis.results.rates
+    assert rates.recorded == sum(rates.decays.values()) == 50
+    assert rates.compared >= 45
+    assert rates.median_difference is not None
+    assert rates.median_difference < 0.02
+    for column, sample in enumerate(arrays.recorded_samples.tolist()):
+        first, last = arrays.rate_windows[column].tolist()
+        if first < 0:
+            assert math.isnan(float(arrays.rates[column]))
+            continue
+        # The rate is the slope between the ends of its window, as far as these lie along the line.
+        ends = arrays.step_lengths[[first - 1, last - 1], column].double().log()
+        slack = 2 * float(arrays.rate_deviations[column]) / (last - first)
+        assert abs(float(ends[1] - ends[0]) / (last - first) - math.log(arrays.rates[column])) <= slack + 1e-12
+        assert sample < 50
+
+
+def test_certificates_are_of_the_largest_basins(folder: Path):
+    results = Analysis.load(folder / "out").results
+    assert [found.attractor for found in results.certificates] == list(range(min(10, len(results.attractors))))
+    assert {found.status for found in results.certificates} == {CertificateStatus.ESTIMATED}
+    for found in results.certificates:
+        assert found.is_stable
+        assert found.contraction is not None
+        assert results.attractors[found.attractor].spectral_radius <= found.contraction < 1
+
+
+def test_certificates_by_choice(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    command = ("analyse", str(folder / "dae.safetensors"), "--data", "digits/test", "--limit", "20", "--quiet")
+    run(monkeypatch, *command, "--certify", "1", "--proof", "--out", str(tmp_path / "out"))
+    results = Analysis.load(tmp_path / "out").results
+    assert [found.status for found in results.certificates] == [CertificateStatus.PROVED]
+    assert (results.settings["certified_attractors"], results.settings["certificate_method"]) == (1, "proof")
+    assert "proved" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_outcomes_follow_from_kinds_and_classes(folder: Path):

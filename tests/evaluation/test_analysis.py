@@ -46,8 +46,8 @@ def test_statuses_and_outcomes_count_every_sample(device: torch.device):
         "[" * 100_000,
         "{",
         "[]",
-        '{"schema_version": 1}',
         '{"schema_version": 2}',
+        '{"schema_version": "2"}',
         '{"schema_version": ' + "9" * 5000 + "}",
     ],
 )
@@ -68,6 +68,25 @@ def test_damaged_arrays_are_named(tmp_path: Path, name: str):
         save_file(damaged, path)
         with pytest.raises(InputError, match=rf"arrays\.safetensors: array {name} "):
             dl.Analysis.load(tmp_path)
+
+
+@pytest.mark.parametrize(("found", "advice"), [(1, "older dynlab"), (3, "newer dynlab")])
+def test_another_schema_is_named_with_what_to_do(tmp_path: Path, found: int, advice: str):
+    analysis().save(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps({**results, "schema_version": found}))
+    with pytest.raises(InputError, match=rf"schema version is {found}, expected 2: written by an? {advice}"):
+        dl.Analysis.load(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["linearizations", "certificates"])
+def test_what_names_an_attractor_that_is_not_there_is_refused(tmp_path: Path, part: str):
+    analysis().save(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    results[part][0]["attractor"] = 900
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(InputError, match=r"results\.json: names attractor 900"):
+        dl.Analysis.load(tmp_path)
 
 
 def test_ids_are_rows(tmp_path: Path):

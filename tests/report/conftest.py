@@ -7,6 +7,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from dynlab.datasets import load_dataset
+from dynlab.dynamics.certificates import CertificateStatus
+from dynlab.dynamics.rates import ConvergenceRates, Decay, rates_of_step_lengths
 from dynlab.evaluation.analysis import (
     SCHEMA_VERSION,
     Analysis,
@@ -26,7 +29,9 @@ from dynlab.evaluation.analysis import (
     TransformedSet,
     outcome_codes,
 )
+from dynlab.evaluation.approach import EnergySummary, RateSummary, decay_codes
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, outcomes_of, white_fraction
+from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
 from dynlab.evaluation.recognizer import Judgement, RecognizerReport
 from dynlab.evaluation.separability import Accuracy, OrbitAccuracy, Separability
 
@@ -39,6 +44,12 @@ FILM_STEPS = (0, 1, 25, -1)
 def make_analysis() -> MakeAnalysis:
     """The function that makes up an analysis; see `_make`."""
     return _make
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[[Analysis, torch.Tensor, torch.Tensor], Analysis]:
+    """The function that puts other step lengths into an analysis; see `_record`."""
+    return _record
 
 
 @pytest.fixture(scope="session")
@@ -167,6 +178,7 @@ def _make(
     outcomes = outcomes_of(torch.from_numpy(labels), known, kinds, attractor_classes)
     step_lengths, steps = _orbits(rng, labels)
     recorded = rng.choice(samples, min(30, samples), replace=False)
+    rates = rates_of_step_lengths(torch.from_numpy(step_lengths[:, recorded]))
     films = _film_samples(outcomes)
     explosive = outcomes.count(Outcome.EXPLOSION)
     dim = images.shape[1]
@@ -193,6 +205,11 @@ def _make(
         attractors=found,
         statuses={"converged": samples - int((labels < 0).sum()), "unresolved": int((labels < 0).sum())},
         outcomes={outcome.value: outcomes.count(outcome) for outcome in Outcome},
+        rates=_rate_summary(rates, labels[recorded]),
+        linearizations=[_linearization(rng, index) for index in range(min(attractors, 8))],
+        certificates=[_certificate(index) for index in range(min(attractors, 4))],
+        index_sum=IndexSum(attractors, attractors, 1, abs(1 - attractors)),
+        energy=EnergySummary(False, 20, 300, 0.234, 0.95, 0.071),
         transformed=TransformedSet(samples, 212, True, explosive, 0.51, 0.063),
         transformed_train=TransformedSet(1000, 230, True, 3 * explosive, 0.5, 0.06) if separability else None,
         recognizer=_recognizer() if recognizer and labelled else None,
@@ -200,13 +217,14 @@ def _make(
     )
     arrays = Arrays(
         fixed_points=fixed_points,
-        multipliers=torch.full((attractors, 4), 0.9, dtype=torch.complex128),
+        multipliers=_multipliers(rng, [attractor.spectral_radius for attractor in found]),
         labels=torch.from_numpy(labels),
         outcomes=outcome_codes(outcomes),
         classes=torch.from_numpy(classes if labelled else np.full(samples, -1)),
         steps=torch.from_numpy(steps),
         recorded_samples=torch.from_numpy(recorded),
         step_lengths=torch.from_numpy(step_lengths[:, recorded]),
+        **_rate_arrays(rates),
         film_samples=torch.tensor(films, dtype=torch.int64),
         film_steps=torch.tensor(FILM_STEPS),
         film_states=_films(images, fixed_points, labels, films),
@@ -261,6 +279,76 @@ def _orbits(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, n
     steps = np.where(labels >= 0, below + 1, -1)
     lengths[lengths < 1e-6] = np.nan
     return lengths.astype(np.float32), steps
+
+
+def _record(analysis: Analysis, samples: torch.Tensor, step_lengths: torch.Tensor) -> Analysis:
+    """The analysis with these step lengths of these samples recorded, and what follows from them."""
+    rates = rates_of_step_lengths(step_lengths)
+    labels = analysis.arrays.labels[samples].numpy()
+    return Analysis(
+        replace(analysis.results, rates=_rate_summary(rates, labels)),
+        replace(analysis.arrays, recorded_samples=samples, step_lengths=step_lengths, **_rate_arrays(rates)),
+    )
+
+
+def _rate_summary(rates: ConvergenceRates, labels: np.ndarray) -> RateSummary:
+    compared = int((np.isfinite(rates.rate.numpy()) & (labels >= 0)).sum())
+    transients = rates.transient.numpy()[rates.transient.numpy() >= 0]
+    return RateSummary(
+        recorded=len(labels),
+        decays={decay.value: list(rates.decay).count(decay) for decay in Decay},
+        compared=compared,
+        median_difference=0.0123 if compared else None,
+        median_transient=float(np.median(transients)) if len(transients) else None,
+    )
+
+
+def _rate_arrays(rates: ConvergenceRates) -> dict[str, torch.Tensor]:
+    return {
+        "rates": rates.rate,
+        "rate_sensitivities": rates.sensitivity,
+        "rate_deviations": rates.deviation,
+        "rate_windows": torch.stack([rates.first, rates.last], dim=1),
+        "rate_transients": rates.transient,
+        "rate_decays": decay_codes(rates),
+    }
+
+
+def _multipliers(rng: np.random.Generator, radii: list[float]) -> torch.Tensor:
+    """Four by falling modulus, the last of them in every third row half of a pair whose other half is the fifth."""
+    moduli = torch.tensor(radii, dtype=torch.float64)[:, None] * torch.tensor([1.0, 0.9, 0.8, 0.7, 0.7])
+    angles = torch.zeros(len(radii), 5, dtype=torch.float64)
+    angles[::3, 3] = torch.from_numpy(rng.uniform(0.1, 1, len(angles[::3])))
+    angles[::3, 4] = -angles[::3, 3]
+    moduli[angles[:, 4] == 0, 4] = torch.nan
+    return torch.polar(moduli, angles)
+
+
+def _linearization(rng: np.random.Generator, attractor: int) -> Linearization:
+    norm = float(rng.uniform(0.95, 1.3))
+    return Linearization(
+        attractor=attractor,
+        jacobian_norm=norm,
+        largest_amplification=max(1.0, norm),
+        amplification_steps=int(norm > 1),
+        amplification_is_settled=True,
+        departure_from_normality=float(rng.uniform(1, 2)),
+        near_unity=(0, int(rng.integers(2)), 3),
+        antisymmetric_share=float(rng.uniform(0.2, 0.4)),
+    )
+
+
+def _certificate(attractor: int) -> AttractorCertificate:
+    """Of all kinds: shown, with stability not shown, and failed."""
+    if attractor == 1:
+        return AttractorCertificate(
+            1, CertificateStatus.FAILED, "a bound is 2, expected <1", None, 0.0, 0, False, None, 0.0, None
+        )
+    status = CertificateStatus.PROVED if attractor == 2 else CertificateStatus.ESTIMATED
+    if attractor == 3:
+        reason = "||S||_P within 0.1 is 1.2, expected below 1"
+        return AttractorCertificate(3, status, reason, 2.44e-14, 0.0125, 1, False, None, 0.0, None)
+    return AttractorCertificate(attractor, status, "", 1.21e-13, 0.0456, 1, True, 0.96781, 0.0129, 12.0)
 
 
 def _film_samples(outcomes: list[Outcome]) -> list[int]:

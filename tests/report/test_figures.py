@@ -19,6 +19,7 @@ from dynlab.report.palette import PALETTE, contrast
 from dynlab.report.rarefaction import attractor_count
 
 MakeAnalysis = Callable[..., Analysis]
+Record = Callable[[Analysis, torch.Tensor, torch.Tensor], Analysis]
 
 
 def _traces(figure: Any) -> list[Any]:
@@ -29,11 +30,11 @@ def _layout(figure: Any) -> Any:
     return figure.layout
 
 
-def test_decay_has_every_recorded_step_length_above_zero(make_analysis: MakeAnalysis) -> None:
+def test_decay_has_every_recorded_step_length_above_zero(make_analysis: MakeAnalysis, record: Record) -> None:
     analysis = make_analysis()
     lengths = analysis.arrays.step_lengths.clone()[:300]
     lengths[200:, 3] = 0.0
-    analysis = replace(analysis, arrays=replace(analysis.arrays, step_lengths=lengths))
+    analysis = record(analysis, analysis.arrays.recorded_samples, lengths)
     figure = figures.step_length_decay(analysis)
     drawn = sorted(
         (x, float(y)) for trace in _traces(figure) for x, y in zip(trace.x, trace.y, strict=True) if x is not None
@@ -47,11 +48,10 @@ def test_decay_has_every_recorded_step_length_above_zero(make_analysis: MakeAnal
     assert _layout(figure).yaxis.type == "log"
 
 
-def test_decay_is_thinned_but_keeps_both_ends(make_analysis: MakeAnalysis) -> None:
+def test_decay_is_thinned_but_keeps_both_ends(make_analysis: MakeAnalysis, record: Record) -> None:
     analysis = make_analysis(samples=200)
     lengths = torch.rand(5000, 100) + 0.1
-    arrays = replace(analysis.arrays, recorded_samples=torch.arange(100), step_lengths=lengths)
-    figure = figures.step_length_decay(replace(analysis, arrays=arrays))
+    figure = figures.step_length_decay(record(analysis, torch.arange(100), lengths))
     x = [step for trace in _traces(figure) for step in trace.x]
     drawn = x.count(None)
     assert figures.DRAWN <= drawn <= figures.DRAWN + len(Outcome) * figures.AT_LEAST
@@ -59,16 +59,27 @@ def test_decay_is_thinned_but_keeps_both_ends(make_analysis: MakeAnalysis) -> No
     assert x.count(1) == x.count(5000) == drawn
 
 
-def test_decay_shows_rare_outcomes_too(make_analysis: MakeAnalysis) -> None:
+def test_decay_shows_rare_outcomes_too(make_analysis: MakeAnalysis, record: Record) -> None:
     analysis = make_analysis(samples=400)
     outcomes = torch.zeros(400, dtype=torch.int64)
     outcomes[[7, 250, 399]] = list(Outcome).index(Outcome.EXPLOSION)
-    arrays = replace(
-        analysis.arrays, outcomes=outcomes, recorded_samples=torch.arange(400), step_lengths=torch.ones(9, 400)
-    )
-    figure = figures.step_length_decay(replace(analysis, arrays=arrays))
+    analysis = replace(analysis, arrays=replace(analysis.arrays, outcomes=outcomes))
+    figure = figures.step_length_decay(record(analysis, torch.arange(400), torch.ones(9, 400)))
     drawn = {trace.name: list(trace.x).count(None) for trace in _traces(figure)}
     assert drawn == {"kept its class": figures.DRAWN, "explosion": 3}
+
+
+def test_decay_opens_on_the_fall_and_not_on_the_noise_of_the_floor(make_analysis: MakeAnalysis, record: Record) -> None:
+    steps = torch.arange(3000.0)[:, None]
+    fall = torch.maximum(0.95**steps, torch.full((3000, 1), 1e-7))  # at the floor from step 316 on
+    fall *= 1 + 0.5 * torch.rand(3000, 1, generator=torch.Generator().manual_seed(0)) * (steps > 315)
+    figure = figures.step_length_decay(record(make_analysis(), torch.tensor([0]), fall))
+    low, high = _layout(figure).xaxis.range
+    assert low == 0
+    assert 303 < high < 450  # 0.95^303 is about twice the floor
+    # Where there is no line, all steps are shown.
+    figure = figures.step_length_decay(record(make_analysis(), torch.tensor([0]), torch.ones(3000, 1)))
+    assert _layout(figure).xaxis.range[1] >= 3000
 
 
 def test_doublings_are_equally_far_apart(levels: list[Analysis]) -> None:

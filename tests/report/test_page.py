@@ -111,13 +111,11 @@ def test_every_case_renders(make_analysis: MakeAnalysis, changes: dict[str, obje
     assert "Comparison" in both
 
 
-def test_nothing_recorded_renders(make_analysis: MakeAnalysis) -> None:
-    analysis = make_analysis()
+def test_nothing_recorded_renders(make_analysis: MakeAnalysis, record: Callable[..., Analysis]) -> None:
+    analysis = record(make_analysis(), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 0))
     dim = analysis.results.map.dim
     arrays = replace(
         analysis.arrays,
-        recorded_samples=torch.zeros(0, dtype=torch.int64),
-        step_lengths=torch.zeros((0, 0)),
         film_samples=torch.zeros(0, dtype=torch.int64),
         film_states=torch.zeros((0, 4, dim)),
         steps=torch.full_like(analysis.arrays.steps, -1),
@@ -125,6 +123,7 @@ def test_nothing_recorded_renders(make_analysis: MakeAnalysis) -> None:
     text = _text(render_page([replace(analysis, arrays=arrays)]))
     assert "Samples on their way" not in text
     assert "How fast they come to rest" not in text
+    assert "Fitted rates and spectral radii" not in text
 
 
 def test_a_single_analysis_has_no_comparison(make_analysis: MakeAnalysis) -> None:

@@ -81,7 +81,12 @@ def test_sections_pictures_and_curves_are_there(opened: Callable[..., Opened], l
         "How kinds were decided",
         "What exactly was computed",
     ]
-    for section in ("Attractors, the largest basin first", "Samples on their way", "How fast they come to rest"):
+    for section in (
+        "Attractors, the largest basin first",
+        "Samples on their way",
+        "How fast they come to rest",
+        "Fixed points and rates",
+    ):
         assert found.page.locator("h3", has_text=section).count() == len(levels)
     assert found.page.locator("details.audit").count() == len(levels)
 
@@ -92,7 +97,7 @@ def test_sections_pictures_and_curves_are_there(opened: Callable[..., Opened], l
     assert _unnamed_images(found.page) == 0
 
     drawings = found.page.locator(".drawing")
-    assert drawings.count() == 5 + 2 * len(levels)
+    assert drawings.count() == 5 + 4 * len(levels)
     for drawing in drawings.all():
         assert drawing.locator(".trace path, .points path, .bars path").count() > 0, drawing.get_attribute("id")
         assert drawing.get_attribute("aria-label")

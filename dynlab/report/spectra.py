@@ -1,0 +1,149 @@
+"""Figures of the linearization: multipliers in the complex plane, and fitted rates against spectral radii."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.approach import radii_of_samples
+from dynlab.report.layout import blank_figure
+from dynlab.report.palette import light
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+DRAWN = 300  # attractors whose multipliers are drawn
+_HEIGHT = 420
+_ROOM = 0.08  # around what is drawn, as a share of the width
+_NARROW = 1.2  # width of a part of the plane up to which it is shown instead of the whole circle
+_LEAST_RANGE = 8.0  # of a logarithmic axis, so that some ticks are on it
+_TIE = 1e-9  # moduli that differ by no more are equal, relative to the larger
+
+
+def multipliers_in_the_plane(analysis: Analysis) -> go.Figure:
+    """Multipliers of the attractors in the complex plane, with the unit circle.
+
+    Both axes have one scale. Where all multipliers are near 1, the part of the plane shown has these and 1 in it, else
+    the whole circle. At most 300 attractors are drawn.
+    """
+    import plotly.graph_objects as go
+
+    drawn = drawn_attractors(analysis)
+    multipliers: NDArray[np.complex128] = analysis.arrays.multipliers.numpy(force=True)[drawn]
+    owners = np.broadcast_to(drawn[:, None], multipliers.shape)
+    is_known = np.isfinite(multipliers)
+    is_leading = is_known & (np.abs(multipliers) >= (1 - _TIE) * np.abs(multipliers[:, :1]))
+    figure = blank_figure("real part", "imaginary part", legend=True).update_layout(height=_HEIGHT)
+    looks: list[tuple[str, NDArray[np.bool_], dict[str, Any]]] = [
+        ("other multipliers", is_known & ~is_leading, {"color": light("raw"), "size": 5, "symbol": "circle-open"}),
+        ("leading multiplier", is_leading, {"color": light("kept"), "size": 7, "symbol": "diamond"}),
+    ]
+    for name, chosen, marker in looks:
+        values: NDArray[np.complex128] = multipliers[chosen]
+        if len(values):
+            figure.add_trace(
+                go.Scatter(
+                    x=_rounded(np.real(values)),
+                    y=_rounded(np.imag(values)),
+                    customdata=[
+                        f"{_complex(value)}, modulus {abs(value):.4f}, attractor {owner}"
+                        for value, owner in zip(values, owners[chosen], strict=True)
+                    ],
+                    mode="markers",
+                    name=name,
+                    marker={**marker, "opacity": 0.75},
+                    hovertemplate="%{customdata}<extra></extra>",
+                )
+            )
+    figure.add_hline(y=0, line={"color": light("rule"), "width": 1}, layer="below")
+    figure.add_shape(type="circle", x0=-1, x1=1, y0=-1, y1=1, line={"color": light("quiet"), "width": 1.5})
+    x_range, y_range = _part_of_the_plane(multipliers[is_known])
+    width = x_range[1] - x_range[0]
+    scale: dict[str, Any] = {"constrain": "domain", "tickformat": "~g"}
+    scale["dtick"] = 0.5 if width > _NARROW else 0.2 if width > _NARROW / 2 else 0.1
+    figure.update_xaxes(range=x_range, **scale)
+    return figure.update_yaxes(range=y_range, scaleanchor="x", showgrid=False, **scale)
+
+
+def drawn_attractors(analysis: Analysis) -> NDArray[np.int64]:
+    """Rows of the attractors whose multipliers are drawn: all, or 300 evenly spread over their spectral radii.
+
+    The one with the smallest spectral radius and the one with the largest are among them.
+    """
+    by_radius = np.argsort(np.abs(analysis.arrays.multipliers[:, :1].numpy(force=True)).ravel(), kind="stable")
+    chosen = np.linspace(0, len(by_radius) - 1, min(len(by_radius), DRAWN)).round().astype(int)
+    return by_radius[chosen]
+
+
+def rate_against_radius(analysis: Analysis) -> go.Figure:
+    """One less the fitted rate of each recorded sample against one less the spectral radius of its attractor.
+
+    On logarithmic axes, with the diagonal on which they are equal. Samples without a line or an attractor are left out.
+    """
+    import plotly.graph_objects as go
+
+    arrays = analysis.arrays
+    samples = arrays.recorded_samples
+    radii = radii_of_samples(arrays.multipliers[:, :1].abs().reshape(-1), arrays.labels[samples])
+    rates = arrays.rates.numpy(force=True)
+    known = np.isfinite(radii) & np.isfinite(rates)
+    figure = blank_figure("1 − spectral radius", "1 − fitted rate", legend=False).update_layout(height=_HEIGHT)
+    if not known.any():
+        return figure
+    x, y, chosen = 1 - radii[known], 1 - rates[known], samples.numpy(force=True)[known]
+    least, most = 0.8 * min(x.min(), y.min()), 1.25 * max(x.max(), y.max())
+    wider = max(1.0, _LEAST_RANGE * least / most) ** 0.5
+    least, most = least / wider, most * wider
+    figure.add_trace(
+        go.Scatter(
+            x=[least, most],
+            y=[least, most],
+            mode="lines+text",
+            line={"color": light("quiet"), "width": 1, "dash": "dot"},
+            text=["", "equal"],
+            textposition="bottom left",
+            textfont={"size": 12, "color": light("quiet")},
+            hoverinfo="skip",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=_rounded(x),
+            y=_rounded(y),
+            customdata=[
+                f"sample {sample}: rate {1 - one_less_rate:.5f}, spectral radius {1 - one_less_radius:.5f}"
+                for sample, one_less_rate, one_less_radius in zip(chosen, y, x, strict=True)
+            ],
+            mode="markers",
+            marker={"color": light("kept"), "size": 6, "symbol": "circle-open"},
+            opacity=0.7,
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    )
+    scale: dict[str, Any] = {"type": "log", "range": np.log10([least, most]).tolist(), "tickformat": "~g"}
+    scale["dtick"] = "D2" if most < 1000 * least else 1  # 1, 2 and 5 of each decade, or 1 alone
+    return figure.update_xaxes(**scale).update_yaxes(**scale)
+
+
+def _part_of_the_plane(points: NDArray[np.complex128]) -> tuple[list[float], list[float]]:
+    """Ranges of the real and the imaginary axis."""
+    left, height = min([0.6, *points.real]), max([0.0, *np.abs(points.imag)])
+    width = max(1 - left, 2 * height)
+    if width > _NARROW / (1 + 2 * _ROOM):
+        return [-1 - 2 * _ROOM, 1 + 2 * _ROOM], [-1 - 2 * _ROOM, 1 + 2 * _ROOM]
+    room = _ROOM * width
+    return [1 - width - room, 1 + room], [-width / 2 - room, width / 2 + room]
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    """To five figures, as more of them cannot be seen."""
+    return [float(f"{value:.5g}") for value in values]
+
+
+def _complex(value: complex) -> str:
+    if value.imag == 0:
+        return f"{value.real:.4f}"
+    return f"{value.real:.4f} {'+' if value.imag > 0 else '−'} {abs(value.imag):.4f}i"
