@@ -30,11 +30,10 @@ Product = Callable[[Tensor], Tensor]
 
 _STARTS = 2
 _GROWTH = 1.25
-_TOLERANCE = 1e-12  # of a residual, relative to the longest image of a basis vector, which is at most ||J||_2
-_ACCEPTED = 1e-11  # the same, of the residual that products with the eigenvector itself show in the end
+_TOLERANCE = 1e-11  # of a residual, relative to the longest image of a basis vector, which is at most ||J||_2
 _VANISHED = 1e-13  # length of a new vector, relative to the same
 _COPY = 1e-6  # distance of two copies of an eigenvalue, relative to the largest: badly conditioned ones differ
-_CPU_BLOCK_BYTES = 3 * 2**22
+_CPU_BLOCK_BYTES = 3 * 2**23
 _GPU_BLOCK_BYTES = 2**31
 
 
@@ -50,7 +49,7 @@ class _Bases:
 
 def first_length(count: int) -> int:
     """Products after which `count` eigenvalues are first looked for; trained autoencoders seldom need more."""
-    return 50 + 2 * count
+    return 48 + 2 * count
 
 
 def arnoldi(
@@ -70,8 +69,8 @@ def arnoldi(
     """
     batch, dim = like.shape
     values = np.zeros((batch, count), dtype=np.complex128)
-    directions = torch.zeros(batch, count, dim, dtype=torch.complex128)
-    residuals = torch.zeros(batch, count, dtype=torch.float64)
+    directions = np.zeros((batch, count, dim), dtype=np.complex128)
+    residuals = np.zeros((batch, count))
     is_good = np.zeros(batch, dtype=bool)
     first = min(first_length(count), longest)
     limit = _CPU_BLOCK_BYTES if like.device.type == "cpu" else _GPU_BLOCK_BYTES
@@ -81,19 +80,17 @@ def arnoldi(
         bases, length = _start(rows, like), first
         while len(bases.rows):
             bases = _extended(bases, product_of(bases.rows), length)
-            found, coordinates, is_done = _ritz_pairs(bases, count)
-            done, finished = np.flatnonzero(is_done), bases.rows[is_done]
-            if len(done):
-                vectors = _lifted(bases, done, coordinates[done])
-                values[finished], directions[finished] = found[done], vectors.cpu()
-                lengths = _residuals(product_of(finished), found[done], vectors).cpu()
-                bound = _ACCEPTED * bases.scale.cpu()[torch.from_numpy(done)]
-                residuals[finished] = lengths
-                is_good[finished] = (lengths <= bound[:, None]).all(dim=1).numpy() & ~_may_hide_copies(found[done])
+            found, coordinates, defects = _ritz_pairs(bases, count)
+            is_done = (defects <= _TOLERANCE * bases.scale.cpu().numpy()[:, None]).all(axis=1)
+            finished = bases.rows[is_done]
+            values[finished], residuals[finished] = found[is_done], defects[is_done]
+            directions[finished] = _lifted(bases, coordinates).cpu().numpy()[is_done]
+            is_good[finished] = ~_may_hide_copies(found[is_done])
             if length == longest:
                 break
             bases, length = _kept(bases, ~is_done), min(int(_GROWTH * length), longest)
-    return Eigenpairs(torch.from_numpy(values), directions.mT, residuals), is_good
+    pairs = Eigenpairs(torch.from_numpy(values), torch.from_numpy(directions).mT, torch.from_numpy(residuals))
+    return pairs, is_good
 
 
 def _start(rows: np.ndarray, like: Float64[Tensor, "batch dim"]) -> _Bases:
@@ -122,16 +119,17 @@ def _extended(bases: _Bases, product: Product, length: int) -> _Bases:
     scale = bases.scale
     for step in range(taken, length):
         last = step + _STARTS
-        images = product(vectors[:, step])
-        scale = torch.maximum(scale, torch.linalg.vector_norm(images, dim=1))
-        rest, coefficients[:, :last, step] = _orthogonalized(images, vectors[:, :last])
+        rest, parts = _orthogonalized(product(vectors[:, step]), vectors[:, :last])
         lengths = torch.linalg.vector_norm(rest, dim=1)
+        scale = torch.maximum(scale, torch.hypot(torch.linalg.vector_norm(parts, dim=1), lengths))
         vanished = lengths <= _VANISHED * scale
         if vanished.any():
             fresh, _ = _orthogonalized(_random(dim, rows, seed=last).T.to(rest), vectors[:, :last])
+            fresh = fresh / torch.linalg.vector_norm(fresh, dim=1, keepdim=True)
             rest = torch.where(vanished[:, None], fresh, rest)
-        vectors[:, last] = rest / torch.linalg.vector_norm(rest, dim=1, keepdim=True)
-        coefficients[:, last, step] = torch.where(vanished, 0.0, lengths)
+            lengths = torch.where(vanished, 0.0, lengths)
+        vectors[:, last] = rest / torch.where(vanished, 1.0, lengths)[:, None]
+        coefficients[:, :last, step], coefficients[:, last, step] = parts, lengths
     return _Bases(bases.rows, vectors, coefficients, scale)
 
 
@@ -148,15 +146,17 @@ def _orthogonalized(
 
 
 def _ritz_pairs(bases: _Bases, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leading eigenvalues of `H` and its eigenvectors, and whether all of a row have small residuals."""
+    """Leading eigenvalues of `H`, its eigenvectors, and the residuals of the pairs that these make."""
     coefficients = bases.coefficients.cpu().numpy()
     products = coefficients.shape[2]
     values, vectors = eigenpairs_of_matrices(coefficients[:, :products])
     order = by_falling_modulus(values)[:, :count]
     values = np.take_along_axis(values, order, axis=1)
     vectors = np.take_along_axis(vectors, order[:, None, :], axis=2)
-    residuals = np.linalg.norm(coefficients[:, products:] @ vectors, axis=1)
-    return values, vectors, (residuals <= _TOLERANCE * bases.scale.cpu().numpy()[:, None]).all(axis=1)
+    # J V y = (all vectors) H y, and the vectors are orthonormal; what rounding does to `y` is seen as well.
+    defects = coefficients @ vectors
+    defects[:, :products] -= values[:, None, :] * vectors
+    return values, vectors, np.linalg.norm(defects, axis=1)
 
 
 def _may_hide_copies(values: np.ndarray) -> np.ndarray:
@@ -167,32 +167,11 @@ def _may_hide_copies(values: np.ndarray) -> np.ndarray:
     return np.any(is_copy & (moduli > moduli[:, -1:] + margin), axis=1, keepdims=True)[:, 0]
 
 
-def _lifted(bases: _Bases, done: np.ndarray, coordinates: np.ndarray) -> Tensor:
-    """Eigenvectors of length 1, shape (rows, count, dim), from those of `H`."""
-    device = bases.vectors.device
-    basis = bases.vectors[torch.from_numpy(done).to(device), : coordinates.shape[1]]
-    along = torch.from_numpy(np.ascontiguousarray(coordinates.swapaxes(1, 2))).to(device)
-    vectors = torch.complex(along.real @ basis, along.imag @ basis)
-    return vectors / torch.linalg.vector_norm(vectors, dim=2, keepdim=True)
-
-
-def _residuals(product: Product, values: np.ndarray, vectors: Tensor) -> Tensor:
-    """`||J v - lambda v||_2` of each pair, by products with the vectors themselves."""
-    eigenvalues = torch.from_numpy(values).to(vectors.device)
-    # A conjugate pair needs two real products, not four: the second of the two takes that with the imaginary part.
-    is_second = (eigenvalues.imag < 0)[:, :, None]
-    real, imaginary = vectors.real, vectors.imag
-    parts = torch.where(is_second, imaginary.roll(1, dims=1), real)
-    images = [product(part.contiguous()) for part in parts.unbind(1)]
-    is_cut = bool((eigenvalues[:, -1].imag > 0).any())
-    images.append(product(imaginary[:, -1].contiguous()) if is_cut else torch.zeros_like(images[0]))
-    real_images, imaginary_images = torch.stack(images[:-1], dim=1), torch.stack(images[1:], dim=1)
-    is_first = (eigenvalues.imag > 0)[:, :, None]
-    defects = (
-        torch.complex(real_images, torch.where(is_first, imaginary_images, 0.0)) - eigenvalues[:, :, None] * vectors
-    )
-    lengths = torch.linalg.vector_norm(defects, dim=2)
-    return torch.where(is_second[:, :, 0], lengths.roll(1, dims=1), lengths)
+def _lifted(bases: _Bases, coordinates: np.ndarray) -> Tensor:
+    """Eigenvectors, shape (rows, count, dim), from those of `H`; of length 1 like these."""
+    basis = bases.vectors[:, : coordinates.shape[1]]
+    along = torch.from_numpy(np.concatenate([np.real(coordinates), np.imag(coordinates)], axis=2)).to(basis.device)
+    return torch.complex(*(along.mT @ basis).chunk(2, dim=1))
 
 
 def _random(dim: int, columns: int, *, seed: int = 0) -> Float64[Tensor, "dim columns"]:

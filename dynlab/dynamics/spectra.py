@@ -74,7 +74,7 @@ def spectrum(system: Map, states: Float[Tensor, "batch dim"], k: int | None = No
     parts = []
     block_rows = max(1, _BLOCK_BYTES // (16 * system.dim * count))
     for rows in torch.arange(len(states), device=states.device).split(block_rows):
-        pairs = eigenpairs(exact.for_samples(rows), states[rows], count)
+        pairs = _eigenpairs(exact.for_samples(rows), states[rows], count)
         parts.append((pairs.multipliers, pairs.residuals))
     eigenvalues, residuals = (torch.cat(part) for part in zip(*parts, strict=True))
     is_cut = eigenvalues[:, -1].imag > 0
@@ -161,6 +161,10 @@ def eigenpairs(exact: Map, states: Float64[Tensor, "batch dim"], count: int) -> 
         ValueError: If a Jacobian is not finite.
     """
     check_jacobians(exact, states)
+    return _eigenpairs(exact, states, count)
+
+
+def _eigenpairs(exact: Map, states: Float64[Tensor, "batch dim"], count: int) -> Eigenpairs:
     size = matrix_size(exact, states)
     if size < _DENSE_BELOW * first_length(count):
         return dense_eigenpairs(exact, states, count)
@@ -199,16 +203,3 @@ def _jacobian_product(exact: Map, states: Float64[Tensor, "rows dim"]) -> Produc
         return vectors
 
     return product
-
-
-def leading_eigenpairs(exact: Map, state: Float64[Tensor, " dim"], count: int) -> Eigenpairs:
-    """`eigenpairs` at one state: multipliers of shape (count,) and directions (dim, count)."""
-    pairs = eigenpairs(exact, state[None], count)
-    return Eigenpairs(pairs.multipliers[0], pairs.directions[0], pairs.residuals[0])
-
-
-def multipliers(
-    system: Map, states: Float[Tensor, "batch dim"], *, leading: int | None = None
-) -> Complex128[Tensor, "batch count"]:
-    """The leading eigenvalues alone, exactly `leading` of them; `spectrum` takes its place."""
-    return spectrum(system, states, leading).eigenvalues[:, : leading or system.dim]

@@ -131,9 +131,9 @@ def test_few_of_many_equal_the_largest_of_all(k: int, device: torch.device):
         jacobian = jacobian_of(autoencoder, state)
         known = values[~torch.isnan(values.real)]
         assert len(known) == k + int(known[k - 1].imag > 0)
-        assert_leading(known, jacobian, atol=1e-11)
+        assert_leading(known, jacobian, atol=1e-10)
         assert float(residuals.nan_to_num().max()) <= 1e-10 * np.linalg.norm(jacobian, 2)
-    torch.testing.assert_close(spectral_radius(autoencoder, states), found.spectral_radius, rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(spectral_radius(autoencoder, states), found.spectral_radius, rtol=1e-10, atol=0.0)
 
 
 def test_a_map_without_factors_has_the_same_spectrum(device: torch.device):
