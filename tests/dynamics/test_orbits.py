@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynlab.dynamics import Status, iterate, newton, reference_distances, states_at
+from dynlab.dynamics import Status, iterate, newton
 from dynlab.dynamics.plain import Finished, iterate_plainly
 from dynlab.dynamics.sources import Source
 from dynlab.maps import DenoisingAutoencoder, Map
