@@ -1,10 +1,10 @@
-"""Leading eigenvalues of many matrices at once, from their products with vectors: band Arnoldi.
+"""Leading eigenvalues of many matrices at once, from their products with vectors: block Arnoldi.
 
-Every matrix `J` grows an orthonormal basis `v_0, v_1, ...` of its own from two random starts: `J v_j`, orthogonalized
-against all that is there, is the next vector, and the coefficients are column `j` of `H`. The eigenvalues of `H`
-approach the leading ones of `J`, and for an eigenvector `y` of `H` the residual of `V y` is the part of `H y` that
-falls on vectors without a product yet. Matrices take their steps together, so that the products are those of all
-states, and leave when they are done. Nothing is restarted: bases grow, from a length that usually suffices.
+Every matrix `J` grows an orthonormal basis of its own from two random vectors: the products with the last two,
+orthogonalized against all that is there, are the next two, and the coefficients are columns of `H`. The eigenvalues of
+`H` approach the leading ones of `J`, and for an eigenvector `y` of `H` the residual of `V y` is the part of `H y` that
+falls on the two vectors without a product yet. Matrices take their steps together, so that the products are those of
+all states, and leave when they are done. Nothing is restarted: bases grow, from a length that usually suffices.
 
 From a single start one copy of a multiple eigenvalue is visible at most, from two starts two. A matrix that shows two
 copies may have more, and is given up unless that makes no difference. Where the next vector vanishes, since the basis
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dynlab.dynamics.dense import Eigenpairs, by_falling_modulus, eigenpairs_of_matrices
 
-# Takes vectors, one for each of some matrices, to their images.
+# Takes vectors, two for each of some matrices, shape (rows, 2, dim), to their images.
 Product = Callable[[Tensor], Tensor]
 
 _STARTS = 2
@@ -58,8 +58,8 @@ def arnoldi(
     """The `count` leading eigenpairs of each matrix of a batch.
 
     Args:
-        product_of: Gives the product for the matrices whose rows in the batch it is called with; that takes one
-            vector for each, shape (rows, dim).
+        product_of: Gives the product for the matrices whose rows in the batch it is called with; that takes two
+            vectors for each, shape (rows, 2, dim).
         like: A tensor with as many rows as there are matrices, as long as their vectors and on their device.
         count: How many, from 1; may cut a conjugate pair in two.
         longest: Products after which a matrix is given up, from `count` to `dim - 2`.
@@ -72,6 +72,7 @@ def arnoldi(
     directions = np.zeros((batch, count, dim), dtype=np.complex128)
     residuals = np.zeros((batch, count))
     is_good = np.zeros(batch, dtype=bool)
+    longest -= longest % _STARTS
     first = min(first_length(count), longest)
     limit = _CPU_BLOCK_BYTES if like.device.type == "cpu" else _GPU_BLOCK_BYTES
     block_rows = max(1, limit // (8 * dim * (first + _STARTS)))
@@ -88,7 +89,10 @@ def arnoldi(
             is_good[finished] = ~_may_hide_copies(found[is_done])
             if length == longest:
                 break
-            bases, length = _kept(bases, ~is_done), min(int(_GROWTH * length), longest)
+            bases, length = (
+                _kept(bases, np.flatnonzero(~is_done)),
+                min(_STARTS * int(_GROWTH * length / _STARTS), longest),
+            )
     pairs = Eigenpairs(torch.from_numpy(values), torch.from_numpy(directions).mT, torch.from_numpy(residuals))
     return pairs, is_good
 
@@ -103,9 +107,9 @@ def _start(rows: np.ndarray, like: Float64[Tensor, "batch dim"]) -> _Bases:
     )
 
 
-def _kept(bases: _Bases, mask: np.ndarray) -> _Bases:
-    kept = torch.from_numpy(mask).to(bases.scale.device)
-    return _Bases(bases.rows[mask], bases.vectors[kept], bases.coefficients[kept], bases.scale[kept])
+def _kept(bases: _Bases, places: np.ndarray) -> _Bases:
+    kept = torch.from_numpy(places).to(bases.scale.device)
+    return _Bases(bases.rows[places], bases.vectors[kept], bases.coefficients[kept], bases.scale[kept])
 
 
 def _extended(bases: _Bases, product: Product, length: int) -> _Bases:
@@ -117,32 +121,45 @@ def _extended(bases: _Bases, product: Product, length: int) -> _Bases:
     coefficients = bases.vectors.new_zeros(rows, length + _STARTS, length)
     coefficients[:, :known, :taken] = bases.coefficients
     scale = bases.scale
-    for step in range(taken, length):
-        last = step + _STARTS
-        rest, parts = _orthogonalized(product(vectors[:, step]), vectors[:, :last])
-        lengths = torch.linalg.vector_norm(rest, dim=1)
-        scale = torch.maximum(scale, torch.hypot(torch.linalg.vector_norm(parts, dim=1), lengths))
-        vanished = lengths <= _VANISHED * scale
-        if vanished.any():
-            fresh, _ = _orthogonalized(_random(dim, rows, seed=last).T.to(rest), vectors[:, :last])
-            fresh = fresh / torch.linalg.vector_norm(fresh, dim=1, keepdim=True)
-            rest = torch.where(vanished[:, None], fresh, rest)
-            lengths = torch.where(vanished, 0.0, lengths)
-        vectors[:, last] = rest / torch.where(vanished, 1.0, lengths)[:, None]
-        coefficients[:, :last, step], coefficients[:, last, step] = parts, lengths
+    for step in range(taken, length, _STARTS):
+        last, end = step + _STARTS, step + 2 * _STARTS
+        images = product(vectors[:, step:last])
+        scale = torch.maximum(scale, torch.linalg.vector_norm(images, dim=2).amax(dim=1))
+        along, within, rest = _orthonormalized(images, vectors[:, :last], _VANISHED * scale)
+        # The second time takes off what rounding left, and off random vectors what the first time had not seen.
+        more_along, more_within, vectors[:, last:end] = _orthonormalized(
+            rest, vectors[:, :last], torch.zeros_like(scale)
+        )
+        coefficients[:, :last, step:last] = (along + within @ more_along).mT
+        coefficients[:, last:end, step:last] = (within @ more_within).mT
     return _Bases(bases.rows, vectors, coefficients, scale)
 
 
-def _orthogonalized(
-    vectors: Float64[Tensor, "rows dim"], basis: Float64[Tensor, "rows known dim"]
-) -> tuple[Float64[Tensor, "rows dim"], Float64[Tensor, "rows known"]]:
-    """The part of each vector orthogonal to its basis, and the coefficients of the other part."""
-    rest, coefficients = vectors[:, None, :], basis.new_zeros(len(basis), 1, basis.shape[1])
-    for _ in range(2):  # the second time takes off what rounding left
-        parts = (basis @ rest.mT).mT
-        rest = torch.baddbmm(rest, parts, basis, alpha=-1)
-        coefficients = coefficients + parts
-    return rest[:, 0], coefficients[:, 0]
+def _orthonormalized(
+    block: Float64[Tensor, "rows starts dim"], basis: Float64[Tensor, "rows known dim"], floor: Float64[Tensor, " rows"]
+) -> tuple[
+    Float64[Tensor, "rows starts known"], Float64[Tensor, "rows starts starts"], Float64[Tensor, "rows starts dim"]
+]:
+    """`H`, `R` and orthonormal `Q` with `block = H basis + R Q`, up to what is no longer than `floor`."""
+    along = block @ basis.mT
+    rest = torch.baddbmm(block, along, basis, alpha=-1)
+    within = block.new_zeros(len(block), _STARTS, _STARTS)
+    units: list[Tensor] = []
+    for index, vector in enumerate(rest.unbind(1)):
+        for before, unit in enumerate(units):
+            within[:, index, before] = (vector * unit).sum(dim=1)
+            vector = vector - within[:, index, before, None] * unit
+        lengths = torch.linalg.vector_norm(vector, dim=1)
+        vanished = lengths <= floor
+        if vanished.any():
+            random = torch.nn.functional.normalize(_random(len(vector[0]), 1, seed=basis.shape[1] + index).T, dim=1)
+            vector = torch.where(vanished[:, None], random.to(vector), vector)
+            lengths, norms = torch.where(vanished, 0.0, lengths), torch.where(vanished, 1.0, lengths)
+        else:
+            norms = lengths
+        within[:, index, index] = lengths
+        units.append(vector / norms[:, None])
+    return along, within, torch.stack(units, dim=1)
 
 
 def _ritz_pairs(bases: _Bases, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,7 +181,7 @@ def _may_hide_copies(values: np.ndarray) -> np.ndarray:
     moduli = np.abs(values)
     margin = _COPY * moduli[:, :1]
     is_copy = np.tril(np.abs(values[:, :, None] - values[:, None, :]) <= margin[:, :, None], -1).any(axis=2)
-    return np.any(is_copy & (moduli > moduli[:, -1:] + margin), axis=1, keepdims=True)[:, 0]
+    return np.asarray((is_copy & (moduli > moduli[:, -1:] + margin)).any(axis=1))
 
 
 def _lifted(bases: _Bases, coordinates: np.ndarray) -> Tensor:

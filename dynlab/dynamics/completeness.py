@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from dynlab.dynamics.blocks import home_of
 from dynlab.maps import Map, check_states, float64_copy
 
 # A multiplier nearer to 1 than this, relative to the scale of the matrix, may be on either side of it.
@@ -65,7 +66,8 @@ def completeness(system: Map, fixed_points: Float[Tensor, "points dim"]) -> Comp
     """
     check_states(system, fixed_points, parameter="fixed_points")
     exact = float64_copy(system)
-    signs = [_index(exact, state) for state in fixed_points.double()]
+    device = home_of(exact, fixed_points).device
+    signs = [_index(exact, state) for state in fixed_points.to(device, torch.float64)]
     return Completeness(torch.tensor(signs, dtype=torch.int64))
 
 

@@ -101,7 +101,7 @@ class Search:
             decision.period[pending[periodic]] = periods[periodic]
             pending = pending[finite & ~periodic]
 
-            # The last look is a search as well: no sample is given up that one more of them would decide.
+            # The last look is a search as well.
             if taken >= due or taken == self.max_steps:
                 thorough = taken >= _THOROUGH_FROM or taken == self.max_steps
                 found, due = self.match(states[torch.from_numpy(pending)], thorough=thorough), 2 * taken
@@ -122,6 +122,8 @@ class Search:
             thorough: Whether starts that are not solved by a few cheap steps are tried again with factorizations.
         """
         current = states.to(self.known.device)
+        if not len(current):
+            return np.full(0, -1)
         with torch.no_grad():
             images = self.exact(current)
         found = self.known.balls_of(current)
@@ -144,7 +146,8 @@ class Search:
             Indices of the ones and of the others.
         """
         first = states[:_COMPARED]
-        near = (torch.cdist(first, first) < apart).cpu().numpy()
+        mode = "donot_use_mm_for_euclid_dist"  # by products, a state may stand far from itself
+        near = (torch.cdist(first, first, compute_mode=mode) < apart).fill_diagonal_(True).cpu().numpy()
         chosen: list[int] = []
         covered = np.zeros(len(first), dtype=bool)
         for row in range(len(first)):

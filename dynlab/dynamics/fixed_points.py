@@ -2,14 +2,17 @@
 
 Around a fixed point `x*` a map is its linearization and a remainder, `F(x* + e) = x* + J e + q(e)`. The linearization
 takes an orbit home at the rate of the spectral radius `rho`; what could stop it is the remainder, where it is as large
-as the contraction `(1 - rho) |e|`. In the normal form of a fold, `e -> rho e + c e^2`, that is where the saddle stands.
-The safe radius is the largest one, of a falling sequence, at which the remainder is at most two fifths of the
-contraction in every direction probed: that of the leading multiplier, along which the contraction is weakest, a plane
-if it is one of a pair, and a random one, both ways. It is an estimate and no proof (`dynlab.dynamics.certify` proves),
-on the safe side by a factor that leaves room for the transient growth of a Jacobian that is not normal.
+as what stands against it: the contraction `(1 - rho) |e|`, or less where the Jacobian is not normal. Another fixed
+point at `x* + e` needs `e = (I - J)^-1 q(e)`. In the normal form of a fold, `e -> rho e + c e^2`, both are where the
+saddle stands.
+
+The safe radius is the largest one, of a falling sequence, at which the remainder is at most two fifths of both in every
+direction probed: that of the leading multiplier, along which the contraction is weakest, a plane if it is one of a
+pair, and a random one, both ways. It is an estimate and no proof (`dynlab.dynamics.certify` proves), by a factor that
+leaves room for the transient growth of a Jacobian that is not normal.
 
 Whether a fixed point is stable is decided by its spectral radius in float64, except where an estimate from a few
-products in the map's own precision is so far below one that its error cannot matter.
+products in the map's own precision is far below one.
 
 Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal form of the fold of maps).
 """
@@ -19,11 +22,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of
-from dynlab.dynamics.krylov import leading_ritz
+from dynlab.dynamics.krylov import leading_ritz, solve_fixed_point_step
 from dynlab.dynamics.newton import newton
 from dynlab.dynamics.spectra import eigenpairs, spectrum
 from dynlab.maps import Map, check_states, float64_copy
@@ -34,6 +37,7 @@ _PRECISION = 1e4  # units in the last place that the allowed remainder must be w
 _RADII = 20  # tried, each half of the one before
 _ESTIMATED_BELOW = 0.99  # spectral radius, its residual added, up to which an estimate will do
 _ESTIMATE_DIMENSION = 18
+_SOLVE_DIMENSION, _SMALL_DIMENSION = 8, 32  # products spent on what stands against a remainder, in large and small maps
 _ESTIMATED_FROM = 200  # dimension from which an estimate is cheaper than the answer
 
 
@@ -43,11 +47,11 @@ class FixedPoint:
 
     state: Float64[Tensor, " dim"]  # on the CPU
     residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)
-    safe_radius: float  # every orbit that comes this near ends here; 0 where the fixed point is not stable
+    safe_radius: float  # an orbit that comes this near ends here, by estimate; 0 where the fixed point is not stable
 
     @property
     def is_stable(self) -> bool:
-        """Whether all multipliers lie inside the unit circle."""
+        """Whether all multipliers lie inside the unit circle, and a ball around it is safe; at a kink there is none."""
         return self.safe_radius > 0
 
 
@@ -121,41 +125,71 @@ def _safe_radii(
     units = directions[point, index] / lengths[point, index]
     point, units = point.repeat(2), torch.cat([units, -units])
     size = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    epsilon = _epsilon(system, states)
     images = torch.empty_like(units)
-    is_coarse = contractions > _PRECISION * _epsilon(system, states)
+    is_coarse = contractions > _PRECISION * epsilon
     for precise, rows in ((system, is_coarse[point]), (exact, ~is_coarse[point])):
-        dtype = home_of(precise, states).dtype
-        images[rows] = precise.jvp(states[point[rows]].to(dtype), units[rows].to(dtype)).double()
+        if bool(rows.any()):
+            dtype = home_of(precise, states).dtype
+            images[rows] = precise.jvp(states[point[rows]].to(dtype), units[rows].to(dtype)).double()
 
+    def remainders(probes: Tensor, radius: Tensor, is_coarse: Tensor) -> Tensor:
+        """`q` at some of the probes, at a radius of each point."""
+        found = torch.empty_like(units[probes])
+        at, unit, image = point[probes], units[probes], images[probes]
+        for precise, rows in ((system, is_coarse[at]), (exact, ~is_coarse[at])):
+            if bool(rows.any()):
+                dtype = home_of(precise, states).dtype
+                ends = precise((states[at[rows]] + radius[at[rows], None] * unit[rows]).to(dtype))
+                centres = precise(states.to(dtype))[at[rows]]
+                found[rows] = (ends - centres).double() - radius[at[rows], None] * image[rows]
+        return found
+
+    everywhere = torch.ones(len(point), dtype=torch.bool, device=point.device)
+    first = remainders(everywhere, largest, is_coarse)
+    shares = _SHARE * torch.minimum(contractions[point], _stiffness(system, exact, states[point], first))
     radii = torch.zeros_like(contractions)
     was_safe = torch.zeros_like(contractions, dtype=torch.bool)
     open_ = contractions > 0
     for level in range(_RADII + 1):
         radius = largest * 0.5**level
         probes = open_[point]
-        at, unit = point[probes], units[probes]
+        at = point[probes]
         if not len(at):
             break
-        limit = _SHARE * contractions * radius
-        worst = torch.zeros_like(radii)
+        limit = shares[probes] * radius[at]
         # Float64 only where rounding in the map's own precision could matter.
-        is_coarse = limit > _PRECISION * _epsilon(system, states) * size
-        for precise, rows in ((system, is_coarse[at]), (exact, ~is_coarse[at])):
-            if not bool(rows.any()):
-                continue
-            dtype = home_of(precise, states).dtype
-            centres = precise(states.to(dtype))[at[rows]]
-            ends = precise((states[at[rows]] + radius[at[rows], None] * unit[rows]).to(dtype))
-            remainders = (ends - centres).double() - radius[at[rows], None] * images[probes][rows]
-            worst.scatter_reduce_(0, at[rows], torch.linalg.vector_norm(remainders, dim=1), "amax")
+        is_coarse = _all_of(limit > _PRECISION * epsilon * size[at], at, len(states))
+        lengths = torch.linalg.vector_norm(remainders(probes, radius, is_coarse), dim=1)
         # What rounding alone makes of a difference of two states is no remainder.
-        rounding = 64 * size * torch.where(is_coarse, _epsilon(system, states), _epsilon(exact, states))
-        is_safe = worst <= limit + rounding
+        rounding = 64 * size[at] * torch.where(is_coarse[at], epsilon, _epsilon(exact, states))
+        holds = (lengths <= limit + rounding) & (limit > rounding)
+        is_safe = _all_of(holds, at, len(states))
         # A remainder can be small at a large radius by chance, where two terms cancel, but hardly at the next one, too.
         found = open_ & was_safe & is_safe
         radii = torch.where(found, 2 * radius, radii)
         was_safe, open_ = is_safe, open_ & ~found
     return radii
+
+
+def _stiffness(
+    system: Map, exact: Map, states: Float64[Tensor, "probes dim"], remainders: Float64[Tensor, "probes dim"]
+) -> Float64[Tensor, " probes"]:
+    """`|q| / |(I - J)^-1 q|` for each remainder: what stands against it, at the saddle of a fold exactly as much."""
+    precise = exact if exact.dim < _ESTIMATED_FROM else system
+    dtype = home_of(precise, states).dtype
+    lengths = torch.linalg.vector_norm(remainders, dim=1, keepdim=True)
+    directions = torch.where(lengths > 0, remainders / lengths, 0)
+    dimension = _SMALL_DIMENSION if exact.dim < _ESTIMATED_FROM else _SOLVE_DIMENSION
+    moves = solve_fixed_point_step(precise.linearized(states.to(dtype)), directions.to(dtype), dimension)
+    sizes = torch.linalg.vector_norm(moves.double(), dim=1)
+    return torch.where(sizes > 0, 1 / sizes, torch.inf)
+
+
+def _all_of(holds: Bool[Tensor, " probes"], point: Int64[Tensor, " probes"], points: int) -> Bool[Tensor, " points"]:
+    """For each point, whether something holds for all of its probes."""
+    failures = torch.zeros(points, dtype=torch.int64, device=point.device)
+    return failures.index_add_(0, point, (~holds).to(torch.int64)) == 0
 
 
 def _epsilon(system: Map, states: Tensor) -> float:

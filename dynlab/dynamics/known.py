@@ -47,6 +47,9 @@ class KnownFixedPoints:
             self._radii = torch.cat([self._radii, torch.empty_like(self._radii)])
             self._shadows = torch.cat([self._shadows, torch.empty_like(self._shadows)])
         self._states[index], self._radii[index] = point.state, point.safe_radius
+        # Balls of points that stand close together are small, whichever was found first.
+        apart = torch.linalg.vector_norm(self._states[:index] - self._states[index], dim=1)
+        self._radii[:index] = torch.minimum(self._radii[:index], apart / 2)
         self._shadows[index] = self._states[index] @ self._directions
         self.points.append(point)
         return index

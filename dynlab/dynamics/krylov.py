@@ -48,7 +48,8 @@ def solve_fixed_point_step(
     # The Krylov spaces of J and of I - J are the same, and so are their bases.
     shifted = torch.eye(taken + 1, taken, dtype=small.dtype) - small
     target = torch.zeros(len(right), taken + 1, 1, dtype=small.dtype)
-    target[:, 0, 0] = torch.linalg.vector_norm(right, dim=1).to(small)
+    sizes = torch.linalg.vector_norm(right, dim=1).to(small)
+    target[:, 0, 0] = torch.where(torch.isfinite(sizes), sizes, 0)
     # Rank-deficient where the space is smaller than its dimension.
     coefficients = torch.linalg.lstsq(shifted, target, driver="gelsy").solution
     return (coefficients.mT.to(right) @ basis[:, :taken])[:, 0]

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import overload
 
 import numpy as np
@@ -133,9 +134,11 @@ def iterate(
             those of iteration in the map's own precision.
         recorded: Samples to record the step lengths of, never labelled early: their indices, or how many, the first.
         to_floor: Whether recorded step lengths go on to the rounding floor, where steps get no shorter any more.
-        histogram: Whether to count the step lengths of all samples, for `orbits.histogram.quantiles`.
+        histogram: Whether to count the step lengths of all samples, for `orbits.histogram.quantiles`; no sample is
+            labelled early then.
         keep_states: Whether the final states are wanted; all else takes a few bytes a sample.
-        known: Stable fixed points of this map that earlier orbits found, so as not to look for them again.
+        known: Stable fixed points of this map that earlier orbits found, so as not to look for them again; of no use
+            to a map that holds inputs for several samples.
         on_progress: Called with the share of samples that are decided, from 0 to 1, where their number is known.
 
     Returns:
@@ -147,16 +150,17 @@ def iterate(
     """
     _check(tolerance, max_steps, max_exact_steps)
     source = Source(system, initial_states, parameter="initial_states")
-    if system.held_samples is not None and source.count != system.held_samples:
+    holds_inputs = system.held_samples not in (None, 1)  # those of one sample go with all states
+    if holds_inputs and source.count != system.held_samples:
         found = "batches" if source.count is None else f"{source.count} samples"
         raise ValueError(f"initial_states holds {found}, expected {system.held_samples}, as the map holds inputs for")
     chosen = _recorded(recorded, source.count)
-    recorder = Recorder(chosen, histogram=histogram)
+    recorder = Recorder(chosen[:0] if to_floor else chosen, histogram=histogram)
     exact = float64_copy(system)
     decide = _Decide(system, exact, tolerance, max_steps, max_exact_steps, early_labels, recheck, source.device)
     answers = _Answers(keep_states)
-    shared = None if system.held_samples is not None else decide.search(system, exact, known)
-    label = EarlyLabels(shared, chosen) if early_labels and shared else None
+    shared = None if holds_inputs else decide.search(system, exact, known)
+    label = EarlyLabels(shared, chosen) if early_labels and shared and not histogram else None
     first = dict[int, Tensor]()  # where recorded samples began
 
     def finished_together() -> Iterator[Finished]:
@@ -171,7 +175,8 @@ def iterate(
                 )
             certain = (part.labels >= 0) & ~(recheck & part.passed_saddle)
             answers.add_labelled(part.chosen(certain))
-            parts.append(part.chosen(~certain))
+            if not certain.all():
+                parts.append(part.chosen(~certain))
             if on_progress and source.count:
                 on_progress(answers.samples / source.count)
             if sum(len(part.ids) for part in parts) >= rows:
@@ -200,7 +205,7 @@ def iterate(
     if to_floor and len(chosen):
         rows = torch.from_numpy(chosen)
         initial = torch.stack([first[sample] for sample in chosen.tolist()])
-        bound = system if system.held_samples is None else system.for_samples(rows)
+        bound = system.for_samples(rows)
         step_lengths = step_lengths_to_floor(bound, initial, max_steps=max_steps)
     return answers.orbits(
         state_shape=tuple(system.state_shape) if source.is_shaped else (system.dim,),
@@ -228,6 +233,8 @@ class _Decide:
         known_points = KnownFixedPoints(self.device, exact.dim)
         search = Search(system, exact, self.tolerance, self.max_exact_steps, known_points)
         for point in known:
+            if point.state.shape != (exact.dim,):
+                raise ValueError(f"known holds a state of shape {tuple(point.state.shape)}, expected ({exact.dim},)")
             search.known.add(point)
         return search
 
@@ -355,10 +362,10 @@ def _check(tolerance: float, max_steps: int, max_exact_steps: int) -> None:
 
 def _recorded(recorded: int | Sequence[int], samples: int | None) -> NDArray[np.int64]:
     """Indices of the samples to record, rising."""
-    if isinstance(recorded, int):
+    if isinstance(recorded, Integral):
         if recorded < 0:
             raise ValueError(f"recorded is {recorded}, expected at least 0")
-        return np.arange(recorded if samples is None else min(recorded, samples))
+        return np.arange(int(recorded) if samples is None else min(int(recorded), samples))
     for sample in recorded:
         if sample < 0 or (samples is not None and sample >= samples):
             limit = "" if samples is None else f" to {samples - 1}"

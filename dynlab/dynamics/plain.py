@@ -43,7 +43,6 @@ class Finished:
     steps: NDArray[np.int64]  # first step with a length below the tolerance, or the one after which it was labelled; -1
     labels: NDArray[np.int64]  # what `label` gave it, -1 for nothing
     passed_saddle: NDArray[np.bool_]  # slowed down and sped up again on the way
-    diverged: NDArray[np.bool_]  # met a value that is not finite
 
     def chosen(self, rows: NDArray) -> Finished:
         """Some of them, by indices or a mask."""
@@ -55,7 +54,6 @@ class Finished:
             steps=self.steps[rows],
             labels=self.labels[rows],
             passed_saddle=self.passed_saddle[rows],
-            diverged=self.diverged[rows],
         )
 
     @staticmethod
@@ -68,7 +66,6 @@ class Finished:
             steps=np.concatenate([part.steps for part in parts]),
             labels=np.concatenate([part.labels for part in parts]),
             passed_saddle=np.concatenate([part.passed_saddle for part in parts]),
-            diverged=np.concatenate([part.diverged for part in parts]),
         )
 
 
@@ -141,7 +138,7 @@ def iterate_plainly(
     home = home_of(system, entering)
     rows = block_rows(system.dim, home)
     entering = torch.cat([entering, source.take(rows - 1)]) if len(entering) else entering
-    initial = entering.to("cpu", home.dtype, copy=True)
+    initial = entering.to("cpu", copy=True)  # in its own precision, which may be higher than the map's
     current = entering.to(home.device, home.dtype, copy=True)
     slots = Slots.fresh(np.arange(len(entering)))
     strides = Strides(STRIDE)
@@ -150,7 +147,7 @@ def iterate_plainly(
     while len(slots.ids):
         stride = min(STRIDE, max_steps - int(slots.ages.max()))
         current, lengths = strides.take(bound, current, stride)
-        observed = lengths.cpu().numpy()
+        observed = as_array(lengths)
 
         not_finite = ~np.isfinite(observed).all(axis=0)
         below = observed < tolerance
@@ -178,12 +175,11 @@ def iterate_plainly(
             steps=np.where(done | (labels >= 0), ended, -1)[leaving],
             labels=labels[leaving],
             passed_saddle=slots.passed_saddle[leaving],
-            diverged=(not_finite & ~done)[leaving],
         )
         entering = source.take(len(leaving))
         places = leaving[: len(entering)]
         if len(entering):
-            initial[torch.from_numpy(places)] = entering.to("cpu", home.dtype)
+            initial[torch.from_numpy(places)] = entering.to("cpu", initial.dtype)
             current[torch.from_numpy(places).to(current.device)] = entering.to(home.device, home.dtype)
             slots.put(places, Slots.fresh(np.arange(source.taken - len(entering), source.taken)))
         if len(places) < len(leaving):
@@ -194,6 +190,11 @@ def iterate_plainly(
         bound = _bound(system, slots.ids)
 
 
+def as_array(lengths: Tensor) -> NDArray[np.floating]:
+    """Step lengths as numpy knows them, which has no bfloat16."""
+    return lengths.to(torch.promote_types(lengths.dtype, torch.float32)).cpu().numpy()
+
+
 def _bound(system: Map, ids: NDArray[np.int64]) -> Map:
     """The map for the samples in the block."""
-    return system if system.held_samples is None else system.for_samples(torch.from_numpy(ids))
+    return system.for_samples(torch.from_numpy(ids))

@@ -32,6 +32,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from dynlab.dynamics.balls import Arithmetic, Number
+from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.curves import CURVES
 from dynlab.maps import Map
 from dynlab.maps.map import Layer
@@ -237,6 +238,7 @@ class LipschitzSlopes:
 
     def __init__(self, system: Map, state: Float64[Tensor, " dim"], arithmetic: Arithmetic) -> None:
         self.arithmetic = arithmetic
+        state = state.to(home_of(system, state).device)
         self.system, self.state = system, state
         with torch.no_grad():
             self.defect = (system(state[None])[0] - state).cpu().numpy()

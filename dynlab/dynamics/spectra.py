@@ -186,10 +186,10 @@ def _eigenpairs(exact: Map, states: Float64[Tensor, "batch dim"], count: int) ->
 
 @torch.no_grad()
 def _jacobian_product(exact: Map, states: Float64[Tensor, "rows dim"]) -> Product:
-    """What takes one vector for each state to its image under the Jacobian there."""
+    """What takes vectors, of each state as many as of others, to their images under the Jacobian there."""
     layers = exact.layers()
     if layers is None:
-        return lambda vectors: exact.jvp(states, vectors)
+        return lambda vectors: torch.stack([exact.jvp(states, vector) for vector in vectors.unbind(1)], dim=1)
     # The derivatives of the nonlinearities, which a product by itself would work out anew each time.
     values, slopes = states, []
     for layer in layers:
@@ -199,7 +199,9 @@ def _jacobian_product(exact: Map, states: Float64[Tensor, "rows dim"]) -> Produc
 
     def product(vectors: Tensor) -> Tensor:
         for layer, slope in zip(layers, slopes, strict=True):
-            vectors = F.linear(vectors, layer.weight).mul_(slope)
+            # All in one matrix product: on three axes torch would take one for each state.
+            images = F.linear(vectors.flatten(0, 1), layer.weight)
+            vectors = images.unflatten(0, vectors.shape[:2]).mul_(slope[:, None])
         return vectors
 
     return product

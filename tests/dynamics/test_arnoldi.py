@@ -16,7 +16,7 @@ def leading(matrices: Tensor, count: int, longest: int = DIM // 2) -> tuple[Eige
 
     def product_of(rows: np.ndarray):
         chosen = matrices[torch.from_numpy(rows).to(matrices.device)]
-        return lambda vectors: torch.einsum("bij,bj->bi", chosen, vectors)
+        return lambda vectors: vectors @ chosen.mT
 
     return arnoldi(product_of, matrices[:, 0], count, longest)
 

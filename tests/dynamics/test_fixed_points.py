@@ -88,3 +88,20 @@ def test_every_orbit_from_a_safe_ball_ends_at_its_centre():
     for _ in range(1000):
         states = system(states)
     assert torch.allclose(states, centre.expand_as(states), atol=1e-12)
+
+
+@pytest.mark.parametrize("coupling", [1.0, 10.0, 100.0])
+def test_safe_radius_heeds_a_jacobian_that_is_far_from_normal(coupling: float):
+    # The only other fixed point stands at a = 1 / (4 coupling), b = 2 a^2, far nearer than 1 - rho = 1/2 suggests.
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        a, b = states.unbind(1)
+        return torch.stack([0.5 * a + coupling * b, 0.5 * b + a * a], dim=1)
+
+    saddle = 1 / (4 * coupling)
+    assert 0 < safe_radius(Formula(2, apply), [0.0, 0.0], largest=0.1) < 0.5 * saddle
+
+
+def test_a_fold_too_flat_for_rounding_is_safe_nowhere():
+    # the saddle stands at 1e-13, and differences of states near 1 are rounded to 1e-16
+    system = Formula(1, lambda x: 1 + (1 - 1e-13) * (x - 1) + (x - 1) ** 2)
+    assert safe_radius(system, [1.0], largest=0.1) == 0.0

@@ -9,7 +9,7 @@ import torch
 from dynlab.dynamics import Status, iterate, newton
 from dynlab.dynamics.plain import Finished, iterate_plainly
 from dynlab.dynamics.sources import Source
-from dynlab.maps import DenoisingAutoencoder, Map
+from dynlab.maps import DenoisingAutoencoder, Map, as_map
 
 from systems import Formula, Linear, double_well, ghost, logistic
 
@@ -226,3 +226,56 @@ def test_refuses_states_it_cannot_iterate():
 def test_no_samples_go_nowhere():
     orbits = iterate(DenoisingAutoencoder(4, 3), torch.zeros(0, 4))
     assert (len(orbits.states), list(orbits.status), len(orbits.fixed_points)) == (0, [], 0)
+
+
+def test_many_orbits_that_go_far_away_are_given_up(device: torch.device):
+    # By products of matrices a state of this size stands far from itself, which must not make a search endless.
+    system = Formula(100, lambda x: 1.01 * x)
+    states = torch.randn(300, 100, generator=torch.Generator().manual_seed(0))
+    orbits = iterate(system, states.to(device), max_steps=1000, max_exact_steps=200)
+    assert set(orbits.status) == {Status.UNRESOLVED}
+
+
+def test_starts_are_those_given_also_where_the_map_is_coarser():
+    # in float32 both starts are the saddle at 1
+    system = Steep()
+    states = torch.tensor([[1 - 1e-10], [1 + 1e-10]], dtype=torch.float64)
+    ends = iterate(system, states).states[:, 0]
+    assert float(ends[0]) < 1 < float(ends[1])
+
+
+class Steep(Map):
+    """`F(x) = tanh(3 (x - 1) / 2) + 1`, with a parameter in float32."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.slope = torch.nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.slope * (states - 1)) + 1
+
+
+def test_known_fixed_points_of_another_dimension_are_refused():
+    known = iterate(double_well(), torch.ones(1, 2)).fixed_points
+    with pytest.raises(ValueError, match=r"known holds a state of shape \(2,\), expected \(1,\)"):
+        iterate(logistic(2.5), torch.ones(1, 1) / 2, known=known)
+
+
+def test_modules_that_cannot_take_an_empty_batch_are_iterated():
+    class Reshaping(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 4)
+
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(self.layer(states.view(states.size(0), -1))).reshape(states.shape) / 2
+
+    torch.manual_seed(0)
+    orbits = iterate(as_map(Reshaping(), (2, 2)), torch.rand(50, 2, 2), recorded=2, to_floor=True)
+    assert set(orbits.status) == {Status.CONVERGED}
+
+
+def test_modules_in_half_precision_are_iterated():
+    torch.manual_seed(0)
+    orbits = iterate(as_map(torch.nn.Linear(3, 3).bfloat16(), (3,)), torch.rand(10, 3), max_exact_steps=2000)
+    assert set(orbits.status) <= {Status.CONVERGED, Status.DIVERGED, Status.UNRESOLVED}

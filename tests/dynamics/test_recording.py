@@ -110,3 +110,21 @@ def test_refuses_samples_to_record_that_are_not_there():
 def test_a_map_that_overflows_is_recorded_up_to_there():
     orbits = iterate(Formula(1, lambda x: x * x), torch.tensor([[3.0]]), recorded=1, to_floor=True, max_exact_steps=50)
     assert not math.isfinite(float(orbits.step_lengths[-1, 0]))
+
+
+def test_quantiles_count_no_sample_as_finished_before_its_steps_are_short():
+    states = torch.linspace(1, 2, 500, dtype=torch.float64)[:, None]
+    orbits = iterate(shrinking(0.9), states, histogram=True)
+    assert orbits.histogram is not None
+    median = orbits.histogram.quantiles([0.5])[:, 0]
+    exact = 0.1 * 1.5 * 0.9 ** np.arange(len(median))
+    above = exact > 2e-4
+    np.testing.assert_allclose(median[above], exact[above], rtol=0.05)
+
+
+def test_quantiles_of_orbits_that_leave_are_infinite():
+    orbits = iterate(Formula(1, lambda x: x * x), torch.tensor([[0.5], [3.0]]), histogram=True, max_exact_steps=50)
+    assert orbits.histogram is not None
+    found = orbits.histogram.quantiles([0.0, 1.0])
+    assert found[-1].tolist()[1] == math.inf
+    assert found[0, 1] == pytest.approx(6.0, rel=0.05)

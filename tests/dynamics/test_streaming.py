@@ -132,3 +132,10 @@ def test_progress_ends_at_one():
     iterate(Linear(torch.tensor([[0.5]])), torch.ones(50, 1), on_progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+def test_inputs_of_one_sample_go_with_all_states():
+    system = as_map(lambda z, x: z / 2 + x, (3,), inputs=torch.ones(1, 3))
+    orbits = iterate(system, torch.randn(40, 3, generator=torch.Generator().manual_seed(0)))
+    assert len(orbits.fixed_points) == 1
+    torch.testing.assert_close(orbits.states, torch.full((40, 3), 2.0).double(), rtol=0.0, atol=1e-11)

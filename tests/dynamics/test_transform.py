@@ -81,3 +81,7 @@ def test_samples_with_inputs_of_their_own_are_transformed_by_them():
     system = as_map(lambda z, x: z / 2 + x, (1,), inputs=inputs)
     found = transform(system, torch.zeros(5000, 1), steps=2)
     torch.testing.assert_close(found.states, 1.5 * inputs)
+
+
+def test_no_samples_are_transformed_into_none():
+    assert transform(halving(3), torch.empty(0, 3, dtype=torch.float64)).states.shape == (0, 3)
