@@ -89,10 +89,8 @@ def arnoldi(
             is_good[finished] = ~_may_hide_copies(found[is_done])
             if length == longest:
                 break
-            bases, length = (
-                _kept(bases, np.flatnonzero(~is_done)),
-                min(_STARTS * int(_GROWTH * length / _STARTS), longest),
-            )
+            bases = _kept(bases, np.flatnonzero(~is_done))
+            length = min(_STARTS * int(_GROWTH * length / _STARTS), longest)
     pairs = Eigenpairs(torch.from_numpy(values), torch.from_numpy(directions).mT, torch.from_numpy(residuals))
     return pairs, is_good
 
@@ -154,11 +152,9 @@ def _orthonormalized(
         if vanished.any():
             random = torch.nn.functional.normalize(_random(len(vector[0]), 1, seed=basis.shape[1] + index).T, dim=1)
             vector = torch.where(vanished[:, None], random.to(vector), vector)
-            lengths, norms = torch.where(vanished, 0.0, lengths), torch.where(vanished, 1.0, lengths)
-        else:
-            norms = lengths
+            lengths = torch.where(vanished, 0.0, lengths)
         within[:, index, index] = lengths
-        units.append(vector / norms[:, None])
+        units.append(vector / torch.where(vanished, 1.0, lengths)[:, None])
     return along, within, torch.stack(units, dim=1)
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import overload
 
 import numpy as np
@@ -362,7 +361,7 @@ def _check(tolerance: float, max_steps: int, max_exact_steps: int) -> None:
 
 def _recorded(recorded: int | Sequence[int], samples: int | None) -> NDArray[np.int64]:
     """Indices of the samples to record, rising."""
-    if isinstance(recorded, Integral):
+    if not isinstance(recorded, Sequence | np.ndarray):
         if recorded < 0:
             raise ValueError(f"recorded is {recorded}, expected at least 0")
         return np.arange(int(recorded) if samples is None else min(int(recorded), samples))
