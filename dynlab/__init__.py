@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from dynlab.dynamics import Completeness as Completeness
     from dynlab.dynamics import ConvergenceRates as ConvergenceRates
     from dynlab.dynamics import Decay as Decay
+    from dynlab.dynamics import EnergyAlongOrbits as EnergyAlongOrbits
     from dynlab.dynamics import FixedPoint as FixedPoint
+    from dynlab.dynamics import GivenFixedPoint as GivenFixedPoint
     from dynlab.dynamics import LyapunovExponents as LyapunovExponents
     from dynlab.dynamics import Orbits as Orbits
+    from dynlab.dynamics import ReferenceDistances as ReferenceDistances
     from dynlab.dynamics import Spectrum as Spectrum
     from dynlab.dynamics import Status as Status
+    from dynlab.dynamics import StepLengthHistogram as StepLengthHistogram
     from dynlab.dynamics import TransientAmplification as TransientAmplification
     from dynlab.dynamics import antisymmetric_share as antisymmetric_share
     from dynlab.dynamics import certify as certify
@@ -73,15 +77,19 @@ _HOME = {
     "Dataset": "dynlab.datasets",
     "Decay": "dynlab.dynamics",
     "DenoisingAutoencoder": "dynlab.maps",
+    "EnergyAlongOrbits": "dynlab.dynamics",
     "FixedPoint": "dynlab.dynamics",
+    "GivenFixedPoint": "dynlab.dynamics",
     "InputError": "dynlab.errors",
     "Kind": "dynlab.evaluation",
     "LyapunovExponents": "dynlab.dynamics",
     "Map": "dynlab.maps",
     "Orbits": "dynlab.dynamics",
     "Outcome": "dynlab.evaluation",
+    "ReferenceDistances": "dynlab.dynamics",
     "Spectrum": "dynlab.dynamics",
     "Status": "dynlab.dynamics",
+    "StepLengthHistogram": "dynlab.dynamics",
     "TrainingSettings": "dynlab.training",
     "TransientAmplification": "dynlab.dynamics",
     "analyse": "dynlab.evaluation",
