@@ -33,7 +33,7 @@ _LOST = 1e6  # step length beyond which there is nothing to find
 _DENSE = 512  # size up to which a matrix is factorized; above, GMRES of this dimension at most
 _TOGETHER_ITERATIONS = 14
 _TOGETHER_DIMENSIONS = (6, 8, 12)  # of the first steps, which the remainder spoils anyway, and of all later ones
-_TOGETHER_RESIDUAL = 1e-13  # relative residual at which a row is left as it is
+_TOGETHER_RESIDUAL = 1e-14  # relative residual at which a row is left as it is
 _STALLED = 0.5  # a residual that falls less than this is at the rounding floor, or nowhere near a solution
 
 
