@@ -35,14 +35,19 @@ class Nonlinearity:
     """A function applied to every unit, with its derivative as a function of its own value."""
 
     function: Callable[[Tensor], Tensor]
+    in_place: Callable[[Tensor], Tensor]
     derivative_from_value: Callable[[Tensor], Tensor]
+
+    def of_fresh(self, values: Tensor) -> Tensor:
+        """The function of values that nobody else needs: in their place, where no gradient will ask for them."""
+        return self.function(values) if torch.is_grad_enabled() else self.in_place(values)
 
 
 NONLINEARITIES: Mapping[str, Nonlinearity] = {
-    "sigmoid": Nonlinearity(torch.sigmoid, lambda value: value * (1 - value)),
-    "tanh": Nonlinearity(torch.tanh, lambda value: 1 - value * value),
-    "relu": Nonlinearity(torch.relu, lambda value: (value > 0).to(value.dtype)),
-    "identity": Nonlinearity(lambda value: value, torch.ones_like),
+    "sigmoid": Nonlinearity(torch.sigmoid, torch.sigmoid_, lambda value: value * (1 - value)),
+    "tanh": Nonlinearity(torch.tanh, torch.tanh_, lambda value: 1 - value * value),
+    "relu": Nonlinearity(torch.relu, torch.relu_, lambda value: (value > 0).to(value.dtype)),
+    "identity": Nonlinearity(lambda value: value, lambda value: value, torch.ones_like),
 }
 
 
@@ -100,12 +105,12 @@ class DenoisingAutoencoder(Map):
 
     def encode(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch hidden"]:
         """Equation 1: the activations of the hidden layer."""
-        f = NONLINEARITIES[self.hidden_nonlinearity].function
+        f = NONLINEARITIES[self.hidden_nonlinearity].of_fresh
         return f(F.linear(states, self.encoder["weight"], self.encoder["bias"]))
 
     def decode(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch dim"]:
         """Equation 2: the output for given activations of the hidden layer."""
-        g = NONLINEARITIES[self.output_nonlinearity].function
+        g = NONLINEARITIES[self.output_nonlinearity].of_fresh
         return g(F.linear(hidden, self.decoder_weight, self.decoder["bias"]))
 
     def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:

@@ -75,8 +75,8 @@ class GradientDescent:
         x, h, o, a = buffers.states, buffers.hidden, buffers.output_gradients, buffers.hidden_gradients
 
         for i in range(k):
-            _apply(self._f, torch.addmm(self._b1, x[i], self._w1_transposed, out=h[i]))
-            _apply(self._g, torch.addmm(self._b2, h[i], self._w2_transposed, out=x[i + 1]))
+            NONLINEARITIES[self._f].in_place(torch.addmm(self._b1, x[i], self._w1_transposed, out=h[i]))
+            NONLINEARITIES[self._g].in_place(torch.addmm(self._b2, h[i], self._w2_transposed, out=x[i + 1]))
 
         torch.sub(buffers.all_outputs, clean, out=buffers.all_errors)
         squared_error = torch.dot(buffers.flat_errors, buffers.flat_errors)
@@ -112,14 +112,6 @@ class _Buffers:
         self.stacked_output_gradients = errors.flatten(0, 1).t()
         self.stacked_hidden_gradients = gradients.flatten(0, 1).t()
         self.ones = like.new_ones(steps * batch)
-
-
-def _apply(nonlinearity: str, values: Tensor) -> None:
-    """Apply a nonlinearity in place."""
-    if nonlinearity == "sigmoid":
-        torch.sigmoid(values, out=values)
-    else:
-        values.copy_(NONLINEARITIES[nonlinearity].function(values))
 
 
 def _multiply_by_slope(nonlinearity: str, gradients: Tensor, values: Tensor) -> None:
