@@ -41,14 +41,15 @@ def main() -> None:
 
 
 def _measure(path: Path, checkpoint: Path) -> str:
-    import numpy as np
     import torch
+
+    before = _anonymous()
+    import numpy as np
 
     from dynlab import DenoisingAutoencoder, Status, iterate
 
     autoencoder = DenoisingAutoencoder.load(checkpoint)
     samples = np.load(path, mmap_mode="r")
-    before = _anonymous()
     peak, stop = before, threading.Event()
 
     def watch() -> None:

@@ -46,7 +46,7 @@ class Recorder:
     def __init__(self, samples: NDArray[np.int64], *, histogram: bool) -> None:
         self._parts: dict[int, list[NDArray[np.float32]]] = {int(sample): [] for sample in samples}
         self._samples = samples
-        self._counts = np.zeros((64, _BINS), dtype=np.int64) if histogram else None
+        self._counts = np.zeros((64, _BINS), dtype=np.uint32) if histogram else None
         self._left = np.zeros(64, dtype=np.int64)  # samples with their first step that is not finite
         self._last = 0
 
@@ -79,7 +79,7 @@ class Recorder:
         return (
             None
             if self._counts is None
-            else StepLengthHistogram(self._counts[: self._last].copy(), np.cumsum(self._left[: self._last]), samples)
+            else StepLengthHistogram(self._counts[: self._last], np.cumsum(self._left[: self._last]), samples)
         )
 
 
@@ -95,7 +95,7 @@ def columns(sequences: Sequence[NDArray[np.floating]]) -> Float32[Tensor, "lengt
 class StepLengthHistogram:
     """How long the steps of all samples were, step by step."""
 
-    counts: NDArray[np.int64]  # (steps, bins) of samples still on their way
+    counts: NDArray[np.uint32]  # (steps, bins) of samples still on their way
     left: NDArray[np.int64]  # (steps,) that have left the floating point numbers by then
     samples: int  # all samples, those that have finished included
 
@@ -116,9 +116,9 @@ class StepLengthHistogram:
         for level in levels:
             if not 0 <= level <= 1:
                 raise ValueError(f"levels holds {level}, expected numbers from 0 to 1")
-        moving = self.counts.sum(axis=1)
+        moving = self.counts.sum(axis=1, dtype=np.int64)
         finished = self.samples - moving - self.left
-        below = finished[:, None] + np.cumsum(self.counts, axis=1)
+        below = finished[:, None] + np.cumsum(self.counts, axis=1, dtype=np.int64)
         found = np.zeros((len(self.counts), len(levels)))
         for column, level in enumerate(levels):
             rank = min(int(level * self.samples), self.samples - 1)  # how many are smaller
