@@ -22,12 +22,13 @@ from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
 from dynlab.maps import Map
 
-# A ball is never larger than this many tolerances: 0.1 at the tolerance of the report, where attractors of its models
+# A ball is never larger than this many tolerances: 0.2 at the tolerance of the report, where attractors of its models
 # stand 0.36 apart or more.
-LARGEST_RADIUS = 1000
+LARGEST_RADIUS = 2000
 _FIRST_ROUND, _LONGEST_ROUND = 32, 512
 _THOROUGH_FROM = 200  # steps in float64 after which searches spare no cost
-_TOGETHER = 64  # starts of Newton's method at once
+_TOGETHER = 128  # starts of Newton's method at once
+_FACTORIZATIONS = 5  # spent on a start that may well lead nowhere
 _COMPARED = 512  # samples among which they are chosen
 _APART = 100  # tolerances: samples nearer to each other most likely have one attractor
 _RETURN = 1e-9  # relative distance at which an orbit has come back
@@ -65,6 +66,11 @@ class Search:
     tolerance: float
     max_steps: int
     known: KnownFixedPoints
+    unsafe: KnownFixedPoints  # saddles and the like, which are not worth another search
+
+    def nearest(self, states: Float64[Tensor, "samples dim"]) -> Float64[Tensor, " samples"]:
+        """Distance of each state to the nearest fixed point found so far, an attractor or not."""
+        return torch.minimum(self.known.nearest(states), self.unsafe.nearest(states))
 
     def decide(self, states: Float64[Tensor, "samples dim"], found: np.ndarray) -> Decision:
         """Take each sample to the fixed point, or cycle, that it reaches.
@@ -173,14 +179,15 @@ class Search:
         states, residuals = newton_together(self.system, self.exact, starts, reach)
         if thorough:
             for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
-                solution = newton(self.exact, starts[row])
+                solution = newton(self.exact, starts[row], _FACTORIZATIONS)
                 states[row], residuals[row] = solution.state, solution.residual
         self._remember(states, residuals)
 
     def _remember(self, states: Float64[Tensor, "starts dim"], residuals: Float64[Tensor, " starts"]) -> None:
         """Remember the fixed points among these states that are stable and new."""
         is_new = (residuals <= RESIDUAL_TOLERANCE).cpu().numpy()
-        is_new[is_new] = ~self.known.holds(states[_index(np.flatnonzero(is_new), states)])
+        found = states[_index(np.flatnonzero(is_new), states)]
+        is_new[is_new] = ~(self.known.holds(found) | self.unsafe.holds(found))
         new = np.flatnonzero(is_new)
         if not len(new):
             return
@@ -193,8 +200,7 @@ class Search:
         largest = torch.minimum(apart, self.known.nearest(states)) / 2
         largest = largest.clamp(max=LARGEST_RADIUS * self.tolerance)
         for point in examine_fixed_points(self.system, self.exact, states, residuals, largest):
-            if point.is_stable:
-                self.known.add(point)
+            (self.known if point.is_stable else self.unsafe).add(point)
 
 
 def _index(rows: np.ndarray, like: Tensor) -> Tensor:

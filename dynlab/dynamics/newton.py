@@ -50,18 +50,19 @@ class NewtonSolution:
         return self.residual <= RESIDUAL_TOLERANCE
 
 
-def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
+def newton(exact: Map, start: Float64[Tensor, " dim"], factorizations: int = _MAX_FACTORIZATIONS) -> NewtonSolution:
     """Solve `F(x) = x` from `start`.
 
     Args:
         exact: The map in float64 (`dynlab.maps.float64_copy`).
         start: Where to start, shape (dim,).
+        factorizations: How many may be tried.
 
     Returns:
         The best state met. It may be unstable, far from the start, or no fixed point at all: the caller decides.
     """
     best = NewtonSolution(start, float("inf"))
-    state, solve, factorizations, last = start, None, 0, float("inf")
+    state, solve, tried, last = start, None, 0, float("inf")
     for _ in range(_MAX_ITERATIONS):
         with torch.no_grad():
             defect = exact(state[None])[0] - state
@@ -73,11 +74,11 @@ def newton(exact: Map, start: Float64[Tensor, " dim"]) -> NewtonSolution:
         else:
             best = NewtonSolution(state, residual)
         if solve is None:
-            if factorizations == _MAX_FACTORIZATIONS:
+            if tried == factorizations:
                 break
-            solve = _factorize(exact, state, torch.float32) if factorizations < _SINGLE else None
+            solve = _factorize(exact, state, torch.float32) if tried < _SINGLE else None
             solve = solve or _factorize(exact, state, torch.float64)  # a multiplier may be one in float32 alone
-            factorizations += 1
+            tried += 1
             if solve is None:
                 break
         step = solve(defect)

@@ -39,7 +39,7 @@ from dynlab.dynamics.sources import Samples, Source
 from dynlab.maps import Map, float64_copy
 
 # Samples decided together: bounds the memory for their float64 states.
-_TOGETHER_BYTES = 2**25
+_TOGETHER_BYTES = 2**23
 
 
 class Statuses(Sequence[Status]):
@@ -229,8 +229,8 @@ class _Decide:
 
     def search(self, system: Map, exact: Map, known: Sequence[FixedPoint]) -> Search:
         """A search for the fixed points of a map, some of which may be known."""
-        known_points = KnownFixedPoints(self.device, exact.dim)
-        search = Search(system, exact, self.tolerance, self.max_exact_steps, known_points)
+        found, unsafe = KnownFixedPoints(self.device, exact.dim), KnownFixedPoints(self.device, exact.dim)
+        search = Search(system, exact, self.tolerance, self.max_exact_steps, found, unsafe)
         for point in known:
             if point.state.shape != (exact.dim,):
                 raise ValueError(f"known holds a state of shape {tuple(point.state.shape)}, expected ({exact.dim},)")
