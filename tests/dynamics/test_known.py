@@ -1,0 +1,52 @@
+"""What is remembered of fixed points that were found, and what follows for samples."""
+
+from __future__ import annotations
+
+import torch
+
+from dynlab.dynamics import FixedPoint
+from dynlab.dynamics.decision import Search
+from dynlab.dynamics.known import KnownFixedPoints
+from dynlab.maps.classical import DoubleWell
+
+CPU = torch.device("cpu")
+
+
+def point(state: list[float], radius: float, axis: list[float], reach: tuple[float, float]) -> FixedPoint:
+    return FixedPoint(torch.tensor(state).double(), 0.0, radius, torch.tensor(axis).double(), reach)
+
+
+def test_a_safe_side_reaches_farther_within_45_degrees():
+    known = KnownFixedPoints(CPU, 3)
+    known.add(point([0.0, 0.0, 0.0], 0.1, [1.0, 0.0, 0.0], (0.3, 0.1)))
+    states = torch.tensor(
+        [[0.25, 0.0, 0.0], [-0.25, 0.0, 0.0], [0.2, 0.19, 0.0], [0.19, 0.2, 0.0], [0.31, 0.0, 0.0], [0.0, 0.09, 0.0]]
+    )
+    assert known.balls_of(states).tolist() == [0, -1, 0, -1, -1, 0]
+
+
+def test_neighbours_halve_the_way_between_them():
+    known = KnownFixedPoints(CPU, 2)
+    known.add(point([0.0, 0.0], 0.2, [1.0, 0.0], (0.4, 0.2)))
+    states = torch.tensor([[0.39, 0.0], [0.19, 0.0], [0.09, 0.0]])
+    assert known.balls_of(states).tolist() == [0, 0, 0]
+    known.add(point([0.0, -0.2], 0.1, [0.0, 0.0], (0.1, 0.1)))
+    assert known.balls_of(states).tolist() == [-1, -1, 0]
+
+
+def test_of_overlapping_balls_the_nearer_centre_counts():
+    known = KnownFixedPoints(CPU, 1)
+    for centre in (0.0, 1.0):
+        known.add(point([centre], 0.6, [0.0], (0.6, 0.6)))
+    assert known.balls_of(torch.tensor([[0.45], [0.55]])).tolist() == [0, 1]
+
+
+def test_a_saddle_is_looked_for_once():
+    system = DoubleWell()
+    search = Search(system, system, 1e-4, 100, KnownFixedPoints(CPU, 2), KnownFixedPoints(CPU, 2))
+    starts = torch.tensor([[0.01, 0.02], [-0.02, 0.01], [0.98, 0.01]]).double()
+    search.find(starts)
+    assert [len(found.points) for found in (search.known, search.unsafe)] == [1, 1]
+    search.find(-starts)
+    assert [len(found.points) for found in (search.known, search.unsafe)] == [2, 1]
+    assert search.nearest(torch.tensor([[0.0, 0.5]]).double()).tolist() == [0.5]
