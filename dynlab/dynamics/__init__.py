@@ -6,6 +6,7 @@ from dynlab.dynamics.amplification import (
     jacobian_norm,
     transient_amplification,
 )
+from dynlab.dynamics.answers import Orbits
 from dynlab.dynamics.certificates import Certificate, CertificateStatus, certify
 from dynlab.dynamics.completeness import Completeness, completeness
 from dynlab.dynamics.decision import Status
@@ -13,7 +14,7 @@ from dynlab.dynamics.energy import EnergyAlongOrbits, energy, energy_along_orbit
 from dynlab.dynamics.fixed_points import FixedPoint, GivenFixedPoint, find_fixed_point
 from dynlab.dynamics.lyapunov import LyapunovExponents, lyapunov_exponents
 from dynlab.dynamics.newton import NewtonSolution, newton
-from dynlab.dynamics.orbits import Orbits, iterate
+from dynlab.dynamics.orbits import iterate
 from dynlab.dynamics.rates import ConvergenceRates, Decay, convergence_rate, rates_of_step_lengths
 from dynlab.dynamics.recording import (
     ReferenceDistances,

@@ -1,9 +1,11 @@
-"""How many states to iterate at once, and where."""
+"""How many states to iterate at once, where, and some of them."""
 
 from __future__ import annotations
 
 from itertools import chain
 
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.maps import Map
@@ -29,3 +31,8 @@ def home_of(system: Map, states: Tensor) -> Tensor:
     """
     tensors = chain(system.parameters(), system.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), states)
+
+
+def rows_of(states: Tensor, rows: NDArray) -> Tensor:
+    """Some rows of a tensor that may be on another device, by their indices or a mask."""
+    return states[torch.from_numpy(rows).to(states.device)]

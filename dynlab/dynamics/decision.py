@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from dynlab.dynamics.blocks import block_rows
+from dynlab.dynamics.blocks import block_rows, rows_of
 from dynlab.dynamics.fixed_points import examine_fixed_points
 from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
@@ -95,12 +95,12 @@ class Search:
         taken, length, due = 0, _FIRST_ROUND, 0
         while len(pending) and taken < self.max_steps:
             length = min(length, self.max_steps - taken)
-            current = states[torch.from_numpy(pending)].to(device)
+            current = rows_of(states, pending).to(device)
             current, periods = _advance(self.exact, current, length)
             states[torch.from_numpy(pending)] = current.cpu()
             taken, length = taken + length, min(2 * length, _LONGEST_ROUND)
 
-            finite = torch.isfinite(states[torch.from_numpy(pending)]).all(dim=1).numpy()
+            finite = torch.isfinite(rows_of(states, pending)).all(dim=1).numpy()
             periodic = (periods > 0) & finite
             decision.status[pending[~finite]] = CODES[Status.DIVERGED]
             decision.status[pending[periodic]] = CODES[Status.PERIODIC]
@@ -110,9 +110,9 @@ class Search:
             # The last look is a search as well.
             if taken >= due or taken == self.max_steps:
                 thorough = taken >= _THOROUGH_FROM or taken == self.max_steps
-                found, due = self.match(states[torch.from_numpy(pending)], thorough=thorough), 2 * taken
+                found, due = self.match(rows_of(states, pending), thorough=thorough), 2 * taken
             else:
-                found = self.known.balls_of(states[torch.from_numpy(pending)].to(device))
+                found = self.known.balls_of(rows_of(states, pending).to(device))
             decided = found >= 0
             decision.fixed_point[pending[decided]] = found[decided]
             decision.status[pending[decided]] = CODES[Status.CONVERGED]
@@ -136,9 +136,9 @@ class Search:
         open_ = (found < 0) & torch.isfinite(images).all(dim=1).cpu().numpy() & ~self.known.are_awaited(current, images)
         while open_.any():
             pending = np.flatnonzero(open_)
-            current_pending = current[_index(pending, current)]
+            current_pending = rows_of(current, pending)
             chosen, covered = self.representatives(current_pending, _APART * self.tolerance)
-            self.find(current_pending[_index(chosen, current)], thorough=thorough)
+            self.find(rows_of(current_pending, chosen), thorough=thorough)
             # What a search from next to a sample did not find is not looked for again before the sample has moved on.
             open_[pending[covered]] = False
             found[pending] = self.known.balls_of(current_pending)
@@ -186,12 +186,12 @@ class Search:
     def _remember(self, states: Float64[Tensor, "starts dim"], residuals: Float64[Tensor, " starts"]) -> None:
         """Remember the fixed points among these states that are stable and new."""
         is_new = (residuals <= RESIDUAL_TOLERANCE).cpu().numpy()
-        found = states[_index(np.flatnonzero(is_new), states)]
+        found = rows_of(states, np.flatnonzero(is_new))
         is_new[is_new] = ~(self.known.holds(found) | self.unsafe.holds(found))
         new = np.flatnonzero(is_new)
         if not len(new):
             return
-        states, residuals = states[_index(new, states)], residuals[_index(new, states)]
+        states, residuals = rows_of(states, new), rows_of(residuals, new)
         apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
         scale = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
         is_copy = torch.tril(apart < SAME_POINT * scale, diagonal=-1).any(dim=1)
@@ -201,10 +201,6 @@ class Search:
         largest = largest.clamp(max=LARGEST_RADIUS * self.tolerance)
         for point in examine_fixed_points(self.system, self.exact, states, residuals, largest):
             (self.known if point.is_stable else self.unsafe).add(point)
-
-
-def _index(rows: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(rows).to(like.device)
 
 
 @torch.no_grad()

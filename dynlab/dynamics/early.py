@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynlab.dynamics.blocks import rows_of
 from dynlab.dynamics.decision import LARGEST_RADIUS, Search
 from dynlab.dynamics.plain import Slots
 
@@ -48,7 +49,7 @@ class EarlyLabels:
         last = lengths[-1].astype(float)
         near = np.flatnonzero(last < _STEP * largest)
         if len(near):
-            labels[near] = self._search.known.balls_of(_chosen(states, near))
+            labels[near] = self._search.known.balls_of(rows_of(states, near))
         way = _predicted_way(lengths.astype(float))
         due = np.flatnonzero((labels < 0) & (way < _REACH * largest) & (last < slots.due))
         if len(due):
@@ -70,16 +71,16 @@ class EarlyLabels:
         slots: Slots,
     ) -> None:
         search = self._search
-        at = _chosen(states, due).double()
+        at = rows_of(states, due).double()
         awaited = search.nearest(at).cpu().numpy() < _KNOWN * way[due]
         slots.due[due[awaited]] = _AGAIN * last[due[awaited]]
-        due, at = due[~awaited], at[torch.from_numpy(~awaited).to(at.device)]
+        due, at = due[~awaited], rows_of(at, ~awaited)
         if not len(due):
             return
         chosen, _ = search.representatives(at, float(way[due].max()))
         slots.due[due[chosen]] = _AGAIN * last[due[chosen]]
-        search.find(_chosen(at, chosen), torch.from_numpy(_ASTRAY * way[due[chosen]]).to(at))
-        labels[due] = search.known.balls_of(_chosen(states, due))
+        search.find(rows_of(at, chosen), torch.from_numpy(_ASTRAY * way[due[chosen]]).to(at))
+        labels[due] = search.known.balls_of(rows_of(states, due))
 
 
 def _predicted_way(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,7 +94,3 @@ def _predicted_way(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
         way = lengths[-1] / np.expm1(-rate)
         is_steady = (rate < 0) & (np.abs(before - rate) < -_STEADY * rate)
     return np.where(is_steady, way, np.inf)
-
-
-def _chosen(states: Tensor, rows: NDArray[np.int64]) -> Tensor:
-    return states[torch.from_numpy(rows).to(states.device)]

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynlab.dynamics.blocks import block_rows, home_of
+from dynlab.dynamics.blocks import block_rows, home_of, rows_of
 from dynlab.dynamics.sources import Source
 from dynlab.dynamics.stepping import Strides
 from dynlab.maps import Map
@@ -46,11 +46,10 @@ class Finished:
 
     def chosen(self, rows: NDArray) -> Finished:
         """Some of them, by indices or a mask."""
-        index = torch.from_numpy(rows)
         return Finished(
             ids=self.ids[rows],
-            initial=self.initial[index],
-            states=self.states[index],
+            initial=rows_of(self.initial, rows),
+            states=rows_of(self.states, rows),
             steps=self.steps[rows],
             labels=self.labels[rows],
             passed_saddle=self.passed_saddle[rows],
@@ -170,8 +169,8 @@ def iterate_plainly(
         ended = slots.ages - stride + taken
         yield Finished(
             ids=slots.ids[leaving],
-            initial=initial[torch.from_numpy(leaving)],
-            states=current[torch.from_numpy(leaving).to(current.device)].cpu(),
+            initial=rows_of(initial, leaving),
+            states=rows_of(current, leaving).cpu(),
             steps=np.where(done | (labels >= 0), ended, -1)[leaving],
             labels=labels[leaving],
             passed_saddle=slots.passed_saddle[leaving],
@@ -184,8 +183,8 @@ def iterate_plainly(
             slots.put(places, Slots.fresh(np.arange(source.taken - len(entering), source.taken)))
         if len(places) < len(leaving):
             staying = np.delete(np.arange(len(slots.ids)), leaving[len(places) :])
-            initial = initial[torch.from_numpy(staying)]
-            current = current[torch.from_numpy(staying).to(current.device)]
+            initial = rows_of(initial, staying)
+            current = rows_of(current, staying)
             slots = slots.keep(staying)
         bound = _bound(system, slots.ids)
 

@@ -25,7 +25,7 @@ from jaxtyping import Float, Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynlab.dynamics.orbits import Orbits
+from dynlab.dynamics.answers import Orbits
 
 # Less than this is no line yet: a power law is straight within a tenth over a factor of two.
 _LEAST_FALL = math.log(10)
