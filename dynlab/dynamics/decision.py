@@ -22,9 +22,9 @@ from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
 from dynlab.maps import Map
 
-# A ball is never larger than this many tolerances: 0.2 at the tolerance of the report, where attractors of its models
+# A ball is never larger than this many tolerances: 0.1 at the tolerance of the report, where attractors of its models
 # stand 0.36 apart or more.
-LARGEST_RADIUS = 2000
+LARGEST_RADIUS = 1000
 _FIRST_ROUND, _LONGEST_ROUND = 32, 512
 _THOROUGH_FROM = 200  # steps in float64 after which searches spare no cost
 _TOGETHER = 128  # starts of Newton's method at once
@@ -199,8 +199,12 @@ class Search:
         apart = apart[~is_copy][:, ~is_copy].fill_diagonal_(torch.inf).amin(dim=1)
         largest = torch.minimum(apart, self.known.nearest(states)) / 2
         largest = largest.clamp(max=LARGEST_RADIUS * self.tolerance)
-        for point in examine_fixed_points(self.system, self.exact, states, residuals, largest):
-            (self.known if point.is_stable else self.unsafe).add(point)
+        points = examine_fixed_points(self.system, self.exact, states, residuals, largest)
+        for point, room in zip(points, largest.tolist(), strict=True):
+            if point.is_stable:
+                self.known.add(point)
+            elif room > self.tolerance:  # one that merely has no room for a ball may be examined again
+                self.unsafe.add(point)
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from dynlab.dynamics.plain import Slots
 _REACH = 1.0  # largest radii within which a predicted end is near
 _STEADY = 0.2  # relative change of the rate in the course of a stride, above which it predicts nothing
 _ASTRAY = 4.0  # predicted ways from its start at which Newton's method has gone somewhere else
-_STEP = 1.25  # largest radii: a longer step is not one inside a ball, as no Jacobian is that large along an orbit
+_STEP = 2.5  # largest radii: a longer step is not one inside a ball, as no Jacobian is that large along an orbit
 _ENOUGH, _PATIENCE = 128, 8  # starts worth a search, and strides after which fewer are
 _AGAIN = 0.25  # of the step length at a search, at which the next one is due
 _KNOWN = 3.0  # predicted ways: a fixed point this near is most likely the end

@@ -11,10 +11,6 @@ direction probed: that of the leading multiplier, along which the contraction is
 pair, and a random one, both ways. It is an estimate and no proof (`dynlab.dynamics.certify` proves), by a factor that
 leaves room for the transient growth of a Jacobian that is not normal.
 
-Orbits mostly come home along the leading direction, and from where the remainder points home as well: the side of a
-fold that lies away from its saddle. Near that side only the rest of the remainder counts, that across the direction
-against the contraction of the second multiplier, and the safe radius is a multiple of the one above.
-
 Whether a fixed point is stable is decided by its spectral radius in float64, except where an estimate from a few
 products in the map's own precision is far below one.
 
@@ -23,10 +19,10 @@ Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Complex, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of
@@ -35,7 +31,7 @@ from dynlab.dynamics.newton import newton
 from dynlab.dynamics.spectra import eigenpairs, spectrum
 from dynlab.maps import Map, check_states, float64_copy
 
-_NO_DIRECTION = 1e-6  # length of a part of a direction of length 1, that is none
+_PROBED = 1  # leading directions along which the remainder is measured; one random one is added
 _SHARE = 0.4  # of the contraction, that the remainder may take
 _PRECISION = 1e4  # units in the last place that the allowed remainder must be worth, for single precision to do
 _RADII = 20  # tried, each half of the one before
@@ -52,10 +48,6 @@ class FixedPoint:
     state: Float64[Tensor, " dim"]  # on the CPU
     residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)
     safe_radius: float  # an orbit that comes this near ends here, by estimate; 0 where the fixed point is not stable
-    axis: Float64[
-        Tensor, " dim"
-    ]  # direction of the leading multiplier, of length 1, on the CPU; 0 if it is not positive
-    safe_reach: tuple[float, float]  # as `safe_radius`, at less than 45 degrees from `axis`, and from its opposite
 
     @property
     def is_stable(self) -> bool:
@@ -84,53 +76,36 @@ def examine_fixed_points(
     """
     if not len(states):
         return []
-    leading = _leading(system, exact, states)
-    radii, axes, reaches = _safe_radii(system, exact, states, leading, largest_radii)
-    rows = zip(states.cpu(), residuals.tolist(), radii.tolist(), axes.cpu(), reaches.tolist(), strict=True)
-    return [
-        FixedPoint(state, residual, radius, axis, (ahead, behind))
-        for state, residual, radius, axis, (ahead, behind) in rows
-    ]
+    radius, directions = _leading(system, exact, states)
+    radii = torch.where(radius < 1, _safe_radii(system, exact, states, directions, 1 - radius, largest_radii), 0)
+    rows = zip(states.cpu(), residuals.tolist(), radii.tolist(), strict=True)
+    return [FixedPoint(state, residual, safe_radius) for state, residual, safe_radius in rows]
 
 
-@dataclass(frozen=True)
-class _Leading:
-    """The leading multiplier of each state."""
-
-    radius: Float64[Tensor, " batch"]  # its modulus
-    second: Float64[Tensor, " batch"]  # modulus of the next one
-    is_positive: Bool[Tensor, " batch"]  # whether it is real and positive
-    directions: Float64[Tensor, "batch 2 dim"]  # real and imaginary part of its direction
-
-    @staticmethod
-    def of(multipliers: Complex[Tensor, "batch count"], directions: Complex[Tensor, "batch dim count"]) -> _Leading:
-        moduli, first = multipliers.abs().double(), multipliers[:, 0]
-        second = moduli[:, 1] if moduli.shape[1] > 1 else torch.zeros_like(moduli[:, 0])
-        parts = torch.view_as_real(directions[:, :, 0]).mT.double()
-        return _Leading(moduli[:, 0], second, (first.imag == 0) & (first.real > 0), parts)
-
-    def to(self, device: torch.device) -> _Leading:
-        return _Leading(*(getattr(self, field.name).to(device) for field in fields(self)))
-
-    def put(self, rows: Bool[Tensor, " batch"], others: _Leading) -> None:
-        for field in fields(self):
-            getattr(self, field.name)[rows] = getattr(others, field.name)
-
-
-def _leading(system: Map, exact: Map, states: Float64[Tensor, "batch dim"]) -> _Leading:
-    count = min(2, exact.dim)
+def _leading(
+    system: Map, exact: Map, states: Float64[Tensor, "batch dim"]
+) -> tuple[Float64[Tensor, " batch"], Float64[Tensor, "batch count dim"]]:
+    """Spectral radius at each state, and real directions that span those of the leading multipliers."""
+    count = min(_PROBED, exact.dim)
     if exact.dim < _ESTIMATED_FROM:
         pairs = eigenpairs(exact, states, count)
-        return _Leading.of(pairs.multipliers, pairs.directions).to(states.device)
+        return pairs.multipliers[:, 0].abs().to(states), _real(pairs.directions).to(states)
     plain = states.to(home_of(system, states).dtype)
     start = torch.randn(states.shape[1], generator=torch.Generator().manual_seed(0), dtype=plain.dtype).to(plain)
-    ritz = leading_ritz(system.linearized(plain), start.expand_as(plain), _ESTIMATE_DIMENSION, count)
-    leading = _Leading.of(ritz.values, ritz.directions.to(ritz.values.device)).to(states.device)
-    unsure = ~(leading.radius + ritz.residuals[:, 0].to(states) < _ESTIMATED_BELOW)
+    product = system.linearized(plain)
+    ritz = leading_ritz(product, start.expand_as(plain), _ESTIMATE_DIMENSION, count)
+    radius, directions = ritz.values[:, 0].abs().to(states), _real(ritz.directions).to(states)
+    unsure = ~(radius + ritz.residuals[:, 0].to(states) < _ESTIMATED_BELOW)
     if unsure.any():
         pairs = eigenpairs(exact, states[unsure], count)
-        leading.put(unsure, _Leading.of(pairs.multipliers, pairs.directions).to(states.device))
-    return leading
+        radius[unsure] = pairs.multipliers[:, 0].abs().to(states)
+        directions[unsure] = _real(pairs.directions).to(states)
+    return radius, directions
+
+
+def _real(directions: Tensor) -> Tensor:
+    """Real and imaginary parts of directions, shape (batch, 2 count, dim)."""
+    return torch.view_as_real(directions).permute(0, 2, 3, 1).flatten(1, 2)
 
 
 @torch.no_grad()
@@ -138,111 +113,83 @@ def _safe_radii(
     system: Map,
     exact: Map,
     states: Float64[Tensor, "batch dim"],
-    leading: _Leading,
+    directions: Float64[Tensor, "batch count dim"],
+    contractions: Float64[Tensor, " batch"],
     largest: Float64[Tensor, " batch"],
-) -> tuple[Float64[Tensor, " batch"], Float64[Tensor, "batch dim"], Float64[Tensor, "batch 2"]]:
-    """Safe radii in all directions, the axis of the leading multiplier, and the radii along it to both sides."""
+) -> Float64[Tensor, " batch"]:
     random = torch.randn(exact.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(states)
-    directions = torch.cat([leading.directions, random.expand(len(states), 1, -1)], dim=1)
+    directions = torch.cat([directions, random.expand(len(states), 1, -1)], dim=1)
     lengths = torch.linalg.vector_norm(directions, dim=2, keepdim=True)
     # Real multipliers have no imaginary direction, zero multipliers none at all.
-    is_probed = lengths[:, :, 0] > _NO_DIRECTION
-    point, index = is_probed.nonzero(as_tuple=True)
+    point, index = (lengths[:, :, 0] > 1e-6).nonzero(as_tuple=True)
     units = directions[point, index] / lengths[point, index]
-    point, index, units = point.repeat(2), index.repeat(2), torch.cat([units, -units])
+    point, units = point.repeat(2), torch.cat([units, -units])
     size = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
-    epsilon, exact_epsilon = _epsilon(system, states), _epsilon(exact, states)
-    contractions, others = 1 - leading.radius, 1 - leading.second
-    is_coarse = (contractions > _PRECISION * epsilon)[point]
-    images, centres = torch.empty_like(units), {}
-    for precise, rows in ((system, is_coarse), (exact, ~is_coarse)):
-        dtype = home_of(precise, states).dtype
-        centres[precise] = precise(states.to(dtype))
+    epsilon = _epsilon(system, states)
+    images = torch.empty_like(units)
+    is_coarse = contractions > _PRECISION * epsilon
+    for precise, rows in ((system, is_coarse[point]), (exact, ~is_coarse[point])):
         if bool(rows.any()):
+            dtype = home_of(precise, states).dtype
             images[rows] = precise.jvp(states[point[rows]].to(dtype), units[rows].to(dtype)).double()
 
     def remainders(probes: Tensor, radius: Tensor, is_coarse: Tensor) -> Tensor:
-        """`q` at some of the probes, at a radius of each."""
+        """`q` at some of the probes, at a radius of each point."""
         found = torch.empty_like(units[probes])
-        at, moves = point[probes], radius[:, None] * units[probes]
-        for precise, rows in ((system, is_coarse), (exact, ~is_coarse)):
+        at, unit, image = point[probes], units[probes], images[probes]
+        for precise, rows in ((system, is_coarse[at]), (exact, ~is_coarse[at])):
             if bool(rows.any()):
-                ends = precise((states[at[rows]] + moves[rows]).to(centres[precise].dtype))
-                found[rows] = (ends - centres[precise][at[rows]]).double()
-        return found - radius[:, None] * images[probes]
+                dtype = home_of(precise, states).dtype
+                ends = precise((states[at[rows]] + radius[at[rows], None] * unit[rows]).to(dtype))
+                centres = precise(states.to(dtype))[at[rows]]
+                found[rows] = (ends - centres).double() - radius[at[rows], None] * image[rows]
+        return found
 
-    first = remainders(torch.arange(len(point), device=point.device), largest[point], is_coarse)
-    against, against_sideways = _resistance(system, exact, states[point], first, units)
-    everywhere = _SHARE * torch.minimum(contractions[point], against)
-    in_ball, in_cone = torch.zeros_like(everywhere), torch.zeros_like(everywhere)
-    ball_before, cone_before = torch.zeros_like(in_ball, dtype=torch.bool), torch.zeros_like(in_ball, dtype=torch.bool)
-    has_cone = (index == 0) & leading.is_positive[point]
-    open_ = contractions[point] > 0
+    everywhere = torch.ones(len(point), dtype=torch.bool, device=point.device)
+    first = remainders(everywhere, largest, is_coarse)
+    shares = _SHARE * torch.minimum(contractions[point], _stiffness(system, exact, states[point], first))
+    radii = torch.zeros_like(contractions)
+    was_safe = torch.zeros_like(contractions, dtype=torch.bool)
+    open_ = contractions > 0
     for level in range(_RADII + 1):
-        probes = open_.nonzero()[:, 0]
-        if not len(probes):
+        radius = largest * 0.5**level
+        probes = open_[point]
+        at = point[probes]
+        if not len(at):
             break
-        at = point[probes]
-        radius = largest[at] * 0.5**level
-        limit = everywhere[probes] * radius
+        limit = shares[probes] * radius[at]
         # Float64 only where rounding in the map's own precision could matter.
-        is_coarse = limit > _PRECISION * epsilon * size[at]
-        remainder = remainders(probes, radius, is_coarse)
-        length = torch.linalg.vector_norm(remainder, dim=1)
+        is_coarse = _all_of(limit > _PRECISION * epsilon * size[at], at, len(states))
+        lengths = torch.linalg.vector_norm(remainders(probes, radius, is_coarse), dim=1)
         # What rounding alone makes of a difference of two states is no remainder.
-        rounding = 64 * size[at] * torch.where(is_coarse, epsilon, exact_epsilon)
-        is_safe = (length <= limit + rounding) & (limit > rounding)
-        # What leads home along the leading direction, and not far beyond, does not stand against it.
-        along = torch.linalg.vecdot(remainder, units[probes])
-        sideways = (length.square() - along.square()).clamp(min=0).sqrt()
-        is_safe_there = is_safe | (
-            has_cone[probes]
-            & (limit > rounding)
-            & (along <= _SHARE * contractions[at] * radius)
-            & (-along <= _SHARE * radius)
-            & (sideways <= _SHARE * others[at] * radius)
-            & (length <= _SHARE * against_sideways[probes] * radius)
-        )
+        rounding = 64 * size[at] * torch.where(is_coarse[at], epsilon, _epsilon(exact, states))
+        holds = (lengths <= limit + rounding) & (limit > rounding)
+        is_safe = _all_of(holds, at, len(states))
         # A remainder can be small at a large radius by chance, where two terms cancel, but hardly at the next one, too.
-        found = ball_before[probes] & is_safe
-        found_there = cone_before[probes] & is_safe_there & (in_cone[probes] == 0)
-        in_ball[probes] = torch.where(found, 2 * radius, in_ball[probes])
-        in_cone[probes] = torch.where(found_there, 2 * radius, in_cone[probes])
-        ball_before[probes], cone_before[probes] = is_safe, is_safe_there
-        open_[probes] = ~found
-    radii = largest.scatter_reduce(0, point, in_ball, "amin")
-    # A cone is no longer than what is safe in the directions that have none.
-    limits = largest.scatter_reduce(0, point[~has_cone], in_ball[~has_cone], "amin")
-    axes, reaches = torch.zeros_like(states), torch.stack([radii, radii], dim=1)
-    ahead, behind = has_cone.nonzero()[:, 0].chunk(2)  # all directions come first, then all their opposites
-    axes[point[ahead]] = units[ahead]
-    for side, probes in enumerate((ahead, behind)):
-        at = point[probes]
-        reaches[at, side] = torch.maximum(radii[at], torch.minimum(in_cone[probes], limits[at]))
-    return radii, axes, reaches
+        found = open_ & was_safe & is_safe
+        radii = torch.where(found, 2 * radius, radii)
+        was_safe, open_ = is_safe, open_ & ~found
+    return radii
 
 
-def _resistance(
-    system: Map,
-    exact: Map,
-    states: Float64[Tensor, "probes dim"],
-    remainders: Float64[Tensor, "probes dim"],
-    units: Float64[Tensor, "probes dim"],
-) -> tuple[Float64[Tensor, " probes"], Float64[Tensor, " probes"]]:
-    """`|q| / |(I - J)^-1 q|` for each remainder: what stands against it, at the saddle of a fold exactly as much.
-
-    The second one is for the part of `(I - J)^-1 q` that does not lead home along the direction of the probe.
-    """
+def _stiffness(
+    system: Map, exact: Map, states: Float64[Tensor, "probes dim"], remainders: Float64[Tensor, "probes dim"]
+) -> Float64[Tensor, " probes"]:
+    """`|q| / |(I - J)^-1 q|` for each remainder: what stands against it, at the saddle of a fold exactly as much."""
     precise = exact if exact.dim < _ESTIMATED_FROM else system
     dtype = home_of(precise, states).dtype
     lengths = torch.linalg.vector_norm(remainders, dim=1, keepdim=True)
     directions = torch.where(lengths > 0, remainders / lengths, 0)
     dimension = _SMALL_DIMENSION if exact.dim < _ESTIMATED_FROM else _SOLVE_DIMENSION
-    moves = solve_fixed_point_step(precise.linearized(states.to(dtype)), directions.to(dtype), dimension).double()
-    sizes = torch.linalg.vector_norm(moves, dim=1)
-    homeward = torch.linalg.vecdot(moves, units).clamp(max=0)
-    opposing = torch.linalg.vector_norm(moves - homeward[:, None] * units, dim=1)
-    return 1 / sizes, 1 / opposing  # infinite where there is no remainder
+    moves = solve_fixed_point_step(precise.linearized(states.to(dtype)), directions.to(dtype), dimension)
+    sizes = torch.linalg.vector_norm(moves.double(), dim=1)
+    return torch.where(sizes > 0, 1 / sizes, torch.inf)
+
+
+def _all_of(holds: Bool[Tensor, " probes"], point: Int64[Tensor, " probes"], points: int) -> Bool[Tensor, " points"]:
+    """For each point, whether something holds for all of its probes."""
+    failures = torch.zeros(points, dtype=torch.int64, device=point.device)
+    return failures.index_add_(0, point, (~holds).to(torch.int64)) == 0
 
 
 def _epsilon(system: Map, states: Tensor) -> float:

@@ -18,7 +18,6 @@ _DIRECTIONS = 32
 # while it comes nearer by this share a step; one that rests there, or leaves, is somebody else's.
 _AWAITED = 4.0
 _APPROACH = 1e-6
-_CONE = 0.5**0.5  # cosine of the angle that a safe side is wide
 SAME_POINT = 1e-6  # relative distance of two fixed points that are one
 
 
@@ -35,8 +34,6 @@ class KnownFixedPoints:
         self.device = device
         self._states = torch.empty(64, dim, dtype=torch.float64, device=device)
         self._radii = torch.empty(64, dtype=torch.float64, device=device)
-        self._reaches = torch.empty(64, 2, dtype=torch.float64, device=device)
-        self._axes = torch.empty(64, dim, dtype=torch.float64, device=device)
         count = min(dim, _DIRECTIONS)
         random = torch.randn(dim, count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         self._directions = torch.linalg.qr(random).Q.to(device)
@@ -46,15 +43,13 @@ class KnownFixedPoints:
         """Remember a fixed point; its index."""
         index = len(self.points)
         if index == len(self._radii):
-            for name in ("_states", "_radii", "_reaches", "_axes", "_shadows"):
-                full = getattr(self, name)
-                setattr(self, name, torch.cat([full, torch.empty_like(full)]))
-        self._states[index], self._axes[index] = point.state, point.axis
-        self._radii[index], self._reaches[index] = point.safe_radius, torch.tensor(point.safe_reach)
+            self._states = torch.cat([self._states, torch.empty_like(self._states)])
+            self._radii = torch.cat([self._radii, torch.empty_like(self._radii)])
+            self._shadows = torch.cat([self._shadows, torch.empty_like(self._shadows)])
+        self._states[index], self._radii[index] = point.state, point.safe_radius
         # Balls of points that stand close together are small, whichever was found first.
         apart = torch.linalg.vector_norm(self._states[:index] - self._states[index], dim=1)
         self._radii[:index] = torch.minimum(self._radii[:index], apart / 2)
-        self._reaches[:index] = torch.minimum(self._reaches[:index], apart[:, None] / 2)
         self._shadows[index] = self._states[index] @ self._directions
         self.points.append(point)
         return index
@@ -62,11 +57,7 @@ class KnownFixedPoints:
     def balls_of(self, states: Float[Tensor, "samples dim"]) -> np.ndarray:
         """Index of the fixed point whose safe ball each state is in, -1 for none."""
         found = np.full(len(states), -1)
-        for rows, points, apart in self._pairs_within(states, self._reaches.amax(dim=1)):
-            along = torch.linalg.vecdot(states[rows].double() - self._states[points], self._axes[points])
-            reach = self._reaches[points, (along < 0).long()]
-            inside = (apart < self._radii[points]) | ((along.abs() > _CONE * apart) & (apart < reach))
-            rows, points, apart = rows[inside], points[inside], apart[inside]
+        for rows, points, apart in self._pairs_within(states, 1.0):
             # Balls never overlap by much, but where they do the nearer centre comes last and stays.
             order = torch.argsort(apart, descending=True)
             found[rows[order].cpu().numpy()] = points[order].cpu().numpy()
@@ -75,21 +66,19 @@ class KnownFixedPoints:
     def are_awaited(self, states: Float64[Tensor, "samples dim"], images: Float64[Tensor, "samples dim"]) -> np.ndarray:
         """Which samples are on their way into a known ball, so that Newton's method would find nothing new."""
         awaited = np.zeros(len(states), dtype=bool)
-        for rows, points, before in self._pairs_within(states, _AWAITED * self._radii):
+        for rows, points, before in self._pairs_within(states, _AWAITED):
             after = torch.linalg.vector_norm(images[rows] - self._states[points], dim=1)
             awaited[rows[after < (1 - _APPROACH) * before].cpu().numpy()] = True
         return awaited
 
-    def _pairs_within(
-        self, states: Float[Tensor, "samples dim"], reaches: Float64[Tensor, " points"]
-    ) -> Iterator[tuple[Tensor, ...]]:
-        """Rows, fixed points and distances of all pairs nearer than the reach of the fixed point, block by block."""
+    def _pairs_within(self, states: Float[Tensor, "samples dim"], reach: float) -> Iterator[tuple[Tensor, ...]]:
+        """Rows, fixed points and distances of all pairs nearer than `reach` safe radii, block by block."""
         count = len(self.points)
         if not count:
             return
         directions, shadows = self._directions.to(states.dtype), self._shadows[:count].to(states.dtype)
         squares = (shadows * shadows).sum(dim=1)
-        limits = reaches[:count].to(states.dtype).square()
+        limits = (reach * self._radii[:count]).to(states.dtype).square()
         # Products round away a little of a distance, for which the limit leaves room; who passes is measured exactly.
         rounding = 64 * torch.finfo(states.dtype).eps
         for start in range(0, len(states), _BLOCK):
@@ -99,7 +88,7 @@ class KnownFixedPoints:
             distances = torch.addmm(squares, cast, shadows.T, alpha=-2) + sizes
             rows, points = (distances <= limits + rounding * (sizes + squares)).nonzero(as_tuple=True)
             apart = torch.linalg.vector_norm(part[rows].double() - self._states[points], dim=1)
-            inside = apart < reaches[points]
+            inside = apart < reach * self._radii[points]
             if bool(inside.any()):
                 yield start + rows[inside], points[inside], apart[inside]
 

@@ -12,32 +12,23 @@ from dynlab.maps.classical import DoubleWell
 CPU = torch.device("cpu")
 
 
-def point(state: list[float], radius: float, axis: list[float], reach: tuple[float, float]) -> FixedPoint:
-    return FixedPoint(torch.tensor(state).double(), 0.0, radius, torch.tensor(axis).double(), reach)
-
-
-def test_a_safe_side_reaches_farther_within_45_degrees():
-    known = KnownFixedPoints(CPU, 3)
-    known.add(point([0.0, 0.0, 0.0], 0.1, [1.0, 0.0, 0.0], (0.3, 0.1)))
-    states = torch.tensor(
-        [[0.25, 0.0, 0.0], [-0.25, 0.0, 0.0], [0.2, 0.19, 0.0], [0.19, 0.2, 0.0], [0.31, 0.0, 0.0], [0.0, 0.09, 0.0]]
-    )
-    assert known.balls_of(states).tolist() == [0, -1, 0, -1, -1, 0]
+def point(state: list[float], radius: float) -> FixedPoint:
+    return FixedPoint(torch.tensor(state).double(), 0.0, radius)
 
 
 def test_neighbours_halve_the_way_between_them():
     known = KnownFixedPoints(CPU, 2)
-    known.add(point([0.0, 0.0], 0.2, [1.0, 0.0], (0.4, 0.2)))
-    states = torch.tensor([[0.39, 0.0], [0.19, 0.0], [0.09, 0.0]])
-    assert known.balls_of(states).tolist() == [0, 0, 0]
-    known.add(point([0.0, -0.2], 0.1, [0.0, 0.0], (0.1, 0.1)))
-    assert known.balls_of(states).tolist() == [-1, -1, 0]
+    known.add(point([0.0, 0.0], 0.2))
+    states = torch.tensor([[0.19, 0.0], [0.09, 0.0]])
+    assert known.balls_of(states).tolist() == [0, 0]
+    known.add(point([0.0, -0.2], 0.1))
+    assert known.balls_of(states).tolist() == [-1, 0]
 
 
 def test_of_overlapping_balls_the_nearer_centre_counts():
     known = KnownFixedPoints(CPU, 1)
     for centre in (0.0, 1.0):
-        known.add(point([centre], 0.6, [0.0], (0.6, 0.6)))
+        known.add(point([centre], 0.6))
     assert known.balls_of(torch.tensor([[0.45], [0.55]])).tolist() == [0, 1]
 
 

@@ -36,6 +36,42 @@ def test_attractors_close_together_are_told_apart_whatever_else_is_in_the_batch(
     torch.testing.assert_close(torch.cat([orbits.states for orbits in alone]), together.states, rtol=0.0, atol=1e-12)
 
 
+def test_a_neighbour_beyond_a_near_saddle_keeps_its_samples_in_many_dimensions():
+    # attractors 0 and 0.02, a saddle at 0.01, along one direction of 50, where random directions see little of them
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        u = states[:, :1]
+        return torch.cat([u - 50 * u * (u - 0.01) * (u - 0.02), 0.5 * states[:, 1:]], dim=1)
+
+    states = torch.zeros(200, 50)
+    states[:100, 0], states[100:, 0] = torch.linspace(-0.003, 0.003, 100), torch.linspace(0.0102, 0.0123, 100)
+    orbits = iterate(Formula(50, apply), states)
+    assert set(orbits.status) == {Status.CONVERGED}
+    expected = torch.tensor([0.0, 0.02]).double().repeat_interleave(100)
+    torch.testing.assert_close(orbits.states[:, 0], expected, rtol=0.0, atol=1e-9)
+
+
+def test_orbits_that_a_second_slow_direction_throws_beyond_the_saddle_are_not_labelled_before():
+    # 0 attracts, u = 0.06 is a saddle, and what v leaves behind in u adds up over many steps
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        u, v = states[:, :1], states[:, 1:2]
+        image = torch.cat([0.97 * u + 0.5 * u**2 + 3 * v**2, 0.968 * v, 0.3 * states[:, 2:]], dim=1)
+        return image.clamp(-3, 3)
+
+    generator = torch.Generator().manual_seed(0)
+    states = torch.zeros(1100, 10)
+    states[:100, :2] = 0.001 * torch.randn(100, 2, generator=generator)
+    states[100:, 0] = -0.6 * torch.rand(1000, generator=generator)
+    states[100:, 1] = 0.5 * torch.rand(1000, generator=generator)
+    orbits = iterate(Formula(10, apply), states)
+    ends = states.double()
+    for _ in range(3000):
+        ends = apply(ends)
+    converged = torch.tensor([status is Status.CONVERGED for status in orbits.status])
+    assert int(converged.sum()) > 100
+    assert len({round(float(end), 3) for end in ends[:, 0]}) == 2  # some leave, some do not
+    torch.testing.assert_close(orbits.states[converged], ends[converged], rtol=0.0, atol=1e-6)
+
+
 def test_attractors_nearer_than_the_largest_ball_are_told_apart():
     # x - 0.002 sin(x / 0.005) attracts to every multiple of 0.01 pi; odd multiples of 0.005 pi part the basins
     system = Formula(1, lambda x: x - 0.002 * torch.sin(x / 0.005))
