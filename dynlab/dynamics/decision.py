@@ -28,8 +28,8 @@ LARGEST_RADIUS = 1000
 _FIRST_ROUND, _LONGEST_ROUND = 32, 512
 _THOROUGH_FROM = 200  # steps in float64 after which searches spare no cost
 _TOGETHER = 128  # starts of Newton's method at once
-_FACTORIZATIONS = 5  # spent on a start that may well lead nowhere
 _COMPARED = 512  # samples among which they are chosen
+_FACTORIZATIONS = 5  # spent on a start that may well lead nowhere
 _APART = 100  # tolerances: samples nearer to each other most likely have one attractor
 _RETURN = 1e-9  # relative distance at which an orbit has come back
 _ROUNDING_FLOOR = 1e-7  # relative step length below which nothing is called a cycle
@@ -169,7 +169,7 @@ class Search:
         *,
         thorough: bool = False,
     ) -> None:
-        """Look for fixed points by Newton's method, and remember the stable ones that are new.
+        """Look for fixed points by Newton's method, and remember those that are new.
 
         Args:
             starts: Where to start.
@@ -184,7 +184,7 @@ class Search:
         self._remember(states, residuals)
 
     def _remember(self, states: Float64[Tensor, "starts dim"], residuals: Float64[Tensor, " starts"]) -> None:
-        """Remember the fixed points among these states that are stable and new."""
+        """Remember the fixed points among these states that are new, each with its kind."""
         is_new = (residuals <= RESIDUAL_TOLERANCE).cpu().numpy()
         found = rows_of(states, np.flatnonzero(is_new))
         is_new[is_new] = ~(self.known.holds(found) | self.unsafe.holds(found))

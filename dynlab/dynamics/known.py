@@ -1,4 +1,4 @@
-"""The stable fixed points that a search has found so far, and which samples are in their safe balls."""
+"""Fixed points that a search has found so far, and which samples are in their safe balls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAME_POINT = 1e-6  # relative distance of two fixed points that are one
 
 
 class KnownFixedPoints:
-    """The stable fixed points found so far, with their states in one tensor.
+    """Fixed points found so far, with their states in one tensor; those without a safe ball are merely remembered.
 
     Args:
         device: Where the samples will be.

@@ -56,7 +56,7 @@ def newton(exact: Map, start: Float64[Tensor, " dim"], factorizations: int = _MA
     Args:
         exact: The map in float64 (`dynlab.maps.float64_copy`).
         start: Where to start, shape (dim,).
-        factorizations: How many may be tried.
+        factorizations: How many may be tried, at least 1.
 
     Returns:
         The best state met. It may be unstable, far from the start, or no fixed point at all: the caller decides.
