@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.dynamics.fixed_points import FixedPoint
@@ -96,12 +96,25 @@ class KnownFixedPoints:
         """Distance of each state to the nearest known fixed point; infinite where none is known."""
         if not self.points:
             return states.new_full((len(states),), torch.inf)
+        return self._nearest(states)[1]
+
+    def _nearest(
+        self, states: Float64[Tensor, "samples dim"]
+    ) -> tuple[Int64[Tensor, " samples"], Float64[Tensor, " samples"]]:
+        """Which known fixed point is nearest to each state, and its distance."""
         known = self._states[: len(self.points)]
         # Products tell which is nearest, but round away too much of a small distance.
         nearest = torch.cdist(states, known, compute_mode="use_mm_for_euclid_dist").argmin(dim=1)
-        return torch.linalg.vector_norm(states - known[nearest], dim=1)
+        return nearest, torch.linalg.vector_norm(states - known[nearest], dim=1)
 
     def holds(self, states: Float64[Tensor, "samples dim"]) -> np.ndarray:
         """Which fixed points are known already."""
+        return self.indices_of(states) >= 0
+
+    def indices_of(self, states: Float64[Tensor, "samples dim"]) -> np.ndarray:
+        """Index of the known fixed point that each state is, -1 for none."""
+        if not self.points:
+            return np.full(len(states), -1)
+        nearest, apart = self._nearest(states)
         scale = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
-        return (self.nearest(states) < SAME_POINT * scale).cpu().numpy()
+        return torch.where(apart < SAME_POINT * scale, nearest, -1).cpu().numpy()

@@ -13,10 +13,12 @@ Source: with each map.
 from dynlab.maps.classical.denoisers import GaussianDenoiser, OptimalDenoiser
 from dynlab.maps.classical.hopfield import Hopfield
 from dynlab.maps.classical.linear import Linear
-from dynlab.maps.classical.plane import CubeRootNewton, DoubleWell, Henon, Ikeda, Logistic
+from dynlab.maps.classical.plane import CubeRootNewton, DelayedLogistic, DoubleWell, Henon, Ikeda, Logistic
+from dynlab.maps.classical.wells import MultiWell
 
 __all__ = [
     "CubeRootNewton",
+    "DelayedLogistic",
     "DoubleWell",
     "GaussianDenoiser",
     "Henon",
@@ -24,5 +26,6 @@ __all__ = [
     "Ikeda",
     "Linear",
     "Logistic",
+    "MultiWell",
     "OptimalDenoiser",
 ]

@@ -1,4 +1,7 @@
-"""Maps of the line and of the plane: logistic, Hénon, Ikeda, a double well, Newton's method for cube roots of one."""
+"""Maps of the line and of the plane.
+
+Logistic, delayed logistic, Hénon, Ikeda, a double well, Newton's method for cube roots of one.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,52 @@ class Logistic(Map):
         else:
             growth = math.sqrt(abs(4 + 2 * self.r - self.r * self.r))
         return torch.tensor([growth], dtype=torch.float64).log()
+
+    def extra_repr(self) -> str:
+        """Settings that determine the map."""
+        return f"r={self.r!r}"
+
+
+class DelayedLogistic(Map):
+    """`F(x, y) = (r x (1 - y), x)`, growth held down by the generation before.
+
+    The fixed point `x = y = 1 - 1 / r` attracts for 1 < r < 2. At r = 2 a pair of multipliers crosses the unit circle,
+    at the angles `pi / 3` and `-pi / 3`, a Neimark-Sacker bifurcation; just above, an invariant closed curve attracts.
+
+    Args:
+        r: Growth rate, finite.
+
+    Raises:
+        ValueError: If `r` is not finite.
+
+    Source: Maynard Smith, Mathematical Ideas in Biology, 1968; Kuznetsov, Elements of Applied Bifurcation Theory,
+    section 4.6.
+    """
+
+    def __init__(self, r: float) -> None:
+        super().__init__(2)
+        self.r = number("r", r)
+
+    def jacobian_lipschitz(self, state: Float[Tensor, " dim"], radius: float) -> float:
+        """The row of the Jacobian that varies is `r (1 - y, -x)`."""
+        return abs(self.r)
+
+    def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """Apply the map once to each row."""
+        x, y = states.unbind(1)
+        return torch.stack([self.r * x * (1 - y), x], dim=1)
+
+    def fixed_points(self) -> Float64[Tensor, "points dim"]:
+        """All of them: 0 and, unless r = 0, `x = y = 1 - 1 / r`."""
+        return column([0.0, 1 - 1 / self.r] if self.r else [0.0]).expand(-1, 2).clone()
+
+    def multipliers(self) -> Complex128[Tensor, "points dim"]:
+        """`r` and 0 at 0, and the roots of `z^2 - z + r - 1 = 0` at the other."""
+        at_zero = torch.tensor([[self.r, 0.0]], dtype=torch.complex128)
+        if not self.r:
+            return at_zero
+        other = _roots(*torch.tensor([[1.0], [self.r - 1]], dtype=torch.float64))
+        return torch.cat([at_zero, other])
 
     def extra_repr(self) -> str:
         """Settings that determine the map."""

@@ -1,0 +1,95 @@
+"""Which attractor does each state reach, one of those that are known or another?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from dynlab.dynamics import FixedPoint, iterate
+from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.decision import LARGEST_RADIUS
+from dynlab.dynamics.fixed_points import examine_fixed_points
+from dynlab.maps import Map, check_states, float64_copy
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The attractor of each state; on the CPU."""
+
+    # Index into the known attractors; theirs is followed by that into `others`; -1 for none, a cycle among them.
+    labels: Int64[Tensor, " states"]
+    others: list[FixedPoint]  # attractors that were not known
+
+
+def known_attractors(
+    system: Map, fixed_points: Float64[Tensor, "attractors dim"], *, tolerance: float = 1e-4
+) -> list[FixedPoint]:
+    """Fixed points with their safe balls, for `attractors_reached`.
+
+    Args:
+        system: The map.
+        fixed_points: Stable fixed points in float64, all different, as in `Basins.fixed_points`.
+        tolerance: Unit of the largest radius, as in `dynlab.iterate`.
+
+    Returns:
+        A fixed point for each row; one at which the map is not stable has a safe radius of 0.
+
+    Raises:
+        ValueError: If the fixed points have another dim than the map, or are not finite.
+    """
+    check_states(system, fixed_points, parameter="fixed_points")
+    if not len(fixed_points):
+        return []
+    exact = float64_copy(system)
+    states = fixed_points.to(home_of(exact, fixed_points).device, torch.float64)
+    with torch.no_grad():
+        residuals = torch.linalg.vector_norm(exact(states) - states, dim=1)
+    residuals = residuals / torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+    largest = (apart.amin(dim=1) / 2).clamp(max=LARGEST_RADIUS * tolerance)
+    return examine_fixed_points(system, exact, states, residuals, largest)
+
+
+def attractors_reached(
+    system: Map,
+    states: Float[Tensor, "states dim"],
+    known: Sequence[FixedPoint],
+    *,
+    tolerance: float = 1e-4,
+    max_steps: int = 10_000,
+    max_exact_steps: int = 3000,
+) -> Reached:
+    """Iterate states to their attractors, with early labels in the safe balls of those that are known.
+
+    Args:
+        system: The map.
+        states: Where to start.
+        known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them.
+        tolerance: As in `dynlab.iterate`.
+        max_steps: As in `dynlab.iterate`.
+        max_exact_steps: As in `dynlab.iterate`.
+
+    Returns:
+        The attractor of each state.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the states do not fit the map or are not finite.
+    """
+    orbits = iterate(
+        system,
+        states,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        max_exact_steps=max_exact_steps,
+        keep_states=False,
+        known=known,
+    )
+    number = {point: index for index, point in enumerate(known)}
+    others = [point for point in orbits.fixed_points if point not in number]
+    number.update({point: len(known) + index for index, point in enumerate(others)})
+    renumbered = torch.tensor([number[point] for point in orbits.fixed_points] + [-1])
+    return Reached(renumbered[orbits.fixed_point], others)
