@@ -1,13 +1,15 @@
 """Basins of attraction: which attractor each sample reaches under exact iteration.
 
 Attractors are the stable fixed points that `dynlab.dynamics.iterate` takes the samples to, by falling basin size.
+Basins of parts of a data set combine into those of all of it, so that parts can be worked on anywhere: the attractors
+of the parts are joined where they are one, and everything else follows from that, whatever comes first.
 
 Source: the vocabulary is that of Datseris and Wagemakers, Effortless estimation of basins of attraction, 2022.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,9 @@ import torch
 from jaxtyping import Complex128, Float64, Int64
 from torch import Tensor
 
+from dynlab.attractors.merging import merge_states
 from dynlab.dynamics import Orbits, iterate, spectrum
+from dynlab.dynamics.known import SAME_POINT
 from dynlab.dynamics.sources import Samples
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
@@ -24,7 +28,7 @@ from dynlab.maps import Map, map_hash
 
 KIND = "basins-of-attraction"
 _LEADING = 6  # multipliers of each attractor
-_ARRAYS = ("fixed_points", "residuals", "multipliers", "labels")
+_ARRAYS = ("fixed_points", "residuals", "multipliers", "labels", "samples")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Basins:
     # The leading six by falling modulus, seven where one of them is half of a pair; rows without a seventh end in NaN.
     multipliers: Complex128[Tensor, "attractors leading"]
     labels: Int64[Tensor, " samples"]  # attractor of each sample, -1 for none
+    samples: Int64[Tensor, " samples"]  # index of each sample in the data set, rising
 
     @property
     def spectral_radii(self) -> Float64[Tensor, " attractors"]:
@@ -77,11 +82,15 @@ class Basins:
     def load(path: str | Path, system: Map | None = None) -> Basins:
         """Read basins back, and check that they are those of `system` if it is given.
 
+        The samples of a file that does not name them are the first ones of the data set.
+
         Raises:
             InputError: If the file is missing, damaged or of another kind, or the basins are those of another map.
         """
         path = Path(path)
         arrays, metadata = read_tensors(path)
+        if "samples" not in arrays and "labels" in arrays:
+            arrays["samples"] = torch.arange(arrays["labels"].numel())
         if metadata.get("kind") != KIND or any(name not in arrays for name in _ARRAYS):
             raise InputError(f"{path}: holds no basins of attraction")
         if not _fit_together(arrays):
@@ -94,15 +103,18 @@ class Basins:
 
 
 def _fit_together(arrays: dict[str, Tensor]) -> bool:
-    points, labels = arrays["fixed_points"], arrays["labels"]
+    points, labels, samples = arrays["fixed_points"], arrays["labels"], arrays["samples"]
     return (
         all(arrays[name].dtype == torch.float64 for name in ("fixed_points", "residuals", "multipliers"))
-        and labels.dtype == torch.int64
+        and labels.dtype == samples.dtype == torch.int64
         and (points.ndim, labels.ndim) == (2, 1)
+        and samples.shape == labels.shape
         and arrays["residuals"].shape == (len(points),)
         and arrays["multipliers"].ndim == 3
         and (len(arrays["multipliers"]), arrays["multipliers"].shape[2]) == (len(points), 2)
         and bool(((labels >= -1) & (labels < len(points))).all())
+        and bool((samples >= 0).all() and (samples.diff() > 0).all())
+        and bool(points.isfinite().all() and arrays["residuals"].isfinite().all())
     )
 
 
@@ -110,16 +122,30 @@ def basins_of_attraction(
     system: Map,
     samples: Samples,
     *,
+    first_sample: int = 0,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
     max_exact_steps: int = 100_000,
     on_progress: Callable[[float], None] | None = None,
 ) -> Basins:
-    """Iterate samples to their attractors; the arguments are those of `dynlab.dynamics.iterate`.
+    """Iterate samples to their attractors.
+
+    Args:
+        system: The map.
+        samples: The initial states, as in `dynlab.dynamics.iterate`.
+        first_sample: Index of the first of them in the data set, at least 0, where they are a part of one.
+        tolerance: As in `iterate`, like what follows.
+        max_steps: See there.
+        max_exact_steps: See there.
+        on_progress: See there.
+
+    Returns:
+        The basins; those of several parts combine by `merge_basins`.
 
     Raises:
         ValueError: If an argument is out of its range, or the samples have another dim than the map or are not finite.
     """
+    _check_first(first_sample)
     orbits = iterate(
         system,
         samples,
@@ -129,19 +155,22 @@ def basins_of_attraction(
         keep_states=False,
         on_progress=on_progress,
     )
-    return basins_of_orbits(system, orbits)
+    return basins_of_orbits(system, orbits, first_sample)
 
 
-def basins_of_orbits(system: Map, orbits: Orbits) -> Basins:
-    """The basins that orbits of `system` show.
+def basins_of_orbits(system: Map, orbits: Orbits, first_sample: int = 0) -> Basins:
+    """The basins that orbits of `system` show; the first orbit is that of the sample `first_sample` of the data set.
 
     Raises:
         ValueError: If the map holds inputs for several samples: these have attractors each of its own, and no basins.
+            If `first_sample` is below 0.
     """
+    _check_first(first_sample)
     if system.held_samples not in (None, 1):
         raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for all samples")
     points = orbits.fixed_points
     found = orbits.fixed_point.numpy()
+    samples = torch.arange(first_sample, first_sample + len(found))
     if not points:
         nothing = torch.zeros(0, dtype=torch.float64)
         return Basins(
@@ -150,18 +179,128 @@ def basins_of_orbits(system: Map, orbits: Orbits) -> Basins:
             nothing,
             torch.zeros(0, 1, dtype=torch.complex128),
             orbits.fixed_point,
+            samples,
         )
     states = torch.stack([point.state for point in points])
-    sizes = np.bincount(found[found >= 0], minlength=len(points))
-    # np.lexsort sorts by its last key first.
-    order = np.lexsort((*states.T.flip(0).numpy(), -sizes))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
+    labels, order = _by_size(found, states.numpy())
     chosen = [points[index] for index in order]
     return Basins(
         map_sha256=map_hash(system),
         fixed_points=states[torch.from_numpy(order)],
         residuals=torch.tensor([point.residual for point in chosen], dtype=torch.float64),
         multipliers=spectrum(system, states[torch.from_numpy(order)], min(system.dim, _LEADING)).eigenvalues,
-        labels=torch.from_numpy(np.where(found >= 0, rank[found], -1)),
+        labels=torch.from_numpy(labels),
+        samples=samples,
     )
+
+
+def merge_basins(parts: Sequence[Basins]) -> Basins:
+    """Combine the basins of parts of a data set under one map into those of all of it.
+
+    Parts may come in any order, and may be merged parts themselves: the result is the same, bit for bit. Attractors of
+    parts are one where they stand within the relative distance 1e-6 that `iterate` calls one fixed point, or are
+    joined by others that do. Of such copies the one with the smallest residual stays, of equal ones the first in
+    lexicographic order, with its multipliers. Copies with a relative residual of 1e-12 stand far nearer than 1e-6
+    unless a multiplier is within about 1e-6 of one; only chains of such copies could depend on what is merged first.
+
+    Args:
+        parts: At least one; each sample of the data set in at most one of them.
+
+    Returns:
+        The basins of the samples of all parts, by index in the data set.
+
+    Raises:
+        ValueError: If `parts` is empty.
+        InputError: If parts are of different maps or of maps of different dim, or a sample is in two of them.
+    """
+    if not parts:
+        raise ValueError("parts is empty, expected the basins of at least one part")
+    for part in parts:
+        if part.map_sha256 != parts[0].map_sha256:
+            raise InputError(f"basins of the map {part.map_sha256[:12]}, expected those of {parts[0].map_sha256[:12]}")
+        if part.fixed_points.shape[1] != parts[0].fixed_points.shape[1]:
+            raise InputError(f"basins of dim {part.fixed_points.shape[1]}, expected {parts[0].fixed_points.shape[1]}")
+    samples, rows = torch.cat([part.samples for part in parts]).sort()
+    if bool((twice := samples[1:] == samples[:-1]).any()):
+        raise InputError(f"sample {int(samples[1:][twice][0])} is in two parts, expected each sample in one")
+
+    # Adding zero takes the sign from zeros, so that what compares as equal is equal bit for bit.
+    states = torch.cat([part.fixed_points for part in parts]) + 0.0
+    residuals = torch.cat([part.residuals for part in parts])
+    width = max(part.multipliers.shape[1] for part in parts)
+    multipliers = torch.cat([_widened(part.multipliers, width) for part in parts]) + 0.0
+    copy_of = _copies(states)
+    kept = _best_copies(copy_of, states, residuals, multipliers)
+    firsts = np.cumsum([0, *(len(part.fixed_points) for part in parts[:-1])]).tolist()
+    found = torch.cat(
+        [torch.where(part.labels >= 0, part.labels + first, -1) for part, first in zip(parts, firsts, strict=True)]
+    )
+    labels, order = _by_size(np.append(copy_of, -1)[found[rows].numpy()], states[kept].numpy())
+    chosen = torch.from_numpy(kept[order])
+    multipliers = multipliers[chosen]
+    # The half of a pair that asked for one more column may belong to a copy that went.
+    needed = max(1, int((~multipliers.isnan()).any(dim=0).sum()))
+    return Basins(
+        map_sha256=parts[0].map_sha256,
+        fixed_points=states[chosen],
+        residuals=residuals[chosen],
+        multipliers=multipliers[:, :needed].contiguous(),
+        labels=torch.from_numpy(labels),
+        samples=samples,
+    )
+
+
+def _check_first(first_sample: int) -> None:
+    if first_sample < 0:
+        raise ValueError(f"first_sample is {first_sample}, expected at least 0")
+
+
+def _by_size(found: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number attractors by falling basin size, then lexicographically: the new labels, and the order taken."""
+    sizes = np.bincount(found[found >= 0], minlength=len(states))
+    order = np.lexsort((*states.T[::-1], -sizes))  # sorts by its last key first
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return np.append(rank, -1)[found], order  # none, -1, is what stands last
+
+
+def _widened(multipliers: Tensor, width: int) -> Tensor:
+    missing = width - multipliers.shape[1]
+    return torch.cat([multipliers, multipliers.new_full((len(multipliers), missing), complex("nan+nanj"))], dim=1)
+
+
+def _copies(states: Tensor) -> np.ndarray:
+    """Number of the fixed point that each row is a copy of, from 0."""
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(states):
+        return np.zeros(0, dtype=np.int64)
+    scales = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    # One distance for all that is nowhere too small; who is joined by it is looked at again.
+    roughly = merge_states(states, SAME_POINT * float(scales.max())).numpy()
+    copy_of = np.empty(len(states), dtype=np.int64)
+    count = 0
+    by_group = np.argsort(roughly, kind="stable")
+    for group in np.split(by_group, np.flatnonzero(np.diff(roughly[by_group])) + 1):
+        if len(group) == 1:
+            copy_of[group], count = count, count + 1
+            continue
+        chosen = torch.from_numpy(group)
+        # Products would round away such small distances.
+        apart = torch.cdist(states[chosen], states[chosen], compute_mode="donot_use_mm_for_euclid_dist")
+        reach = SAME_POINT * torch.maximum(scales[chosen, None], scales[chosen])
+        found, components = connected_components((apart < reach).numpy(), directed=False)
+        copy_of[group], count = count + components, count + found
+    return copy_of
+
+
+def _best_copies(copy_of: np.ndarray, states: Tensor, residuals: Tensor, multipliers: Tensor) -> np.ndarray:
+    """Row of the copy that stays, for each fixed point."""
+    smallest = np.full(copy_of.max(initial=-1) + 1, np.inf)
+    np.minimum.at(smallest, copy_of, residuals.numpy())
+    rows = np.flatnonzero(residuals.numpy() == smallest[copy_of])
+    # Copies found by equal steps are equal, but their multipliers, computed among others, can differ by rounding.
+    parts = torch.view_as_real(multipliers).flatten(1).numpy()
+    keys = np.concatenate([states.numpy()[rows], parts[rows]], axis=1)
+    rows = rows[np.lexsort((*keys.T[::-1], copy_of[rows]))]
+    return rows[np.unique(copy_of[rows], return_index=True)[1]]

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from dynlab.attractors.diversity import equal_sample_counts
+from dynlab.attractors.statistics import wilson_interval
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
 from dynlab.report.labels import axis_of, labels_of
 from dynlab.report.layout import SYMBOLS, across_levels, blank_figure, label_text, level_colour
 from dynlab.report.palette import OUTCOME_COLOURS, light
-from dynlab.report.rarefaction import equal_sample_counts
 from dynlab.report.words import count, outcome_share, percent
 
 if TYPE_CHECKING:
@@ -213,7 +215,7 @@ def explosion_share(analyses: Sequence[Analysis]) -> go.Figure:
     exploded = [analysis.results.outcomes.get(Outcome.EXPLOSION.value, 0) for analysis in analyses]
     samples = [analysis.results.data.samples for analysis in analyses]
     shares = [hits / max(1, tries) for hits, tries in zip(exploded, samples, strict=True)]
-    intervals = [wilson_interval(hits, tries) for hits, tries in zip(exploded, samples, strict=True)]
+    intervals = wilson_interval(torch.tensor(exploded), torch.tensor(samples)).tolist()
     figure = blank_figure(axis.title, "share of explosions", legend=False)
     figure.add_trace(
         go.Scatter(
@@ -272,20 +274,6 @@ def accuracy_by_corruption_level(analyses: Sequence[Analysis]) -> go.Figure:
             )
         )
     return across_levels(figure, axis).update_yaxes(tickformat=".2f")
-
-
-def wilson_interval(hits: int, tries: int) -> tuple[float, float]:
-    """The 95% interval of a share: `(p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)`; (0, 1) for none."""
-    if tries == 0:
-        return 0.0, 1.0
-    z = 1.959963984540054
-    share = hits / tries
-    centre = share + z * z / (2 * tries)
-    spread = z * math.sqrt(share * (1 - share) / tries + z * z / (4 * tries * tries))
-    scale = 1 + z * z / tries
-    low = 0.0 if hits == 0 else (centre - spread) / scale
-    high = 1.0 if hits == tries else (centre + spread) / scale
-    return low, high
 
 
 def _append_orbit(steps: list[int | None], values: list[float | None], lengths: np.ndarray) -> None:

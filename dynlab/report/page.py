@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.dynamics.rates import Decay
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
@@ -25,7 +26,6 @@ from dynlab.report.published import (
     ORIGINAL_WHITE,
     TEST_SAMPLES,
 )
-from dynlab.report.rarefaction import equal_sample_counts
 from dynlab.report.view import comparison, inline_json, recognizers_of, section_of
 
 if TYPE_CHECKING:

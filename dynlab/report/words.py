@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
-from dynlab.report.rarefaction import equal_sample_counts
 
 # What is written in the mark of a kind or an outcome, so that colour is never all that tells them apart.
 LETTERS = {

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
 
+from dynlab.attractors.diversity import attractor_count
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
 from dynlab.report import figures
 from dynlab.report.palette import PALETTE, contrast
-from dynlab.report.rarefaction import attractor_count
 
 MakeAnalysis = Callable[..., Analysis]
 Record = Callable[[Analysis, torch.Tensor, torch.Tensor], Analysis]
@@ -133,12 +132,6 @@ def test_accuracy_without_orbits_has_no_best_along_them(make_analysis: MakeAnaly
     curves = {trace.name: list(trace.y) for trace in _traces(figures.accuracy_by_corruption_level([analysis]))}
     assert curves["best along the orbit"] == [None]
     assert curves["raw"] == [found.raw.test]
-
-
-@pytest.mark.parametrize(("hits", "tries"), [(0, 50), (3, 50), (25, 50), (50, 50), (1, 10_000)])
-def test_interval_is_that_of_wilson(hits: int, tries: int) -> None:
-    expected = binomtest(hits, tries).proportion_ci(0.95, method="wilson")
-    assert figures.wilson_interval(hits, tries) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

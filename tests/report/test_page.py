@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dynlab.attractors.diversity import attractor_count
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
@@ -18,7 +19,6 @@ from dynlab.report import write_report
 from dynlab.report.labels import in_order, labels_of
 from dynlab.report.page import render_page
 from dynlab.report.published import published_for
-from dynlab.report.rarefaction import attractor_count
 from dynlab.report.words import enumeration, explosion_words, introduction, percent, trend
 
 MakeAnalysis = Callable[..., Analysis]
