@@ -61,7 +61,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         options.facts = Path(name) / "facts.json"
-        options.checkpoint = options.checkpoint or _trained(Path(name) / "dae.safetensors")
+        options.checkpoint = options.checkpoint or trained(Path(name) / "dae.safetensors")
         system, images = _load(options)
         facts = _facts(system, images)
         options.facts.write_text(json.dumps({"steps": facts["last"], "shapes": facts["shapes"]}))
@@ -294,10 +294,11 @@ def _load(options: argparse.Namespace) -> tuple[DenoisingAutoencoder, Tensor]:
     return DenoisingAutoencoder.load(options.checkpoint).to(options.device), images.to(options.device)
 
 
-def _trained(path: Path) -> Path:
+def trained(path: Path, walkback: int = 4) -> Path:
+    """Train an autoencoder of MNIST, and write its checkpoint."""
     from dynlab import TrainingSettings, load_dataset, train
 
-    settings = TrainingSettings(sigma=0.7, walkback=4, epochs=60, annealing=0.99)
+    settings = TrainingSettings(sigma=0.7, walkback=walkback, epochs=60, annealing=0.99)
     train(load_dataset("mnist/train").images, settings, device="cpu").save(path)
     return path
 

@@ -14,7 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dynlab.attractors import Basins as Basins
+    from dynlab.attractors import BasinStatistics as BasinStatistics
+    from dynlab.attractors import BifurcationKind as BifurcationKind
+    from dynlab.attractors import Branch as Branch
+    from dynlab.attractors import CriticalShocks as CriticalShocks
+    from dynlab.attractors import Diversity as Diversity
+    from dynlab.attractors import EscapeGraph as EscapeGraph
+    from dynlab.attractors import Matching as Matching
+    from dynlab.attractors import Saddle as Saddle
+    from dynlab.attractors import basin_diversity as basin_diversity
+    from dynlab.attractors import basin_statistics as basin_statistics
     from dynlab.attractors import basins_of_attraction as basins_of_attraction
+    from dynlab.attractors import connection_graph as connection_graph
+    from dynlab.attractors import critical_shocks as critical_shocks
+    from dynlab.attractors import escape_graph as escape_graph
+    from dynlab.attractors import escape_probability as escape_probability
+    from dynlab.attractors import follow_fixed_point as follow_fixed_point
+    from dynlab.attractors import known_attractors as known_attractors
+    from dynlab.attractors import load_graph as load_graph
+    from dynlab.attractors import match_attractors as match_attractors
+    from dynlab.attractors import merge_basins as merge_basins
+    from dynlab.attractors import merge_cycles as merge_cycles
+    from dynlab.attractors import merge_states as merge_states
+    from dynlab.attractors import rarefaction_curve as rarefaction_curve
+    from dynlab.attractors import save_graph as save_graph
+    from dynlab.attractors import track_counts as track_counts
     from dynlab.datasets import Dataset as Dataset
     from dynlab.datasets import load_dataset as load_dataset
     from dynlab.dynamics import Certificate as Certificate
@@ -54,12 +78,15 @@ if TYPE_CHECKING:
     from dynlab.errors import InputError as InputError
     from dynlab.evaluation import Analysis as Analysis
     from dynlab.evaluation import AnalysisSettings as AnalysisSettings
+    from dynlab.evaluation import FlowMatrix as FlowMatrix
     from dynlab.evaluation import Kind as Kind
     from dynlab.evaluation import Outcome as Outcome
     from dynlab.evaluation import analyse as analyse
+    from dynlab.evaluation import flow_matrix as flow_matrix
     from dynlab.maps import DenoisingAutoencoder as DenoisingAutoencoder
     from dynlab.maps import Map as Map
     from dynlab.maps import as_map as as_map
+    from dynlab.maps import with_gain as with_gain
     from dynlab.report import write_report as write_report
     from dynlab.training import TrainingSettings as TrainingSettings
     from dynlab.training import train as train
@@ -69,24 +96,33 @@ __version__ = "0.1.0"
 _HOME = {
     "Analysis": "dynlab.evaluation",
     "AnalysisSettings": "dynlab.evaluation",
+    "BasinStatistics": "dynlab.attractors",
     "Basins": "dynlab.attractors",
+    "BifurcationKind": "dynlab.attractors",
+    "Branch": "dynlab.attractors",
     "Certificate": "dynlab.dynamics",
     "CertificateStatus": "dynlab.dynamics",
     "Completeness": "dynlab.dynamics",
     "ConvergenceRates": "dynlab.dynamics",
+    "CriticalShocks": "dynlab.attractors",
     "Dataset": "dynlab.datasets",
     "Decay": "dynlab.dynamics",
     "DenoisingAutoencoder": "dynlab.maps",
+    "Diversity": "dynlab.attractors",
     "EnergyAlongOrbits": "dynlab.dynamics",
+    "EscapeGraph": "dynlab.attractors",
     "FixedPoint": "dynlab.dynamics",
+    "FlowMatrix": "dynlab.evaluation",
     "GivenFixedPoint": "dynlab.dynamics",
     "InputError": "dynlab.errors",
     "Kind": "dynlab.evaluation",
     "LyapunovExponents": "dynlab.dynamics",
     "Map": "dynlab.maps",
+    "Matching": "dynlab.attractors",
     "Orbits": "dynlab.dynamics",
     "Outcome": "dynlab.evaluation",
     "ReferenceDistances": "dynlab.dynamics",
+    "Saddle": "dynlab.attractors",
     "Spectrum": "dynlab.dynamics",
     "Status": "dynlab.dynamics",
     "StepLengthHistogram": "dynlab.dynamics",
@@ -95,27 +131,45 @@ _HOME = {
     "analyse": "dynlab.evaluation",
     "antisymmetric_share": "dynlab.dynamics",
     "as_map": "dynlab.maps",
+    "basin_diversity": "dynlab.attractors",
+    "basin_statistics": "dynlab.attractors",
     "basins_of_attraction": "dynlab.attractors",
     "certify": "dynlab.dynamics",
     "completeness": "dynlab.dynamics",
+    "connection_graph": "dynlab.attractors",
     "convergence_rate": "dynlab.dynamics",
+    "critical_shocks": "dynlab.attractors",
     "departure_from_normality": "dynlab.dynamics",
     "energy": "dynlab.dynamics",
     "energy_along_orbits": "dynlab.dynamics",
+    "escape_graph": "dynlab.attractors",
+    "escape_probability": "dynlab.attractors",
     "find_fixed_point": "dynlab.dynamics",
+    "flow_matrix": "dynlab.evaluation",
+    "follow_fixed_point": "dynlab.attractors",
     "iterate": "dynlab.dynamics",
     "jacobian_norm": "dynlab.dynamics",
+    "known_attractors": "dynlab.attractors",
     "load_dataset": "dynlab.datasets",
+    "load_graph": "dynlab.attractors",
     "lyapunov_exponents": "dynlab.dynamics",
+    "match_attractors": "dynlab.attractors",
+    "merge_basins": "dynlab.attractors",
+    "merge_cycles": "dynlab.attractors",
+    "merge_states": "dynlab.attractors",
     "near_unity_counts": "dynlab.dynamics",
+    "rarefaction_curve": "dynlab.attractors",
     "reference_distances": "dynlab.dynamics",
+    "save_graph": "dynlab.attractors",
     "score": "dynlab.dynamics",
     "spectral_radius": "dynlab.dynamics",
     "spectrum": "dynlab.dynamics",
     "states_at": "dynlab.dynamics",
+    "track_counts": "dynlab.attractors",
     "train": "dynlab.training",
     "transform": "dynlab.dynamics",
     "transient_amplification": "dynlab.dynamics",
+    "with_gain": "dynlab.maps",
     "write_report": "dynlab.report",
 }
 

@@ -239,6 +239,10 @@ def analyse(
             "--proof", help="Prove the certificates in ball arithmetic, not estimate them; slow, needs python-flint."
         ),
     ] = False,
+    graph: Annotated[
+        bool,
+        typer.Option("--graph", help="Join attractors by the saddles between their basins; writes graph.graphml too."),
+    ] = False,
     seed: Annotated[
         int, typer.Option(help="Seed of the recognizer and of the film strips.", parser=_integer, metavar="INTEGER")
     ] = 0,
@@ -255,8 +259,10 @@ def analyse(
         recorded_samples=recorded_samples,
         certified_attractors=certify,
         certificate_method="proof" if proof else "estimate",
+        graph=graph,
         seed=seed,
     )
+    from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE
     from dynlab.datasets import load_dataset, training_set_of
     from dynlab.devices import resolve_device
     from dynlab.display import shown
@@ -267,7 +273,7 @@ def analyse(
     from dynlab.report import write_report
 
     check_writable_folder(out, parameter="out")
-    for file_name in (RESULTS_FILE, ARRAYS_FILE, PAGE):
+    for file_name in (RESULTS_FILE, ARRAYS_FILE, GRAPH_FILE, STATES_FILE, PAGE):
         check_writable_file(out / file_name, parameter="out")
     chosen = resolve_device(device)
     autoencoder = DenoisingAutoencoder.load(checkpoint)

@@ -1,24 +1,77 @@
-"""WHERE it ends: attractors and their basins, and the saddles between them."""
+"""WHERE it ends: attractors and their basins, the saddles between them, and how both change with the map."""
 
-from dynlab.attractors.basins import Basins, basins_of_attraction, basins_of_orbits
+from dynlab.attractors.basins import Basins, basins_of_attraction, basins_of_orbits, merge_basins
+from dynlab.attractors.bifurcations import Bifurcation, BifurcationKind
+from dynlab.attractors.chain import MarkovChain, markov_chain
 from dynlab.attractors.connection_graph import connection_graph, track_counts
+from dynlab.attractors.continuation import Branch, Stop, follow_fixed_point
+from dynlab.attractors.diversity import (
+    AttractorCount,
+    AttractorEstimate,
+    Diversity,
+    attractor_count,
+    basin_diversity,
+    basin_entropy,
+    chao1,
+    rarefaction_curve,
+    sample_coverage,
+)
 from dynlab.attractors.edge_tracking import Track, Tracked
+from dynlab.attractors.escape import EscapeGraph, SampleEscapes, escape_graph, escape_probability
 from dynlab.attractors.graph_files import load_graph, save_graph
+from dynlab.attractors.matching import Matching, SharedSamples, match_attractors, shared_samples
+from dynlab.attractors.merging import merge_cycles, merge_states
 from dynlab.attractors.reached import Reached, attractors_reached, known_attractors
 from dynlab.attractors.saddles import Saddle
+from dynlab.attractors.shocks import CriticalShocks, LowerBound, critical_shocks, random_shock
+from dynlab.attractors.statistics import BasinStatistics, basin_statistics, wilson_interval
 
 __all__ = [
+    "AttractorCount",
+    "AttractorEstimate",
+    "BasinStatistics",
     "Basins",
+    "Bifurcation",
+    "BifurcationKind",
+    "Branch",
+    "CriticalShocks",
+    "Diversity",
+    "EscapeGraph",
+    "LowerBound",
+    "MarkovChain",
+    "Matching",
     "Reached",
     "Saddle",
+    "SampleEscapes",
+    "SharedSamples",
+    "Stop",
     "Track",
     "Tracked",
+    "attractor_count",
     "attractors_reached",
+    "basin_diversity",
+    "basin_entropy",
+    "basin_statistics",
     "basins_of_attraction",
     "basins_of_orbits",
+    "chao1",
     "connection_graph",
+    "critical_shocks",
+    "escape_graph",
+    "escape_probability",
+    "follow_fixed_point",
     "known_attractors",
     "load_graph",
+    "markov_chain",
+    "match_attractors",
+    "merge_basins",
+    "merge_cycles",
+    "merge_states",
+    "random_shock",
+    "rarefaction_curve",
+    "sample_coverage",
     "save_graph",
+    "shared_samples",
     "track_counts",
+    "wilson_interval",
 ]

@@ -82,9 +82,10 @@ def connection_graph(
     tracked: list[Tracked] = []
 
     def track(pairs: Int64[Tensor, "pairs 2"], inside: Tensor, outside: Tensor, begun: float, ended: float) -> None:
-        for rows in torch.arange(len(pairs)).split(_TOGETHER):
-            ends = (states[rows].to(device, torch.float64) for states in (inside, outside))
-            tracked.extend(track_edges(exact, *ends, pairs[rows], known, saddles))
+        for begin in range(0, len(pairs), _TOGETHER):
+            rows = torch.arange(begin, min(begin + _TOGETHER, len(pairs)))
+            near, far = inside[rows].to(device, torch.float64), outside[rows].to(device, torch.float64)
+            tracked.extend(track_edges(exact, near, far, pairs[rows], known, saddles))
             if on_progress:
                 on_progress(begun + (ended - begun) * (int(rows[-1]) + 1) / len(pairs))
 

@@ -2,6 +2,16 @@
 
 from dynlab.evaluation.analyse import AnalysisSettings, analyse
 from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.flows import FlowMatrix, flow_matrix, flow_of
 from dynlab.evaluation.kinds import Kind, Outcome
 
-__all__ = ["Analysis", "AnalysisSettings", "Kind", "Outcome", "analyse"]
+__all__ = [
+    "Analysis",
+    "AnalysisSettings",
+    "FlowMatrix",
+    "Kind",
+    "Outcome",
+    "analyse",
+    "flow_matrix",
+    "flow_of",
+]

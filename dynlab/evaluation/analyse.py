@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dynlab.attractors import Basins, basins_of_orbits
+from dynlab.attractors import Basins, basins_of_orbits, connection_graph
 from dynlab.datasets import Dataset, dataset_of, labels_of
 from dynlab.dynamics import FixedPoint, Orbits, Transformed, iterate, transform
 from dynlab.dynamics.balls import balls
@@ -31,6 +31,7 @@ from dynlab.evaluation.analysis import (
     outcome_codes,
 )
 from dynlab.evaluation.approach import decay_codes, energy_of, rates_of
+from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
 from dynlab.evaluation.identity import data_identity, map_identity, versions_used
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, is_explosion, outcomes_of, white_fraction
@@ -134,6 +135,13 @@ def analyse(
     attractors = _attractors(basins, recognizer)
     outcomes = outcomes_of(basins.labels, data.labels, [a.kind for a in attractors], [a.label for a in attractors])
     films = film_samples(data, outcomes, settings.seed)
+    graph = None
+    if settings.graph:
+        report("connection graph", 0.0)
+        graph = connection_graph(
+            system, basins, samples=data.images, on_progress=lambda done: report("connection graph", done)
+        )
+        name_nodes(graph, [(attractor.kind, attractor.label) for attractor in attractors])
 
     results = Results(
         schema_version=SCHEMA_VERSION,
@@ -157,6 +165,7 @@ def analyse(
         transformed_train=None if transformed_train is None else _transformed_set(transformed_train),
         recognizer=None if recognizer is None else recognizer.report,
         separability=separable,
+        connections=None if graph is None else connections_of(graph, len(attractors)),
     )
     arrays = Arrays(
         fixed_points=basins.fixed_points,
@@ -177,7 +186,7 @@ def analyse(
         film_steps=torch.tensor([*FILM_STEPS, -1]),
         film_states=film_states(system, data.images[films], orbits.states[films].float()),
     )
-    return Analysis(results, arrays)
+    return Analysis(results, arrays, graph)
 
 
 def _counted(what: str, total: int, report: Progress) -> Callable[[str], None]:

@@ -8,19 +8,24 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Complex128, Float32, Float64, Int64
 from torch import Tensor
 
+from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE, load_graph, save_graph
 from dynlab.errors import InputError
 from dynlab.evaluation.approach import EnergySummary, RateSummary
+from dynlab.evaluation.connections import Connections
 from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
 from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.evaluation.separability import Separability
 from dynlab.files import read_tensors, write_json, write_tensors
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 SCHEMA_VERSION = 2
 RESULTS_FILE = "results.json"
@@ -113,6 +118,7 @@ class Results:
     transformed_train: TransformedSet | None
     recognizer: RecognizerReport | None
     separability: Separability | None
+    connections: Connections | None = None  # None where no connection graph was asked for
 
 
 @dataclass(frozen=True)
@@ -146,13 +152,17 @@ class Analysis:
 
     results: Results
     arrays: Arrays
+    graph: nx.MultiGraph | None = None  # as `connection_graph` makes it, with `kind` and `label` of nodes; if asked for
 
     def basin_sizes(self) -> list[int]:
         """Basin sizes of all attractors, falling."""
         return [attractor.basin_size for attractor in self.results.attractors]
 
     def save(self, folder: str | Path) -> None:
-        """Write `results.json` and `arrays.safetensors` into `folder`; the results last, so that both are there.
+        """Write `results.json` and `arrays.safetensors` into `folder`; the results last, so that all is there.
+
+        A connection graph is written beside them, as `dynlab.attractors.save_graph` does; one that an earlier analysis
+        left there is removed.
 
         Raises:
             InputError: If the folder cannot be written to.
@@ -161,6 +171,11 @@ class Analysis:
         arrays = {field.name: getattr(self.arrays, field.name) for field in fields(Arrays)}
         arrays["multipliers"] = torch.view_as_real(arrays["multipliers"])  # safetensors holds no complex128
         write_tensors(folder / ARRAYS_FILE, arrays)
+        if self.graph is None:
+            for name in (GRAPH_FILE, STATES_FILE):
+                (folder / name).unlink(missing_ok=True)
+        else:
+            save_graph(folder, self.graph)
         write_json(folder / RESULTS_FILE, asdict(self.results))
 
     @staticmethod
@@ -192,7 +207,10 @@ class Analysis:
                 raise InputError(f"{path}: array multipliers has shape {tuple(tensors['multipliers'].shape)}")
             tensors["multipliers"] = torch.view_as_complex(tensors["multipliers"].contiguous())
         _check_arrays(path, tensors, results)
-        return Analysis(results, Arrays(**{field.name: tensors[field.name] for field in fields(Arrays)}))
+        graph = None if results.connections is None else load_graph(folder)
+        if graph is not None and graph.graph["map_sha256"] != results.map.sha256:
+            raise InputError(f"{Path(folder) / GRAPH_FILE}: of another map than {RESULTS_FILE} beside it")
+        return Analysis(results, Arrays(**{field.name: tensors[field.name] for field in fields(Arrays)}), graph)
 
 
 def _check_arrays(path: Path, tensors: dict[str, Tensor], results: Results) -> None:

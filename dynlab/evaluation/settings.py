@@ -24,6 +24,7 @@ class AnalysisSettings:
     linearized_attractors: int = 50  # whose Jacobian is looked at closely, those with the largest basins
     certified_attractors: int = 10  # the same, of those that get a certificate
     certificate_method: str = "estimate"  # or "proof", in ball arithmetic, which needs python-flint
+    graph: bool = False  # whether to join attractors by the saddles between their basins
     basin_train_samples: int = 10_000  # training samples that say which class each basin has, the first ones
     orbit_train_samples: int = 20_000  # training samples classified along the orbit, the first ones
     seed: int = 0  # of the recognizer and of the choice of samples for film strips

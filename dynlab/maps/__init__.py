@@ -2,6 +2,7 @@
 
 from dynlab.maps.adapter import FunctionMap, as_map
 from dynlab.maps.autoencoder import NONLINEARITIES, DenoisingAutoencoder, Nonlinearity
+from dynlab.maps.gain import with_gain
 from dynlab.maps.map import Layer, Map, check_states, float64_copy, map_hash
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "check_states",
     "float64_copy",
     "map_hash",
+    "with_gain",
 ]

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dynlab.attractors.diversity import AttractorCount, equal_sample_counts
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.recognizer import RecognizerReport
-from dynlab.report import figures, gallery, spectra, words
+from dynlab.report import connections, figures, gallery, spectra, words
 from dynlab.report.fixed_points import FixedPoints, fixed_points_of
 from dynlab.report.pictures import Screen, screen_of
 from dynlab.report.published import Published, published_for
-from dynlab.report.rarefaction import AttractorCount, equal_sample_counts
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -48,6 +48,10 @@ class Section:
     multipliers: Drawing | None
     rates: Drawing | None
     fixed_points: FixedPoints
+    flow: Drawing | None
+    flow_words: str
+    connections: Drawing | None
+    connection_words: str
     equal_count: AttractorCount
     published: Published | None
 
@@ -66,6 +70,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
     screen = screen_of(analysis)
     separability = analysis.results.separability
     fixed_points = fixed_points_of(analysis, screen)
+    flow_words, connection_words = connections.flow_words(analysis), connections.connection_words(analysis)
     return Section(
         anchor=anchor,
         label=label,
@@ -102,6 +107,18 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
             f"Fitted rates against spectral radii on logarithmic axes for {label}. {fixed_points.rates}",
         ),
         fixed_points=fixed_points,
+        flow=_drawing(
+            f"{anchor}-flow",
+            connections.flow_figure(analysis),
+            f"Shares of each class by what their attractors are, for {label}. {flow_words}",
+        ),
+        flow_words=flow_words,
+        connections=_drawing(
+            f"{anchor}-connections",
+            connections.connection_figure(analysis, screen),
+            f"Attractors and the saddles that join them, for {label}. {connection_words}",
+        ),
+        connection_words=connection_words,
         equal_count=equal_count,
         published=published_for(analysis),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynlab.attractors import basins_of_attraction
+from dynlab.attractors import basins_of_attraction, merge_states
 from dynlab.datasets import Dataset, labels_of
 from dynlab.dynamics import iterate, transform
 from dynlab.evaluation.kinds import is_explosion
@@ -15,6 +15,7 @@ from dynlab.maps import DenoisingAutoencoder, float64_copy
 from dynlab.training import TrainingSettings, reconstruction_errors, train
 
 EXACT_STEPS = 20_000
+MERGING_DISTANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
 
 
 def exact_ends(autoencoder: DenoisingAutoencoder, images: torch.Tensor) -> np.ndarray:
@@ -73,6 +74,16 @@ def check_labels(autoencoder: DenoisingAutoencoder, images: torch.Tensor) -> Non
     assert len(basins.fixed_points) == 1 or float(apart.min()) > 1e-3
     assert float(basins.spectral_radii.max()) < 1
     assert float(basins.residuals.max()) <= 1e-12
+    # Merging the exact ends finds the same attractors, whatever the distance.
+    for distance in MERGING_DISTANCES:
+        merged = merge_states(torch.from_numpy(expected), distance)
+        assert same_partition(merged, basins.labels)
+
+
+def same_partition(ones: torch.Tensor, others: torch.Tensor) -> bool:
+    """Whether two labellings part samples alike."""
+    pairs = torch.stack([ones, others], dim=1).unique(dim=0)
+    return len(pairs) == len(ones.unique()) == len(others.unique())
 
 
 def test_digits(digits_dae: DenoisingAutoencoder, digits_test: Dataset):

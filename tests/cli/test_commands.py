@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = ("train", "--data", "digits/train", "--sigma", "0.2", "--walkback", "3", "--epochs", "60", "--hidden", "64")
     run(monkeypatch, *train, "--out", str(folder / "dae.safetensors"))
     analyse = ("analyse", str(folder / "dae.safetensors"), "--data", "digits/test", "--train-data", "digits/train")
-    run(monkeypatch, *analyse, "--recorded-samples", "50", "--out", str(folder / "out"))
+    run(monkeypatch, *analyse, "--recorded-samples", "50", "--graph", "--out", str(folder / "out"))
     monkeypatch.undo()
     return folder
 
@@ -135,6 +136,44 @@ def test_certificates_by_choice(folder: Path, tmp_path: Path, monkeypatch: pytes
     assert "proved" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
+def test_the_graph_is_that_of_the_results(folder: Path):
+    results = json.loads((folder / "out" / "results.json").read_text())
+    arrays = load_file(folder / "out" / "graph.safetensors")
+    graph = nx.read_graphml(folder / "out" / "graph.graphml", node_type=int)
+    attractors = results["attractors"]
+    for attractor in attractors:
+        node = graph.nodes[attractor["id"]]
+        assert node["id"] == attractor["id"]
+        for name in ("kind", "basin_size", "basin_fraction"):
+            assert node[name] == attractor[name]
+        assert math.isclose(node["spectral_radius"], attractor["spectral_radius"])
+        assert node.get("label") == attractor["label"]
+    points = load_file(folder / "out" / "arrays.safetensors")["fixed_points"]
+    assert torch.equal(arrays["attractors"][: len(attractors)], points)
+    assert results["connections"]["edges"] == graph.number_of_edges() == len(arrays["saddles"])
+    exact = DenoisingAutoencoder.load(folder / "dae.safetensors").double().requires_grad_(requires_grad=False)
+    for source, target, edge in graph.edges(data=True):
+        state = arrays["saddles"][edge["saddle"]]
+        assert edge["kind"] == "saddle"
+        assert float((exact(state[None])[0] - state).norm()) < 1e-11
+        moduli = torch.linalg.eigvals(exact.jacobian(state[None])[0]).abs()
+        assert int((moduli > 1).sum()) == 1
+        assert math.isclose(edge["unstable_multiplier"], float(moduli.max()), rel_tol=1e-8)
+        ends = arrays["attractors"][[min(source, target), max(source, target)]]
+        apart = (ends - state).norm(dim=1).tolist()
+        assert [edge["distance_to_source"], edge["distance_to_target"]] == pytest.approx(apart)
+    assert Analysis.load(folder / "out").graph is not None
+
+
+def test_an_analysis_without_a_graph_leaves_none_behind(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    analyse = ("analyse", str(folder / "dae.safetensors"), "--data", "digits/test", "--limit", "20", "--certify", "0")
+    run(monkeypatch, *analyse, "--graph", "--out", str(tmp_path))
+    assert (tmp_path / "graph.graphml").is_file()
+    run(monkeypatch, *analyse, "--out", str(tmp_path))
+    assert not list(tmp_path.glob("graph.*"))
+    assert Analysis.load(tmp_path).graph is None
+
+
 def test_outcomes_follow_from_kinds_and_classes(folder: Path):
     analysis = Analysis.load(folder / "out")
     kinds = [attractor.kind for attractor in analysis.results.attractors]
@@ -163,6 +202,8 @@ def test_the_page_is_there(folder: Path):
     assert "<html" in (folder / "out" / "index.html").read_text(encoding="utf-8")
     assert sorted(path.name for path in (folder / "out").iterdir()) == [
         "arrays.safetensors",
+        "graph.graphml",
+        "graph.safetensors",
         "index.html",
         "results.json",
     ]

@@ -1,0 +1,162 @@
+"""The connection graph and the flows on the page: all that is known is drawn, and words count what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+
+from dynlab.attractors import Saddle, Track, Tracked
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.connections import connections_of, name_nodes
+from dynlab.evaluation.kinds import Kind
+from dynlab.report.connections import (
+    DRAWN,
+    connection_figure,
+    connection_words,
+    drawn_nodes,
+    flow_figure,
+    flow_words,
+)
+from dynlab.report.page import render_page
+from dynlab.report.pictures import screen_of
+
+MakeAnalysis = Callable[..., Analysis]
+
+
+def with_graph(analysis: Analysis, edges: list[tuple[int, int]], unsampled: int = 1) -> Analysis:
+    """The analysis with a graph made up for it."""
+    attractors = analysis.results.attractors
+    states = [*analysis.arrays.fixed_points, *torch.rand(unsampled, analysis.results.map.dim).double()]
+    saddle = Saddle(
+        torch.zeros(analysis.results.map.dim).double(),
+        0.0,
+        torch.tensor([1.2 + 0j, 1.1 + 0j], dtype=torch.complex128),
+        (-1, -1),
+    )
+    graph = nx.MultiGraph(
+        map_sha256=analysis.results.map.sha256,
+        tracked=[Tracked(0, 1, Track.SADDLE), Tracked(0, 2, Track.BETWEEN), Tracked(1, 2, Track.UNRESOLVED)],
+        other_saddles=[saddle],
+        index_sum=1,
+    )
+    for node, state in enumerate(states):
+        is_known = node < len(attractors)
+        graph.add_node(
+            node,
+            state=state,
+            basin_size=attractors[node].basin_size if is_known else 0,
+            basin_fraction=attractors[node].basin_fraction if is_known else 0.0,
+            spectral_radius=0.9,
+        )
+    for number, (source, target) in enumerate(edges):
+        graph.add_edge(
+            source,
+            target,
+            kind="saddle",
+            saddle=number,
+            state=(states[source] + states[target]) / 2,
+            unstable_multiplier=1.25,
+            residual=0.0,
+            distance_to_source=1.0,
+            distance_to_target=2.0,
+        )
+    name_nodes(graph, [(attractor.kind, attractor.label) for attractor in attractors])
+    results = replace(analysis.results, connections=connections_of(graph, len(attractors)))
+    return replace(analysis, results=results, graph=graph)
+
+
+def test_every_edge_and_every_attractor_is_drawn(make_analysis: MakeAnalysis) -> None:
+    analysis = with_graph(make_analysis(attractors=12), [(0, 1), (0, 1), (1, 2), (5, 12)])
+    figure: Any = connection_figure(analysis, screen_of(analysis))
+    traces = {trace.name: trace for trace in figure.data if trace.name}
+    assert len(traces["saddle"].x) == 4
+    kinds = [attractor.kind for attractor in analysis.results.attractors]
+    for kind in set(kinds):
+        # The one that no sample reaches is drawn too, as it has an edge.
+        assert len(traces[str(kind)].x) == kinds.count(kind) + (kind is Kind.UNKNOWN)
+    assert len(figure.layout.images) == 13
+    assert all(-1 <= image.x <= 1 and -1 <= image.y <= 1 for image in figure.layout.images)
+    places = {(image.x, image.y) for image in figure.layout.images}
+    assert len(places) == 13
+    # The line of an edge goes from one of its ends to the other.
+    lines = next(trace for trace in figure.data if trace.mode == "lines")
+    ends = {(x, y) for x, y in zip(lines.x, lines.y, strict=True) if x is not None}
+    assert ends <= places
+    assert len(ends) == 5
+
+
+def test_attractors_that_neither_samples_nor_edges_reach_are_not_drawn(make_analysis: MakeAnalysis) -> None:
+    analysis = with_graph(make_analysis(attractors=4), [(0, 1)])
+    assert analysis.graph is not None
+    assert drawn_nodes(analysis.graph) == [0, 1, 2, 3]
+
+
+def test_of_many_attractors_the_largest_are_drawn_and_the_page_says_so(make_analysis: MakeAnalysis) -> None:
+    analysis = with_graph(make_analysis(attractors=DRAWN + 20), [(0, 1)])
+    assert analysis.graph is not None
+    drawn = drawn_nodes(analysis.graph)
+    assert len(drawn) == DRAWN
+    sizes = [attractor.basin_size for attractor in analysis.results.attractors]
+    assert min(sizes[node] for node in drawn) >= max(size for node, size in enumerate(sizes) if node not in drawn)
+    assert f"Drawn are the {DRAWN} attractors" in connection_words(analysis)
+
+
+def test_words_count_what_is_in_the_graph(make_analysis: MakeAnalysis) -> None:
+    words = connection_words(with_graph(make_analysis(attractors=12), [(0, 1), (1, 2)], unsampled=3))
+    assert words.startswith("2 saddles with one unstable direction join 3 of 12 attractors")
+    assert "Of 3 pairs that were tracked: joined 1, another attractor between 1" in words
+    assert "unresolved 1" in words
+    assert "3 attractors that no sample reaches" in words
+    assert "1 unstable fixed point more" in words
+
+
+def test_layout_keeps_classes_together(make_analysis: MakeAnalysis) -> None:
+    analysis = make_analysis(attractors=40)
+    analysis = with_graph(analysis, [(node, node + 1) for node in range(39)], unsampled=0)
+    graph = analysis.graph
+    assert graph is not None
+    images: Any = connection_figure(analysis, screen_of(analysis)).layout.images
+    order = sorted(graph, key=lambda node: -graph.nodes[node]["basin_size"])[::-1]
+    places = {node: np.array([image.x, image.y]) for node, image in zip(order, images, strict=True)}
+    labels = {node: graph.nodes[node].get("label") for node in graph}
+    same, other = [], []
+    for one in graph:
+        for two in range(one):
+            if labels[one] is not None and labels[two] is not None:
+                (same if labels[one] == labels[two] else other).append(np.linalg.norm(places[one] - places[two]))
+    assert np.mean(same) < 0.8 * np.mean(other)
+
+
+def test_without_a_graph_the_page_has_no_such_section(make_analysis: MakeAnalysis) -> None:
+    analysis = make_analysis(attractors=5)
+    assert connection_words(analysis) == ""
+    assert not connection_figure(analysis, screen_of(analysis)).data
+    assert "Connections between attractors" not in render_page([analysis])
+    assert "Connections between attractors" in render_page([with_graph(analysis, [(0, 1)])])
+
+
+def test_an_empty_graph_is_said_in_words(make_analysis: MakeAnalysis) -> None:
+    analysis = with_graph(make_analysis(attractors=0, explosions=0), [], unsampled=0)
+    assert connection_words(analysis).startswith("0 saddles")
+    render_page([analysis])
+
+
+def test_shares_of_a_class_add_up(make_analysis: MakeAnalysis) -> None:
+    analysis = make_analysis(attractors=30)
+    heat: Any = flow_figure(analysis).data[0]
+    assert np.asarray(heat.z).sum(axis=1) == pytest.approx(np.ones(len(heat.y)))
+    classes = analysis.arrays.classes
+    assert np.asarray(heat.customdata).sum(axis=1).tolist() == [int((classes == int(row)).sum()) for row in heat.y]
+    assert "add" in flow_words(analysis)
+
+
+def test_without_classes_there_is_no_flow(make_analysis: MakeAnalysis) -> None:
+    unlabelled = make_analysis(attractors=5, labelled=False, separability=False)
+    assert not flow_figure(unlabelled).data
+    assert "Where the classes went" not in render_page([unlabelled])
