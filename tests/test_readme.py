@@ -39,7 +39,7 @@ def test_commands_on_mnist(
     # The same commands, made short by options that come later and so win; separability has tests of its own.
     shorter = {"data": [], "train": ["--epochs", "1", "--limit", "2000"], "analyse": ["--limit", "20"]}
     shown = [command for command in commands() if command.startswith("dynlab ") and "--train-data" not in command]
-    assert len(shown) == 3
+    assert len(shown) == 4
     for command in shown:
         program, name, *arguments = shlex.split(command)
         monkeypatch.setattr("sys.argv", [program, name, *arguments, *shorter[name]])

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from dynlab.attractors import Saddle, Track, Tracked
 from dynlab.datasets import load_dataset
 from dynlab.dynamics.certificates import CertificateStatus
 from dynlab.dynamics.rates import ConvergenceRates, Decay, rates_of_step_lengths
@@ -30,6 +32,7 @@ from dynlab.evaluation.analysis import (
     outcome_codes,
 )
 from dynlab.evaluation.approach import EnergySummary, RateSummary, decay_codes
+from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, outcomes_of, white_fraction
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
 from dynlab.evaluation.recognizer import Judgement, RecognizerReport
@@ -44,6 +47,12 @@ FILM_STEPS = (0, 1, 25, -1)
 def make_analysis() -> MakeAnalysis:
     """The function that makes up an analysis; see `_make`."""
     return _make
+
+
+@pytest.fixture(scope="session")
+def with_graph() -> MakeAnalysis:
+    """The function that makes up a connection graph for an analysis; see `_with_graph`."""
+    return _with_graph
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +123,48 @@ def _unavailable(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def _with_graph(analysis: Analysis, edges: list[tuple[int, int]], unsampled: int = 1) -> Analysis:
+    """The analysis with a graph made up for it, that has these edges, and so many attractors that no sample reaches."""
+    attractors = analysis.results.attractors
+    states = [*analysis.arrays.fixed_points, *torch.rand(unsampled, analysis.results.map.dim).double()]
+    saddle = Saddle(
+        torch.zeros(analysis.results.map.dim).double(),
+        0.0,
+        torch.tensor([1.2 + 0j, 1.1 + 0j], dtype=torch.complex128),
+        (-1, -1),
+    )
+    graph = nx.MultiGraph(
+        map_sha256=analysis.results.map.sha256,
+        tracked=[Tracked(0, 1, Track.SADDLE), Tracked(0, 2, Track.BETWEEN), Tracked(1, 2, Track.UNRESOLVED)],
+        other_saddles=[saddle],
+        index_sum=1,
+    )
+    for node, state in enumerate(states):
+        is_known = node < len(attractors)
+        graph.add_node(
+            node,
+            state=state,
+            basin_size=attractors[node].basin_size if is_known else 0,
+            basin_fraction=attractors[node].basin_fraction if is_known else 0.0,
+            spectral_radius=0.9,
+        )
+    for number, (source, target) in enumerate(edges):
+        graph.add_edge(
+            source,
+            target,
+            kind="saddle",
+            saddle=number,
+            state=(states[source] + states[target]) / 2,
+            unstable_multiplier=1.25,
+            residual=0.0,
+            distance_to_source=1.0,
+            distance_to_target=2.0,
+        )
+    name_nodes(graph, [(attractor.kind, attractor.label) for attractor in attractors])
+    results = replace(analysis.results, connections=connections_of(graph, len(attractors)))
+    return replace(analysis, results=results, graph=graph)
 
 
 def _make(

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import pytest
-import torch
 
-from dynlab.attractors import Saddle, Track, Tracked
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind
 from dynlab.report.connections import (
     DRAWN,
@@ -29,49 +24,7 @@ from dynlab.report.pictures import screen_of
 MakeAnalysis = Callable[..., Analysis]
 
 
-def with_graph(analysis: Analysis, edges: list[tuple[int, int]], unsampled: int = 1) -> Analysis:
-    """The analysis with a graph made up for it."""
-    attractors = analysis.results.attractors
-    states = [*analysis.arrays.fixed_points, *torch.rand(unsampled, analysis.results.map.dim).double()]
-    saddle = Saddle(
-        torch.zeros(analysis.results.map.dim).double(),
-        0.0,
-        torch.tensor([1.2 + 0j, 1.1 + 0j], dtype=torch.complex128),
-        (-1, -1),
-    )
-    graph = nx.MultiGraph(
-        map_sha256=analysis.results.map.sha256,
-        tracked=[Tracked(0, 1, Track.SADDLE), Tracked(0, 2, Track.BETWEEN), Tracked(1, 2, Track.UNRESOLVED)],
-        other_saddles=[saddle],
-        index_sum=1,
-    )
-    for node, state in enumerate(states):
-        is_known = node < len(attractors)
-        graph.add_node(
-            node,
-            state=state,
-            basin_size=attractors[node].basin_size if is_known else 0,
-            basin_fraction=attractors[node].basin_fraction if is_known else 0.0,
-            spectral_radius=0.9,
-        )
-    for number, (source, target) in enumerate(edges):
-        graph.add_edge(
-            source,
-            target,
-            kind="saddle",
-            saddle=number,
-            state=(states[source] + states[target]) / 2,
-            unstable_multiplier=1.25,
-            residual=0.0,
-            distance_to_source=1.0,
-            distance_to_target=2.0,
-        )
-    name_nodes(graph, [(attractor.kind, attractor.label) for attractor in attractors])
-    results = replace(analysis.results, connections=connections_of(graph, len(attractors)))
-    return replace(analysis, results=results, graph=graph)
-
-
-def test_every_edge_and_every_attractor_is_drawn(make_analysis: MakeAnalysis) -> None:
+def test_every_edge_and_every_attractor_is_drawn(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     analysis = with_graph(make_analysis(attractors=12), [(0, 1), (0, 1), (1, 2), (5, 12)])
     figure: Any = connection_figure(analysis, screen_of(analysis))
     traces = {trace.name: trace for trace in figure.data if trace.name}
@@ -91,13 +44,17 @@ def test_every_edge_and_every_attractor_is_drawn(make_analysis: MakeAnalysis) ->
     assert len(ends) == 5
 
 
-def test_attractors_that_neither_samples_nor_edges_reach_are_not_drawn(make_analysis: MakeAnalysis) -> None:
+def test_attractors_that_neither_samples_nor_edges_reach_are_not_drawn(
+    make_analysis: MakeAnalysis, with_graph: MakeAnalysis
+) -> None:
     analysis = with_graph(make_analysis(attractors=4), [(0, 1)])
     assert analysis.graph is not None
     assert drawn_nodes(analysis.graph) == [0, 1, 2, 3]
 
 
-def test_of_many_attractors_the_largest_are_drawn_and_the_page_says_so(make_analysis: MakeAnalysis) -> None:
+def test_of_many_attractors_the_largest_are_drawn_and_the_page_says_so(
+    make_analysis: MakeAnalysis, with_graph: MakeAnalysis
+) -> None:
     analysis = with_graph(make_analysis(attractors=DRAWN + 20), [(0, 1)])
     assert analysis.graph is not None
     drawn = drawn_nodes(analysis.graph)
@@ -107,7 +64,7 @@ def test_of_many_attractors_the_largest_are_drawn_and_the_page_says_so(make_anal
     assert f"Drawn are the {DRAWN} attractors" in connection_words(analysis)
 
 
-def test_words_count_what_is_in_the_graph(make_analysis: MakeAnalysis) -> None:
+def test_words_count_what_is_in_the_graph(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     words = connection_words(with_graph(make_analysis(attractors=12), [(0, 1), (1, 2)], unsampled=3))
     assert words.startswith("2 saddles with one unstable direction join 3 of 12 attractors")
     assert "Of 3 pairs that were tracked: joined 1, another attractor between 1" in words
@@ -116,7 +73,7 @@ def test_words_count_what_is_in_the_graph(make_analysis: MakeAnalysis) -> None:
     assert "1 unstable fixed point more" in words
 
 
-def test_layout_keeps_classes_together(make_analysis: MakeAnalysis) -> None:
+def test_layout_keeps_classes_together(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     analysis = make_analysis(attractors=40)
     analysis = with_graph(analysis, [(node, node + 1) for node in range(39)], unsampled=0)
     graph = analysis.graph
@@ -133,7 +90,7 @@ def test_layout_keeps_classes_together(make_analysis: MakeAnalysis) -> None:
     assert np.mean(same) < 0.8 * np.mean(other)
 
 
-def test_without_a_graph_the_page_has_no_such_section(make_analysis: MakeAnalysis) -> None:
+def test_without_a_graph_the_page_has_no_such_section(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     analysis = make_analysis(attractors=5)
     assert connection_words(analysis) == ""
     assert not connection_figure(analysis, screen_of(analysis)).data
@@ -141,7 +98,7 @@ def test_without_a_graph_the_page_has_no_such_section(make_analysis: MakeAnalysi
     assert "Connections between attractors" in render_page([with_graph(analysis, [(0, 1)])])
 
 
-def test_an_empty_graph_is_said_in_words(make_analysis: MakeAnalysis) -> None:
+def test_an_empty_graph_is_said_in_words(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     analysis = with_graph(make_analysis(attractors=0, explosions=0), [], unsampled=0)
     assert connection_words(analysis).startswith("0 saddles")
     render_page([analysis])

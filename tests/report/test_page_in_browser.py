@@ -68,6 +68,9 @@ def _unnamed_images(page: Page) -> int:
     return page.evaluate("[...document.images].filter(image => !image.alt).length")
 
 
+DRAWN = ".trace path, .points path, .bars path, .heatmaplayer image"
+
+
 def test_sections_pictures_and_curves_are_there(opened: Callable[..., Opened], levels: list[Analysis]) -> None:
     found = opened(levels)
     headings = found.page.locator("h2").all_inner_texts()
@@ -97,10 +100,20 @@ def test_sections_pictures_and_curves_are_there(opened: Callable[..., Opened], l
     assert _unnamed_images(found.page) == 0
 
     drawings = found.page.locator(".drawing")
-    assert drawings.count() == 5 + 4 * len(levels)
+    assert drawings.count() == 5 + 5 * len(levels)
     for drawing in drawings.all():
-        assert drawing.locator(".trace path, .points path, .bars path").count() > 0, drawing.get_attribute("id")
+        assert drawing.locator(DRAWN).count() > 0, drawing.get_attribute("id")
         assert drawing.get_attribute("aria-label")
+
+
+def test_a_connection_graph_is_drawn_with_its_pictures(
+    opened: Callable[..., Opened], make_analysis: MakeAnalysis, with_graph: MakeAnalysis
+) -> None:
+    found = opened([with_graph(make_analysis(attractors=9), [(0, 1), (1, 2), (2, 9)])])
+    drawing = found.page.locator("#analysis-1-connections")
+    assert drawing.locator("image").count() == 10
+    assert drawing.locator(".points path").count() >= 10 + 3
+    assert found.said == []
 
 
 def test_console_is_silent_and_nothing_is_fetched(opened: Callable[..., Opened], levels: list[Analysis]) -> None:
