@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynlab.attractors import BasinEntropy as BasinEntropy
+    from dynlab.attractors import BasinPlane as BasinPlane
     from dynlab.attractors import Basins as Basins
     from dynlab.attractors import BasinStatistics as BasinStatistics
     from dynlab.attractors import BifurcationKind as BifurcationKind
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from dynlab.attractors import Matching as Matching
     from dynlab.attractors import Saddle as Saddle
     from dynlab.attractors import basin_diversity as basin_diversity
+    from dynlab.attractors import basin_entropy_of as basin_entropy_of
+    from dynlab.attractors import basin_plane as basin_plane
     from dynlab.attractors import basin_statistics as basin_statistics
     from dynlab.attractors import basins_of_attraction as basins_of_attraction
     from dynlab.attractors import connection_graph as connection_graph
@@ -96,6 +100,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Analysis": "dynlab.evaluation",
     "AnalysisSettings": "dynlab.evaluation",
+    "BasinEntropy": "dynlab.attractors",
+    "BasinPlane": "dynlab.attractors",
     "BasinStatistics": "dynlab.attractors",
     "Basins": "dynlab.attractors",
     "BifurcationKind": "dynlab.attractors",
@@ -132,6 +138,8 @@ _HOME = {
     "antisymmetric_share": "dynlab.dynamics",
     "as_map": "dynlab.maps",
     "basin_diversity": "dynlab.attractors",
+    "basin_entropy_of": "dynlab.attractors",
+    "basin_plane": "dynlab.attractors",
     "basin_statistics": "dynlab.attractors",
     "basins_of_attraction": "dynlab.attractors",
     "certify": "dynlab.dynamics",

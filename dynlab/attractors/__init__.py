@@ -21,6 +21,7 @@ from dynlab.attractors.escape import EscapeGraph, SampleEscapes, escape_graph, e
 from dynlab.attractors.graph_files import load_graph, save_graph
 from dynlab.attractors.matching import Matching, SharedSamples, match_attractors, shared_samples
 from dynlab.attractors.merging import merge_cycles, merge_states
+from dynlab.attractors.planes import BasinEntropy, BasinPlane, basin_entropy_of, basin_plane
 from dynlab.attractors.reached import Reached, attractors_reached, known_attractors
 from dynlab.attractors.saddles import Saddle
 from dynlab.attractors.shocks import CriticalShocks, LowerBound, critical_shocks, random_shock
@@ -29,6 +30,8 @@ from dynlab.attractors.statistics import BasinStatistics, basin_statistics, wils
 __all__ = [
     "AttractorCount",
     "AttractorEstimate",
+    "BasinEntropy",
+    "BasinPlane",
     "BasinStatistics",
     "Basins",
     "Bifurcation",
@@ -51,6 +54,8 @@ __all__ = [
     "attractors_reached",
     "basin_diversity",
     "basin_entropy",
+    "basin_entropy_of",
+    "basin_plane",
     "basin_statistics",
     "basins_of_attraction",
     "basins_of_orbits",

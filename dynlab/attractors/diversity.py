@@ -56,7 +56,7 @@ class Diversity:
     samples: int  # resolved ones
     attractors: int  # that they reach
     chao1: AttractorEstimate  # at 95% confidence
-    coverage: float  # share of new samples that would reach an attractor already seen; NaN below two samples
+    coverage: float | None  # share of new samples that would reach an attractor already seen; None below two samples
     entropy: float  # of the basin fractions, in nats
     effective_attractors: float  # exp(entropy), from 1 to `attractors`
 
@@ -87,7 +87,7 @@ def basin_diversity(basin_sizes: Sequence[int]) -> Diversity:
         basin_sizes: Number of samples in each basin, each at least 1.
 
     Returns:
-        The estimates; without any basin, counts and entropy of 0, and a coverage of NaN.
+        The estimates; without any basin, counts and entropy of 0, and no coverage.
 
     Raises:
         ValueError: If a basin is empty.
@@ -98,7 +98,7 @@ def basin_diversity(basin_sizes: Sequence[int]) -> Diversity:
         samples=counts.total,
         attractors=counts.observed,
         chao1=chao1(basin_sizes),
-        coverage=sample_coverage(basin_sizes),
+        coverage=sample_coverage(basin_sizes) if counts.total > 1 else None,
         entropy=entropy,
         effective_attractors=math.exp(entropy) if counts.total else 0.0,
     )

@@ -83,7 +83,10 @@ class SharedSamples:
         return self.second[cells][order], counts
 
     def to_frame(self) -> pd.DataFrame:
-        """One row for each cell: `first`, `second`, `samples`, `share_of_first`, `share_of_second`, `jaccard`."""
+        """One row for each cell, in pandas, which the extra `frames` installs.
+
+        Columns are `first`, `second`, `samples`, `share_of_first`, `share_of_second` and `jaccard`.
+        """
         import pandas as pd
 
         return pd.DataFrame(
@@ -113,7 +116,10 @@ class Matching:
     shared: SharedSamples
 
     def to_frame(self) -> pd.DataFrame:
-        """One row for each matched pair: `first`, `second`, `distance`, `is_mutual`, `jaccard`."""
+        """One row for each matched pair, in pandas, which the extra `frames` installs.
+
+        Columns are `first`, `second`, `distance`, `is_mutual` and `jaccard`.
+        """
         import pandas as pd
 
         return pd.DataFrame(

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dynlab.attractors import Basins, basins_of_orbits, connection_graph
+from dynlab.attractors import Basins, basin_diversity, basins_of_orbits, connection_graph
 from dynlab.datasets import Dataset, dataset_of, labels_of
 from dynlab.dynamics import FixedPoint, Orbits, Transformed, iterate, transform
 from dynlab.dynamics.balls import balls
@@ -165,6 +165,7 @@ def analyse(
         transformed_train=None if transformed_train is None else _transformed_set(transformed_train),
         recognizer=None if recognizer is None else recognizer.report,
         separability=separable,
+        diversity=basin_diversity([attractor.basin_size for attractor in attractors]),
         connections=None if graph is None else connections_of(graph, len(attractors)),
     )
     arrays = Arrays(

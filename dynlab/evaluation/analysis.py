@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Complex128, Float32, Float64, Int64
 from torch import Tensor
 
+from dynlab.attractors.diversity import Diversity
 from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE, load_graph, save_graph
 from dynlab.errors import InputError
 from dynlab.evaluation.approach import EnergySummary, RateSummary
@@ -118,6 +119,7 @@ class Results:
     transformed_train: TransformedSet | None
     recognizer: RecognizerReport | None
     separability: Separability | None
+    diversity: Diversity | None = None  # of the basins; None in folders of a dynlab that did not look for it
     connections: Connections | None = None  # None where no connection graph was asked for
 
 

@@ -125,6 +125,7 @@ def _environment() -> Environment:
         outcome_share=words.outcome_share,
         outcome_mark=gallery.outcome_mark,
         kind_mark=gallery.kind_mark,
+        diversity_words=words.diversity_words,
         explosion_words=words.explosion_words,
         kinds_known=words.kinds_known,
         steps_of=words.steps_of,

@@ -99,6 +99,29 @@ def section_words(analysis: Analysis) -> str:
     return " ".join(_fate(analysis))
 
 
+def diversity_words(analysis: Analysis) -> str:
+    """How many attractors there may be beyond those reached, and how likely another sample is to reach a new one."""
+    found = analysis.results.diversity
+    if found is None or not found.attractors:
+        return ""
+    bound = found.chao1
+    sentences = [
+        (
+            f"Samples reach some attractors only. By Chao's estimate there are {bound.estimate:,.0f} at least, with a "
+            f"95% interval from {bound.lower:,.0f} to {bound.upper:,.0f}."
+        )
+    ]
+    if found.coverage is not None:
+        sentences.append(
+            f"Another sample would reach one of those seen with a probability of {percent(found.coverage)}."
+        )
+    sentences.append(
+        f"Their basins are as uneven as {found.effective_attractors:,.1f} equal ones, by the Shannon entropy of their "
+        f"fractions, {found.entropy:.2f} nats."
+    )
+    return " ".join(sentences)
+
+
 def explosion_words(analysis: Analysis) -> str:
     """How many attractors the explosions were."""
     exploded = analysis.results.outcomes.get(Outcome.EXPLOSION.value, 0)

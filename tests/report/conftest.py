@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dynlab.attractors import Saddle, Track, Tracked
+from dynlab.attractors import Saddle, Track, Tracked, basin_diversity
 from dynlab.datasets import load_dataset
 from dynlab.dynamics.certificates import CertificateStatus
 from dynlab.dynamics.rates import ConvergenceRates, Decay, rates_of_step_lengths
@@ -265,6 +265,7 @@ def _make(
         transformed_train=TransformedSet(1000, 230, True, 3 * explosive, 0.5, 0.06) if separability else None,
         recognizer=_recognizer() if recognizer and labelled else None,
         separability=_separability(rng, samples) if separability and labelled else None,
+        diversity=basin_diversity(sizes.tolist()),
     )
     arrays = Arrays(
         fixed_points=fixed_points,
