@@ -286,6 +286,17 @@ def test_basins(dae: DenoisingAutoencoder, digits_test: Dataset, tmp_path: Path,
     assert torch.equal(dl.Basins.load(tmp_path / "basins.safetensors", system).labels, expected.labels)
 
 
+def test_a_connection_graph(dae: DenoisingAutoencoder, digits_test: Dataset, other: torch.device):
+    basins = dl.basins_of_attraction(dae, digits_test.images[:40])
+    expected = dl.connection_graph(dae, basins)
+    found = dl.connection_graph(copy.deepcopy(dae).to(other), basins)
+    assert found.number_of_edges() == expected.number_of_edges() > 0
+    assert dl.track_counts(found) == dl.track_counts(expected)
+    for ours, theirs in zip(found.edges(data="state"), expected.edges(data="state"), strict=True):
+        assert ours[2].device.type == "cpu"
+        assert torch.allclose(ours[2], theirs[2], atol=1e-9)
+
+
 @pytest.mark.parametrize("factored", [True, False])
 def test_newton_and_spectra(factored: bool, dae: DenoisingAutoencoder, digits_test: Dataset, other: torch.device):
     exact = float64_copy(dae)

@@ -11,7 +11,8 @@ Source: Battelino et al., Multiple coexisting attractors, basin boundaries and b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,7 +52,8 @@ def connection_graph(
         neighbours: How many nearest attractors of each are tracked, at least 1. An attractor that has no edge
             then is tracked towards up to four more.
         samples: The samples of `basins`, shape (samples, dim): if they are given, each whose nearest neighbour has
-            another attractor suggests a pair as well.
+            another attractor suggests a pair as well. As many pairs are tracked as there are attractors, those that
+            are suggested most often.
         on_progress: Called with the share of pairs that are done, from 0 to 1.
 
     Returns:
@@ -61,7 +63,8 @@ def connection_graph(
         `residual`, `distance_to_source` and `distance_to_target`, of which the source is the end with the smaller
         number; for a tied sigmoid autoencoder also `barrier_from_source` and `barrier_from_target`, energies from the
         ends up to the saddle. The graph itself has `map_sha256`, `tracked` (a `Tracked` for each pair), `other_saddles`
-        (a `Saddle` for each that is no edge), and `index_sum`, the sum of the signs of `det(I - J)` over all of them.
+        (a `Saddle` for each that is no edge), `index_sum`, the sum of the signs of `det(I - J)` over all of them, and
+        `index_undecided`, how many of the signs are too near to call.
 
     Raises:
         InputError: If the basins are those of another map.
@@ -95,13 +98,15 @@ def connection_graph(
     pairs = _once(torch.stack([torch.arange(len(states)).repeat_interleave(first.shape[1]), first.flatten()], dim=1))
     track(pairs, states[pairs[:, 0]], states[pairs[:, 1]], 0.0, 0.6)
     if samples is not None:
-        rows = _suggested(samples, basins.labels)
+        rows = _suggested(samples, basins.labels, len(states))
         track(basins.labels[rows], samples[rows[:, 0]], samples[rows[:, 1]], 0.6, 0.8)
-    for column in range(neighbours, nearest.shape[1]):
+    columns = range(neighbours, nearest.shape[1])
+    for column in columns:
         joined = {end for saddle in saddles.found if saddle.is_edge for end in saddle.ends}
         alone = torch.tensor([index for index in range(len(states)) if index not in joined], dtype=torch.int64)
         pairs = torch.stack([alone, nearest[alone, column]], dim=1)
-        track(pairs, states[pairs[:, 0]], states[pairs[:, 1]], 0.8, 0.9)
+        done, share = column - neighbours, 0.2 / len(columns)
+        track(pairs, states[pairs[:, 0]], states[pairs[:, 1]], 0.8 + done * share, 0.8 + (done + 1) * share)
     graph = _graph(system, basins, known, saddles.found, tracked)
     if on_progress:
         on_progress(1.0)
@@ -123,12 +128,14 @@ def _graph(
     others = states[len(basins.fixed_points) :]
     radii = basins.spectral_radii.tolist()
     radii += spectral_radius(system, torch.stack(others)).tolist() if others else []
+    signs = completeness(system, torch.stack(everything)) if everything else None
     sizes, fractions = basins.sizes.tolist(), basins.fractions.tolist()
     graph = nx.MultiGraph(
         map_sha256=basins.map_sha256,
         tracked=tracked,
         other_saddles=[saddle for saddle in saddles if not saddle.is_edge],
-        index_sum=completeness(system, torch.stack(everything)).index_sum if everything else 0,
+        index_sum=0 if signs is None else signs.index_sum,
+        index_undecided=0 if signs is None else signs.undecided,
     )
     for node, state in enumerate(states):
         was_reached = node < len(sizes)
@@ -186,19 +193,17 @@ def _once(pairs: Int64[Tensor, "pairs 2"]) -> Int64[Tensor, "kept 2"]:
     return torch.tensor(list(seen.values()), dtype=torch.int64).reshape(-1, 2)
 
 
-def _suggested(samples: Float[Tensor, "samples dim"], labels: Int64[Tensor, " samples"]) -> Int64[Tensor, "kept 2"]:
-    """Neighbouring samples whose attractors differ, one pair of samples for each pair of attractors."""
+def _suggested(
+    samples: Float[Tensor, "samples dim"], labels: Int64[Tensor, " samples"], limit: int
+) -> Int64[Tensor, "kept 2"]:
+    """Neighbouring samples whose attractors differ, one pair of samples for each of the `limit` likeliest pairs."""
     rows = (labels >= 0).nonzero()[:, 0]
     nearest = rows[_nearest(samples[rows].double().cpu(), 1)[:, 0]] if len(rows) > 1 else rows
-    return torch.tensor(list(_firsts(rows, nearest, labels)), dtype=torch.int64).reshape(-1, 2)
-
-
-def _firsts(
-    rows: Int64[Tensor, " rows"], nearest: Int64[Tensor, " rows"], labels: Int64[Tensor, " samples"]
-) -> Iterator[tuple[int, int]]:
-    seen = set[frozenset[int]]()
+    firsts, counts = dict[frozenset[int], tuple[int, int]](), Counter[frozenset[int]]()
     for row, other in zip(rows.tolist(), nearest.tolist(), strict=True):
         ends = frozenset((int(labels[row]), int(labels[other])))
-        if len(ends) == 2 and ends not in seen:
-            seen.add(ends)
-            yield row, other
+        if len(ends) == 2:
+            firsts.setdefault(ends, (row, other))
+            counts[ends] += 1
+    chosen = [firsts[ends] for ends, _ in counts.most_common(limit)]
+    return torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2)

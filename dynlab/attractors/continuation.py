@@ -80,7 +80,8 @@ def follow_fixed_point(
         k: How many multipliers to find at each point at least; those outside the unit circle are always all found.
 
     Returns:
-        The branch. Bifurcations are localized to 1e-8 of the parameter.
+        The branch. Bifurcations are localized to 1e-8 of the parameter. A fold within a step of either end of the
+        interval may be missed, or passed where the branch should have stopped: take a shorter `max_step` there.
 
     Raises:
         ValueError: If an argument is out of its range, Newton's method finds no fixed point from `start`, or the

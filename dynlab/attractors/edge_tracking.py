@@ -43,8 +43,10 @@ class Track(StrEnum):
     """What edge tracking from an attractor towards another found."""
 
     SADDLE = "saddle"  # a saddle that joins the two
-    BETWEEN = "attractor between"  # a saddle that joins the first to another attractor, which lies between
-    SWAPS_BRANCHES = "swaps branches"  # one unstable multiplier, below -1
+    # A saddle that joins the first to another attractor, which mostly lies between; that the two of the pair have no
+    # boundary in common is not shown by it.
+    BETWEEN = "attractor between"
+    SWAPS_BRANCHES = "swaps branches"  # nothing but saddles with one unstable multiplier, below -1, or several
     HIGHER_INDEX = "higher index"  # nothing but saddles with several unstable directions
     UNRESOLVED = "unresolved"  # no saddle of this boundary within the limits
 
@@ -181,7 +183,9 @@ class _Tracker:
         states, residuals = newton_together(self.exact, self.exact, starts, _NEAR * self.distance[at])
         for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
             solution = newton(self.exact, starts[row], _FACTORIZATIONS)
-            states[row], residuals[row] = solution.state, solution.residual
+            # What is far from where the orbit was slow has nothing to do with this boundary.
+            is_near = bool((solution.state - starts[row]).norm() < _NEAR * self.distance[at[row]])
+            states[row], residuals[row] = solution.state, solution.residual if is_near else torch.inf
         solved = np.flatnonzero((residuals <= RESIDUAL_TOLERANCE).cpu().numpy())
         indices = np.full(len(at), -1)
         indices[solved] = self.saddles.indices_of(rows_of(states, solved))
@@ -199,8 +203,9 @@ class _Tracker:
         saddle, (source, target) = self.saddles.found[index], self.pairs[row].tolist()
         if saddle.is_edge and source in saddle.ends:
             self.tracks[row] = Track.SADDLE if target in saddle.ends else Track.BETWEEN
+        # After these two the boundary may still lead to a saddle that parts it.
         elif saddle.swaps_branches and source in saddle.ends:
             self.tracks[row] = Track.SWAPS_BRANCHES
         elif saddle.index > 1:
-            self.tracks[row] = Track.HIGHER_INDEX  # the boundary may still lead to one of index 1
-        self.open[row] = self.tracks[row] in (Track.UNRESOLVED, Track.HIGHER_INDEX)
+            self.tracks[row] = Track.HIGHER_INDEX
+        self.open[row] = self.tracks[row] not in (Track.SADDLE, Track.BETWEEN)

@@ -5,8 +5,8 @@ again, a perturbation whenever the orbit has settled, this is a Markov chain on 
 and which attractors it rarely leaves together, is in its transition matrix.
 
 The noise of a fixed point, or sample, comes from the seed and from where it stands, so that it sees the same numbers
-alone and among others, in any order, and on every device. Perturbed states stream: a block of them is worked on at a
-time, and only their counts are kept.
+alone and among others, in any order, and, but for coordinates on the edge of a rounding, on every device. Perturbed
+states stream: a block of them is worked on at a time, and only their counts are kept.
 
 Source: Freidlin and Wentzell, Random Perturbations of Dynamical Systems, chapter 6 (the chain on the attractors).
 """

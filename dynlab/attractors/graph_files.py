@@ -15,7 +15,7 @@ from torch import Tensor
 from dynlab.attractors.edge_tracking import Track, Tracked
 from dynlab.attractors.saddles import Saddle
 from dynlab.errors import InputError
-from dynlab.files import read_tensors, write_tensors, written_atomically
+from dynlab.files import read_tensors, sha256, write_tensors, written_atomically
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -60,6 +60,7 @@ def save_graph(folder: str | Path, graph: nx.MultiGraph) -> None:
     for source, target, attributes in edges:
         plain.add_edge(source, target, **_scalars(attributes))
     write_tensors(folder / STATES_FILE, arrays, {"kind": _KIND, "map_sha256": graph.graph["map_sha256"]})
+    plain.graph["states_sha256"] = sha256(folder / STATES_FILE)
     with written_atomically(folder / GRAPH_FILE) as temporary:
         nx.write_graphml(plain, temporary)
 
@@ -87,6 +88,7 @@ def load_graph(folder: str | Path) -> nx.MultiGraph:
         for source, target, attributes in sorted(plain.edges(data=True), key=lambda edge: edge[2]["saddle"]):
             attributes.pop("id", None)
             graph.add_edge(source, target, **attributes, state=arrays["saddles"][attributes["saddle"]])
+        states_hash = graph.graph.pop("states_sha256")
         graph.graph.pop("node_default", None)
         graph.graph.pop("edge_default", None)
         graph.graph["tracked"] = [
@@ -96,8 +98,8 @@ def load_graph(folder: str | Path) -> nx.MultiGraph:
         graph.graph["other_saddles"] = _others(arrays)
     except (SyntaxError, KeyError, IndexError, ValueError, TypeError, nx.NetworkXException) as error:
         raise InputError(f"{path}: not a connection graph that dynlab wrote ({error})") from error
-    if graph.graph.get("map_sha256") != metadata.get("map_sha256"):
-        raise InputError(f"{path}: of another map than {STATES_FILE} beside it")
+    if states_hash != sha256(states_path):
+        raise InputError(f"{path}: does not belong to {STATES_FILE} beside it")
     return graph
 
 

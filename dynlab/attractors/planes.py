@@ -2,8 +2,9 @@
 
 A picture of basins is a grid of states on the plane, each with the attractor it reaches. It is covered by boxes; in
 each the shares of the attractors have an entropy. Its mean over all boxes says how uncertain an outcome is when the
-start is known to a box; its mean over the boxes that hold several attractors says how the boundaries are folded: above
-log 2 it shows a fractal boundary, as a smooth one has two basins in almost all of its boxes.
+start is known to a box; its mean over the boxes that hold several attractors says how the boundaries are folded. Where
+boxes are so small that a smooth boundary would have two basins in almost all of them, an entropy above log 2 shows that
+it is fractal; with hundreds of attractors on one picture boxes are seldom that small.
 
 Source: Daza, Wagemakers, Georgeot, Guéry-Odelin and Sanjuán, Basin entropy: a new tool to analyze uncertainty in
 dynamical systems, Scientific Reports 6, 2016.
@@ -22,8 +23,6 @@ from torch import Tensor
 from dynlab.attractors.reached import attractors_reached
 from dynlab.dynamics import FixedPoint
 from dynlab.maps import Map, check_states
-
-FRACTAL_ABOVE = math.log(2)
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,6 @@ class BasinEntropy:
     boundary_boxes: int  # those with more than one attractor
     basin_entropy: float  # mean over all boxes; 0 where there is a single attractor
     boundary_basin_entropy: float | None  # mean over those on a boundary; None where there is none
-
-    @property
-    def is_fractal(self) -> bool:
-        """Whether the boundary entropy is above log 2, which no smooth boundary between two basins attains.
-
-        Sufficient and not necessary, and as sure as boxes and grid are fine: where three basins meet, smooth boundaries
-        have boxes above log 2, but few.
-        """
-        return self.boundary_basin_entropy is not None and self.boundary_basin_entropy > FRACTAL_ABOVE
 
 
 def basin_plane(

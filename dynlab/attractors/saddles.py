@@ -81,14 +81,15 @@ def examine_saddles(
             moduli = eigenpairs(exact, states[row : row + 1], count).multipliers[0].cpu()
             found = moduli[moduli.abs() > 1]
         unstable[row] = found
-    single = torch.tensor([len(found) == 1 for found in unstable], device=states.device)
+    single = torch.tensor([len(found) == 1 for found in unstable])
     ends = [(-1, -1)] * len(states)
     if bool(single.any()):
         units = torch.view_as_real(directions)[single, :, 0, 0].to(states)
         units = units / torch.linalg.vector_norm(units, dim=1, keepdim=True)
-        growth = multipliers[single.cpu(), 0].real.to(states)
-        lengths = _branch_starts(exact, states[single], units, growth)
-        starts = torch.cat([states[single] + lengths * units, states[single] - lengths * units])
+        growth = multipliers[single, 0].real.to(states)
+        centres = states[single.to(states.device)]
+        lengths = _branch_starts(exact, centres, units, growth)
+        starts = torch.cat([centres + lengths * units, centres - lengths * units])
         labels = passages(exact, starts, known).labels
         half = len(labels) // 2
         for row, one, other in zip(single.nonzero()[:, 0].tolist(), labels[:half], labels[half:], strict=True):

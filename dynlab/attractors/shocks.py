@@ -59,7 +59,9 @@ class CriticalShocks:
     reached: Int64[Tensor, " states"]  # index into `known` of what it then reaches
     straight: Float64[Tensor, " states"]  # the upper bound before optimization, bisected to 1e-4
     iterations: Int64[Tensor, " states"]  # rays that were tried in the optimization that was the best
-    bracket: Float64[Tensor, " states"]  # 1 - (the longest perturbation on its ray known to be harmless) / upper
+    # 1 - length / upper, with the longest perturbation on the ray of `upper` that was seen to reach no other attractor;
+    # it may have been one that diverges, or stays undecided.
+    bracket: Float64[Tensor, " states"]
 
     @property
     def is_found(self) -> Bool[Tensor, " states"]:

@@ -23,6 +23,7 @@ class Connections:
     tracks: dict[str, int]  # pairs that were tracked, by what was found
     other_saddles: int  # unstable fixed points that join no two attractors
     index_sum: int  # of the signs of det(I - J) over all fixed points known
+    index_undecided: int  # signs that are too near to call
 
 
 def connections_of(graph: nx.MultiGraph, attractors: int) -> Connections:
@@ -34,6 +35,7 @@ def connections_of(graph: nx.MultiGraph, attractors: int) -> Connections:
         tracks=track_counts(graph),
         other_saddles=len(graph.graph["other_saddles"]),
         index_sum=graph.graph["index_sum"],
+        index_undecided=graph.graph["index_undecided"],
     )
 
 

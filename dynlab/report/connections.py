@@ -60,6 +60,7 @@ def connection_figure(analysis: Analysis, screen: Screen) -> go.Figure:
     rungs: list[float | None] = []
     middles: list[tuple[float, float, str]] = []
     for source, target, attributes in sorted(drawn.edges(data=True), key=lambda edge: edge[2]["saddle"]):
+        source, target = min(source, target), max(source, target)
         (x1, y1), (x2, y2) = places[source], places[target]
         lines += [x1, x2, None]
         rungs += [y1, y2, None]
@@ -145,6 +146,8 @@ def connection_words(analysis: Analysis) -> str:
             f"Over all fixed points known the signs of det(I − J) add up to {found.index_sum}, where "
             f"{analysis.results.index_sum.expected} is due."
         )
+        if found.index_undecided:
+            sentences.append(f"{count(found.index_undecided, 'sign')} could not be told.")
     if len(graph) > DRAWN:
         sentences.append(f"Drawn are the {number(DRAWN)} attractors with the largest basins.")
     return " ".join(sentences)
@@ -152,7 +155,7 @@ def connection_words(analysis: Analysis) -> str:
 
 _TRACK_WORDS = {
     "saddle": "joined",
-    "attractor between": "another attractor between",
+    "attractor between": "joined to another attractor, mostly between",
     "swaps branches": "branches swapped",
     "higher index": "only saddles with more unstable directions",
     "unresolved": "unresolved",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynlab.attractors.planes import FRACTAL_ABOVE, basin_entropy_of, basin_plane
+from dynlab.attractors.planes import basin_entropy_of, basin_plane
 from dynlab.attractors.reached import known_attractors
 from dynlab.maps.classical import CubeRootNewton, MultiWell
 
@@ -55,12 +55,11 @@ def test_a_straight_boundary_has_the_entropy_of_the_shares_it_cuts() -> None:
     assert (found.boxes, found.boundary_boxes) == (64, 8)
     assert found.boundary_basin_entropy == pytest.approx(entropy, rel=1e-12)
     assert found.basin_entropy == pytest.approx(entropy / 8, rel=1e-12)
-    assert not found.is_fractal
 
 
 def test_a_single_basin_has_no_entropy() -> None:
     found = basin_entropy_of(torch.zeros(10, 10, dtype=torch.int64))
-    assert (found.basin_entropy, found.boundary_basin_entropy, found.is_fractal) == (0.0, None, False)
+    assert (found.basin_entropy, found.boundary_basin_entropy) == (0.0, None)
 
 
 def test_a_julia_set_is_fractal() -> None:
@@ -69,8 +68,7 @@ def test_a_julia_set_is_fractal() -> None:
     plane = basin_plane(system, corners, known_attractors(system, system.fixed_points()), resolution=150, margin=0.0)
     found = basin_entropy_of(plane.labels, 5)
     assert found.boundary_basin_entropy is not None
-    assert found.boundary_basin_entropy > FRACTAL_ABOVE
-    assert found.is_fractal
+    assert found.boundary_basin_entropy > math.log(2)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from dynlab.attractors.shocks import CriticalShocks, LowerBound, critical_shocks
 from dynlab.dynamics import FixedPoint, certify
 from dynlab.maps import DenoisingAutoencoder, Map
 from dynlab.maps.classical import CubeRootNewton, DoubleWell, Linear, MultiWell
-from tests.systems import Formula, double_well
+
+from systems import Formula, double_well
 
 INFINITY = float("inf")
 

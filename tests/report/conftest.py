@@ -140,6 +140,7 @@ def _with_graph(analysis: Analysis, edges: list[tuple[int, int]], unsampled: int
         tracked=[Tracked(0, 1, Track.SADDLE), Tracked(0, 2, Track.BETWEEN), Tracked(1, 2, Track.UNRESOLVED)],
         other_saddles=[saddle],
         index_sum=1,
+        index_undecided=0,
     )
     for node, state in enumerate(states):
         is_known = node < len(attractors)

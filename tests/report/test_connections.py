@@ -67,7 +67,7 @@ def test_of_many_attractors_the_largest_are_drawn_and_the_page_says_so(
 def test_words_count_what_is_in_the_graph(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     words = connection_words(with_graph(make_analysis(attractors=12), [(0, 1), (1, 2)], unsampled=3))
     assert words.startswith("2 saddles with one unstable direction join 3 of 12 attractors")
-    assert "Of 3 pairs that were tracked: joined 1, another attractor between 1" in words
+    assert "Of 3 pairs that were tracked: joined 1, joined to another attractor, mostly between 1" in words
     assert "unresolved 1" in words
     assert "3 attractors that no sample reaches" in words
     assert "1 unstable fixed point more" in words
