@@ -13,10 +13,12 @@ from dynlab.attractors import (
     Track,
     basins_of_attraction,
     connection_graph,
+    known_attractors,
     load_graph,
     save_graph,
     track_counts,
 )
+from dynlab.attractors.edge_tracking import Saddles, track_edges
 from dynlab.attractors.saddles import examine_saddles
 from dynlab.datasets import Dataset
 from dynlab.dynamics.known import KnownFixedPoints
@@ -233,6 +235,38 @@ def test_arguments_are_checked() -> None:
         connection_graph(system, basins, samples=samples[:5])
     with pytest.raises(InputError, match="basins of the map"):
         connection_graph(MultiWell((0.9,), 2).double(), basins)
+
+
+def test_files_of_two_graphs_of_one_map_do_not_belong_together(tmp_path: Path) -> None:
+    system = MultiWell((1.0, 0.7), 2).double()
+    wells = system.wells()
+    for name, rows in (("one", [0, 1]), ("other", [3, 2, 2, 0])):
+        save_graph(tmp_path / name, connection_graph(system, basins_of_attraction(system, wells[rows])))
+    (tmp_path / "other" / "graph.safetensors").replace(tmp_path / "one" / "graph.safetensors")
+    with pytest.raises(InputError, match="does not belong to"):
+        load_graph(tmp_path / "one")
+
+
+def test_a_saddle_that_swaps_its_branches_closes_no_pair() -> None:
+    # Attractors at -2.1 and 3 with the boundary at 1; the fixed point at 0, of multiplier -1.6, is inside one basin.
+    x = torch.tensor([-6, -2.1, -1.4, -1, -0.8, -0.4, 0.4, 0.6, 1, 1.2, 3, 6], dtype=torch.float64)
+    y = torch.tensor([-4.05, -2.1, -1.75, -1, -0.6, 0.64, -0.64, -1.3, 1, 2.2, 3, 4.5], dtype=torch.float64)
+
+    def broken_line(states: torch.Tensor) -> torch.Tensor:
+        piece = (torch.bucketize(states.detach().contiguous(), x) - 1).clamp(0, len(x) - 2)
+        return y[piece] + (y[piece + 1] - y[piece]) / (x[piece + 1] - x[piece]) * (states - x[piece])
+
+    system = Formula(1, broken_line)
+    known, saddles = KnownFixedPoints(torch.device("cpu"), 1), Saddles(torch.device("cpu"), 1)
+    for point in known_attractors(system, torch.tensor([[-2.1], [3.0]], dtype=torch.float64)):
+        known.add(point)
+    inside = torch.linspace(-2.6, -1.6, 60, dtype=torch.float64)[:, None]
+    pairs = torch.tensor([[0, 1]] * 60)
+    tracked = track_edges(system, inside, torch.full_like(inside, 3.0), pairs, known, saddles)
+    # An orbit that begins or stands right at the fixed point at 0 has been slow there as nowhere else, and ends so.
+    assert {one.track for one in tracked} <= {Track.SADDLE, Track.SWAPS_BRANCHES}
+    assert sum(one.track is Track.SADDLE for one in tracked) >= 55
+    assert [float(saddle.state) for saddle in saddles.found if saddle.is_edge] == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize("count", [0, 1])
