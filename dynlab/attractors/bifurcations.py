@@ -104,7 +104,7 @@ def _crossing(curve: Curve, start: CurvePoint, end: CurvePoint, order: int, *, t
     def excess(point: CurvePoint) -> float:
         return float(point.multipliers[order].abs()) - 1
 
-    share, point = _zero(curve, start, end, excess)
+    share, point = zero_between(curve, start, end, excess)
     multiplier = complex(point.multipliers[order])
     if abs(multiplier.imag) > _REAL:
         pair = complex(multiplier.real, abs(multiplier.imag))
@@ -120,7 +120,7 @@ def _touching(curve: Curve, start: CurvePoint, end: CurvePoint) -> Bifurcation:
     def rise(point: CurvePoint) -> float:
         return float(point.tangent[-1])
 
-    return _branch_point(curve, start, end, _zero(curve, start, end, rise)[0], rise, _OFF_TOUCHING)
+    return _branch_point(curve, start, end, zero_between(curve, start, end, rise)[0], rise, _OFF_TOUCHING)
 
 
 def _branch_point(
@@ -151,7 +151,7 @@ def _branch_point(
     return Bifurcation(BifurcationKind.BRANCH_POINT, float(z[-1]), z[:-1], complex(weights.to(values) @ values))
 
 
-def _zero(
+def zero_between(
     curve: Curve, start: CurvePoint, end: CurvePoint, value: Callable[[CurvePoint], float]
 ) -> tuple[float, CurvePoint]:
     """The share of the way between two points at which a value that changes its sign is zero, and the point there."""

@@ -14,12 +14,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import torch
 from jaxtyping import Complex128, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.attractors.bifurcations import Bifurcation, bifurcations_between
+from dynlab.attractors.bifurcations import Bifurcation, bifurcations_between, zero_between
 from dynlab.attractors.curve import Curve, CurvePoint, LostError
 from dynlab.dynamics.newton import newton
 from dynlab.maps import Map, check_states
@@ -80,8 +81,7 @@ def follow_fixed_point(
         k: How many multipliers to find at each point at least; those outside the unit circle are always all found.
 
     Returns:
-        The branch. Bifurcations are localized to 1e-8 of the parameter. A fold within a step of either end of the
-        interval may be missed, or passed where the branch should have stopped: take a shorter `max_step` there.
+        The branch. Bifurcations are localized to 1e-8 of the parameter.
 
     Raises:
         ValueError: If an argument is out of its range, Newton's method finds no fixed point from `start`, or the
@@ -127,11 +127,17 @@ def _advance(
         *curve.correct(guess, point.tangent, float(point.tangent @ guess), point.solve), point.tangent
     )
     _check_straight(point, following)
-    passed = _passed(following.parameter, parameter, until)
-    if passed is not None:
-        following = _land(curve, point, following, passed)
-        _check_straight(point, following)
-    return following, passed
+    # The parameter may turn within the step; before the turn and after it the parameter is monotone.
+    stations = [point, following]
+    if float(point.tangent[-1]) * float(following.tangent[-1]) < 0:
+        stations.insert(1, zero_between(curve, point, following, lambda at: float(at.tangent[-1]))[1])
+    for before, after in pairwise(stations):
+        passed = _passed(after.parameter, parameter, until)
+        if passed is not None:
+            landed = _land(curve, before, after, passed)
+            _check_straight(point, landed)
+            return landed, passed
+    return following, None
 
 
 def _check_straight(point: CurvePoint, following: CurvePoint) -> None:

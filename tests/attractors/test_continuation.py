@@ -18,6 +18,8 @@ from dynlab.maps import DenoisingAutoencoder, Map, float64_copy
 from dynlab.maps.classical import DelayedLogistic, Henon, Logistic
 from dynlab.maps.gain import with_gain
 
+from systems import Formula
+
 FOLD, BRANCH_POINT = BifurcationKind.FOLD, BifurcationKind.BRANCH_POINT
 PERIOD_DOUBLING, NEIMARK_SACKER = BifurcationKind.PERIOD_DOUBLING, BifurcationKind.NEIMARK_SACKER
 
@@ -395,3 +397,27 @@ def test_a_start_without_a_jacobian_is_refused():
         follow_fixed_point(Root, torch.tensor([0.0]), 1.0, until=2.0, first_step=0.1)
     branch = follow_fixed_point(Root, torch.tensor([1.0]), 1.0, until=2.0, first_step=0.1)
     torch.testing.assert_close(branch.states[:, 0], branch.parameters.square(), rtol=1e-11, atol=0)
+
+
+@pytest.mark.parametrize(("start", "first_step"), [(1e-4, 0.05), (1e-4, 0.01), (2e-3, 0.1)])
+def test_a_fold_within_the_first_step_is_passed(start: float, first_step: float) -> None:
+    branch = follow_fixed_point(
+        square_root, torch.tensor([start**0.5]).double(), start, until=-1.0, first_step=first_step
+    )
+    assert branch.stop is Stop.RETURNED
+    assert [found.kind for found in branch.bifurcations] == [BifurcationKind.FOLD]
+    assert branch.bifurcations[0].parameter == pytest.approx(0.0, abs=1e-8)
+    assert float(branch.states[-1]) == pytest.approx(-(start**0.5), abs=1e-10)
+
+
+@pytest.mark.parametrize("until", [1e-3, 1e-4])
+def test_a_branch_ends_where_it_should_just_before_a_fold(until: float) -> None:
+    branch = follow_fixed_point(square_root, torch.ones(1).double(), 1.0, until=until, first_step=0.05)
+    assert branch.stop is Stop.REACHED
+    assert branch.bifurcations == ()
+    assert float(branch.states[-1]) == pytest.approx(until**0.5, abs=1e-10)
+
+
+def square_root(parameter: float) -> Map:
+    """Fixed points at the square roots of the parameter, which meet in a fold at 0."""
+    return Formula(1, lambda x: x + 0.5 * (parameter - x * x))
