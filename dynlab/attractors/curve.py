@@ -25,7 +25,7 @@ from jaxtyping import Complex128, Float64
 from torch import Tensor
 
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE
-from dynlab.dynamics.spectra import spectrum
+from dynlab.dynamics.spectra import spectrum_across_one
 from dynlab.maps import Map, float64_copy
 
 _MAX_ITERATIONS = 30
@@ -184,17 +184,14 @@ class Curve:
         Raises:
             LostError: If the Jacobian is not finite.
         """
-        system, state = self.map_at(float(z[-1])), z[None, :-1]
-        count = min(self.k, system.dim)
-        while True:
-            try:
-                found = spectrum(system, state, count).eigenvalues[0]
-            except ValueError as error:
-                raise LostError(str(error)) from error
-            if count == system.dim or found[count - 1].abs() <= 1:
-                self.k = max(self.k, count)  # the next points have about as many outside the unit circle
-                return found
-            count = min(2 * count, system.dim)
+        system, state = self.map_at(float(z[-1])), z[:-1]
+        try:
+            found = spectrum_across_one(system, state, self.k)
+        except ValueError as error:
+            raise LostError(str(error)) from error
+        # The next points have about as many outside the unit circle; one more shows that these are all.
+        self.k = max(self.k, int((found.abs() > 1).sum()) + 1)
+        return found
 
     def _slope(self, state: Tensor, parameter: float) -> Tensor:
         """`F_p`."""

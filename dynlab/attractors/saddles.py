@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dynlab.attractors.passages import passages
 from dynlab.dynamics.known import KnownFixedPoints
-from dynlab.dynamics.spectra import eigenpairs
+from dynlab.dynamics.spectra import eigenpairs, spectrum_across_one
 from dynlab.maps import Map
 
 _FIRST_COUNT = 4  # multipliers looked at before it is known how many are unstable
@@ -75,12 +75,9 @@ def examine_saddles(
     multipliers, directions = pairs.multipliers.cpu(), pairs.directions
     unstable = [row[row.abs() > 1] for row in multipliers]
     for row, found in enumerate(unstable):
-        count = multipliers.shape[1]
-        while len(found) >= min(count, exact.dim) < exact.dim:
-            count = min(2 * count, exact.dim)
-            moduli = eigenpairs(exact, states[row : row + 1], count).multipliers[0].cpu()
-            found = moduli[moduli.abs() > 1]
-        unstable[row] = found
+        if len(found) == multipliers.shape[1] < exact.dim:
+            more = spectrum_across_one(exact, states[row], 2 * len(found))
+            unstable[row] = more[more.abs() > 1]
     single = torch.tensor([len(found) == 1 for found in unstable])
     ends = [(-1, -1)] * len(states)
     if bool(single.any()):

@@ -28,7 +28,7 @@ from torch import Tensor
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.krylov import leading_ritz, solve_fixed_point_step
 from dynlab.dynamics.newton import newton
-from dynlab.dynamics.spectra import eigenpairs, spectrum
+from dynlab.dynamics.spectra import eigenpairs, spectrum_across_one
 from dynlab.maps import Map, check_states, float64_copy
 
 _PROBED = 1  # leading directions along which the remainder is measured; one random one is added
@@ -38,6 +38,7 @@ _RADII = 20  # tried, each half of the one before
 _ESTIMATED_BELOW = 0.99  # spectral radius, its residual added, up to which an estimate will do
 _ESTIMATE_DIMENSION = 18
 _SOLVE_DIMENSION, _SMALL_DIMENSION = 8, 32  # products spent on what stands against a remainder, in large and small maps
+_FIRST_COUNT = 8  # multipliers looked at before it is known how many are unstable
 _ESTIMATED_FROM = 200  # dimension from which an estimate is cheaper than the answer
 
 
@@ -223,9 +224,5 @@ def find_fixed_point(system: Map, start: Float[Tensor, " dim"]) -> GivenFixedPoi
     solution = newton(exact, start.to(home_of(exact, start).device, torch.float64))
     if not solution.is_fixed_point:
         return None
-    count = min(8, exact.dim)
-    while True:
-        moduli = spectrum(exact, solution.state[None], count).eigenvalues[0].abs()
-        if float(moduli[count - 1]) <= 1 or count == exact.dim:
-            return GivenFixedPoint(solution.state.cpu(), solution.residual, int((moduli > 1).sum()))
-        count = min(2 * count, exact.dim)
+    moduli = spectrum_across_one(exact, solution.state, _FIRST_COUNT).abs()
+    return GivenFixedPoint(solution.state.cpu(), solution.residual, int((moduli > 1).sum()))

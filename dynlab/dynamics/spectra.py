@@ -85,6 +85,28 @@ def spectrum(system: Map, states: Float[Tensor, "batch dim"], k: int | None = No
     return Spectrum(eigenvalues, residuals)
 
 
+def spectrum_across_one(system: Map, state: Float[Tensor, " dim"], k: int) -> Complex128[Tensor, " count"]:
+    """The leading eigenvalues at one state: `k`, and as many more as it takes to come inside the unit circle.
+
+    Args:
+        system: The map to linearize.
+        state: Where to linearize, shape (dim,).
+        k: How many to return at least, or all where there are fewer; at least 1.
+
+    Returns:
+        Shape (count,), on the CPU: all of them, or down to one that is not outside the unit circle.
+
+    Raises:
+        ValueError: As `spectrum` does.
+    """
+    count = min(k, system.dim)
+    while True:
+        found = spectrum(system, state[None], count).eigenvalues[0]
+        if count == system.dim or float(found[count - 1].abs()) <= 1:
+            return found
+        count = min(2 * count, system.dim)
+
+
 def spectral_radius(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
     """Largest modulus among the eigenvalues of the Jacobian of `system` at each state.
 
