@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Complex128, Float64, Int64
 from torch import Tensor
 
+from dynlab.attractors.merging import numbered_by_first
+
 _SAME_GAP = 1e-9  # up to which two gaps are equal, and the fewer groups are taken
 _MEMBERSHIP_DECIMALS = 9  # up to which two memberships are equal, and the first is taken
 
@@ -124,16 +126,7 @@ def _recurrent_classes(transitions: np.ndarray) -> np.ndarray:
     starts, ends = np.nonzero(transitions)
     is_left = np.zeros(count, dtype=bool)
     is_left[component[starts[component[starts] != component[ends]]]] = True
-    return _numbered_by_first(np.where(is_left[component], -1, component))
-
-
-def _numbered_by_first(labels: np.ndarray) -> np.ndarray:
-    """Labels replaced by the order in which they first appear; -1 stays."""
-    names, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    order = np.argsort(np.where(names < 0, -1, first))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return rank[inverse] - int((names < 0).any())
+    return numbered_by_first(np.where(is_left[component], -1, component))
 
 
 def _stationary(transitions: np.ndarray) -> np.ndarray:
@@ -165,4 +158,4 @@ def _groups(transitions: np.ndarray, limit: float) -> np.ndarray:
         direction = rest[corners[-1]] / lengths[corners[-1]]
         rest -= np.outer(rest @ direction, direction)
     memberships = np.linalg.solve(rows[corners].T, rows.T).T
-    return _numbered_by_first(np.argmax(np.round(memberships, _MEMBERSHIP_DECIMALS), axis=1))
+    return numbered_by_first(np.argmax(np.round(memberships, _MEMBERSHIP_DECIMALS), axis=1))

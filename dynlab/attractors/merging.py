@@ -64,7 +64,7 @@ def merge_states(states: Float[Tensor, "samples dim"], distance: float) -> Int64
     """
     _check_distance(distance)
     _check_states(states, "states")
-    return _numbered(_components(_on_cpu(states)[:, None], distance))
+    return torch.from_numpy(numbered_by_first(_components(_on_cpu(states)[:, None], distance)))
 
 
 def merge_cycles(cycles: Sequence[Float[Tensor, "_period dim"]], distance: float) -> Int64[Tensor, " cycles"]:
@@ -100,7 +100,7 @@ def merge_cycles(cycles: Sequence[Float[Tensor, "_period dim"]], distance: float
         which = np.flatnonzero(periods == period)
         # Labels of one period start where those of the shorter ones end.
         labels[which] = labels.max() + 1 + _components(np.stack([minimal[number] for number in which]), distance)
-    return _numbered(labels)
+    return torch.from_numpy(numbered_by_first(labels))
 
 
 def _check_distance(distance: float) -> None:
@@ -135,10 +135,11 @@ def _minimal(cycle: Numbers, distance: float) -> Numbers:
     return cycle
 
 
-def _numbered(labels: Indices) -> Int64[Tensor, " samples"]:
-    """The same labels, numbered by first appearance."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return torch.from_numpy(np.argsort(np.argsort(first))[inverse].astype(np.int64))
+def numbered_by_first(labels: NDArray[np.integer]) -> Indices:
+    """The same labels, numbered from 0 by first appearance; -1 stays."""
+    names, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(np.where(names < 0, -1, first)))
+    return (rank[inverse] - int((names < 0).any())).astype(np.int64)
 
 
 def _components(orbits: NDArray[Any], distance: float) -> Indices:
