@@ -32,13 +32,25 @@ class Passages:
 
 
 @torch.no_grad()
-def passages(exact: Map, states: Float64[Tensor, "orbits dim"], known: KnownFixedPoints) -> Passages:
+def passages(
+    exact: Map,
+    states: Float64[Tensor, "orbits dim"],
+    known: KnownFixedPoints,
+    *,
+    tolerance: float = 1e-4,
+    max_steps: int = 10_000,
+) -> Passages:
     """Follow orbits to their attractors.
+
+    Most orbits from near a boundary pass a saddle on their way into a known ball. Plain steps take them there for less
+    than `attractors_reached`, which searches for fixed points wherever steps get short; it has the others.
 
     Args:
         exact: The map in float64.
         states: Where to start.
         known: Attractors; those that are found on the way are added.
+        tolerance: As in `dynlab.iterate`.
+        max_steps: As in `dynlab.iterate`.
 
     Returns:
         Where the orbits ended and were slowest.
@@ -48,7 +60,7 @@ def passages(exact: Map, states: Float64[Tensor, "orbits dim"], known: KnownFixe
     rows, current = torch.arange(len(states), device=states.device), states
     before = last = states.new_full((len(states),), torch.inf)  # lengths of the last steps but one, and of the last
     previous = states
-    for step in range(_FOLLOWED):
+    for step in range(min(_FOLLOWED, max_steps)):
         if step % _STRIDE == 0:
             found = known.balls_of(current)
             labels[rows.cpu().numpy()] = found
@@ -64,7 +76,7 @@ def passages(exact: Map, states: Float64[Tensor, "orbits dim"], known: KnownFixe
         previous, current, before, last = current, following, last, lengths
     finite = torch.isfinite(current).all(dim=1)
     rows, current = rows[finite], current[finite]
-    reached = attractors_reached(exact, current, known.points)
+    reached = attractors_reached(exact, current, known.points, tolerance=tolerance, max_steps=max_steps)
     for point in reached.others:
         known.add(point)
     labels[rows.cpu().numpy()] = reached.labels.numpy()

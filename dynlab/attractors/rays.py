@@ -13,20 +13,16 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from dynlab.attractors.reached import attractors_reached
+from dynlab.attractors.passages import passages
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.maps import Map
 
-_STRIDE, _PLAIN = 8, 1000  # steps between looks at the safe balls, and in all before the orbit is left to `iterate`
 _OUTWARD = 5  # lengths tried along a ray of unknown end, each twice the one before
 
 
 class Outcomes:
     """Which attractor each state reaches, as an index into `known`, which grows by those that are met.
-
-    Most orbits from near a boundary pass a saddle on their way into a known ball. Plain steps take them there for less
-    than `attractors_reached`, which searches for fixed points wherever steps get short; it has the others.
 
     Args:
         exact: The map in float64.
@@ -50,27 +46,10 @@ class Outcomes:
         """Those that were given, in their order, and then those that were met."""
         return self._balls.points
 
-    @torch.no_grad()
     def __call__(self, states: Float64[Tensor, "states dim"]) -> Int64[Tensor, " states"]:
         """The index of each state, -1 for none; on the device of the states."""
-        labels = torch.full((len(states),), -1, device=states.device)
-        open_, current = torch.arange(len(states), device=states.device), states
-        for _ in range(0, min(_PLAIN, self._max_steps), _STRIDE):
-            found = torch.from_numpy(self._balls.balls_of(current)).to(states.device)
-            labels[open_] = found
-            going = (found < 0) & torch.isfinite(current).all(dim=1)
-            open_, current = open_[going], current[going]
-            if not len(open_):
-                return labels
-            for _ in range(_STRIDE):
-                current = self.exact(current)
-        reached = attractors_reached(
-            self.exact, states[open_], self.known, tolerance=self._tolerance, max_steps=self._max_steps
-        )
-        for point in reached.others:
-            self._balls.add(point)
-        labels[open_] = reached.labels.to(states.device)
-        return labels
+        found = passages(self.exact, states, self._balls, tolerance=self._tolerance, max_steps=self._max_steps)
+        return torch.from_numpy(found.labels).to(states.device)
 
     def centres(self, like: Tensor) -> Float64[Tensor, "attractors dim"]:
         """The states of all known attractors, of the dtype and on the device of another tensor."""
