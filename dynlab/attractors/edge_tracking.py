@@ -26,7 +26,7 @@ from dynlab.attractors.passages import passages
 from dynlab.attractors.saddles import Saddle, examine_saddles
 from dynlab.dynamics.blocks import rows_of
 from dynlab.dynamics.fixed_points import FixedPoint
-from dynlab.dynamics.known import KnownFixedPoints
+from dynlab.dynamics.known import KnownFixedPoints, first_copies
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
 from dynlab.maps import Map
 
@@ -73,12 +73,9 @@ class Saddles:
         self._states = KnownFixedPoints(device, dim)
 
     def add(self, saddle: Saddle) -> int:
-        """Remember a saddle, unless it is known; its index."""
-        index = int(self.indices_of(saddle.state[None].to(self._states.device))[0])
-        if index < 0:
-            index = self._states.add(FixedPoint(saddle.state, saddle.residual, 0.0))
-            self.found.append(saddle)
-        return index
+        """Remember a saddle that is not known; its index."""
+        self.found.append(saddle)
+        return self._states.add(FixedPoint(saddle.state, saddle.residual, 0.0))
 
     def indices_of(self, states: Float64[Tensor, "points dim"]) -> NDArray[np.int64]:
         """Index of the known saddle that each state is, -1 for none."""
@@ -189,11 +186,14 @@ class _Tracker:
         solved = np.flatnonzero((residuals <= RESIDUAL_TOLERANCE).cpu().numpy())
         indices = np.full(len(at), -1)
         indices[solved] = self.saddles.indices_of(rows_of(states, solved))
-        new = solved[indices[solved] < 0]
+        fresh = solved[indices[solved] < 0]
+        copies = first_copies(rows_of(states, fresh)).cpu().numpy()  # several pairs may lead to one saddle
+        of_first, new = fresh[copies], fresh[copies == np.arange(len(fresh))]
         examined = examine_saddles(self.exact, rows_of(states, new), rows_of(residuals, new), self.known)
         for row, saddle in zip(new, examined, strict=True):
             if saddle is not None:
                 indices[row] = self.saddles.add(saddle)
+        indices[fresh] = indices[of_first]
         for row, index in zip(at.tolist(), indices.tolist(), strict=True):
             if index >= 0:
                 self.judge(row, index)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, rows_of
 from dynlab.dynamics.fixed_points import examine_fixed_points
-from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
+from dynlab.dynamics.known import KnownFixedPoints, first_copies
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
 from dynlab.maps import Map
 
@@ -192,11 +192,10 @@ class Search:
         if not len(new):
             return
         states, residuals = rows_of(states, new), rows_of(residuals, new)
+        is_first = first_copies(states) == torch.arange(len(states), device=states.device)
+        states, residuals = states[is_first], residuals[is_first]
         apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
-        scale = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
-        is_copy = torch.tril(apart < SAME_POINT * scale, diagonal=-1).any(dim=1)
-        states, residuals = states[~is_copy], residuals[~is_copy]
-        apart = apart[~is_copy][:, ~is_copy].fill_diagonal_(torch.inf).amin(dim=1)
+        apart = apart.fill_diagonal_(torch.inf).amin(dim=1)
         largest = torch.minimum(apart, self.known.nearest(states)) / 2
         largest = largest.clamp(max=LARGEST_RADIUS * self.tolerance)
         points = examine_fixed_points(self.system, self.exact, states, residuals, largest)

@@ -21,6 +21,13 @@ _APPROACH = 1e-6
 SAME_POINT = 1e-6  # relative distance of two fixed points that are one
 
 
+def first_copies(states: Float64[Tensor, "points dim"]) -> Int64[Tensor, " points"]:
+    """Index of the first row that is the same fixed point as each row."""
+    apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
+    scale = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    return (apart < SAME_POINT * scale).int().argmax(dim=1) if len(states) else apart.long().flatten()
+
+
 class KnownFixedPoints:
     """Fixed points found so far, with their states in one tensor; those without a safe ball are merely remembered.
 
