@@ -22,12 +22,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from memory import anonymous, watched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,34 +118,16 @@ def _measured_apart(program: str, options: argparse.Namespace, clusters: NDArray
 def _measure(program: str, folder: Path) -> dict[str, Any]:
     import torch
 
-    before = _anonymous()
+    before = anonymous()
     states = np.load(folder / "states.npy")
     PROGRAMS[program](states[:100])  # libraries are there before the clock starts
-    peak, stop = before, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not stop.wait(0.01):
-            peak = max(peak, _anonymous())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    started, processor = time.perf_counter(), time.process_time()
-    labels = PROGRAMS[program](states)
-    seconds, processor = time.perf_counter() - started, time.process_time() - processor
-    stop.set()
-    watcher.join()
+    with watched() as peak:
+        started, processor = time.perf_counter(), time.process_time()
+        labels = PROGRAMS[program](states)
+        seconds, processor = time.perf_counter() - started, time.process_time() - processor
     np.save(folder / f"{program}.npy", labels)
-    memory, threads = peak - before, torch.get_num_threads()
+    memory, threads = peak.bytes - before, torch.get_num_threads()
     return {"seconds": seconds, "processor": processor, "memory": memory, "threads": threads}
-
-
-def _anonymous() -> int:
-    """Bytes of anonymous memory that this process holds."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("this system does not tell how much anonymous memory a process holds")
 
 
 if __name__ == "__main__":

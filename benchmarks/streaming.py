@@ -14,9 +14,10 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
+
+from memory import anonymous, watched
 
 DIM, SIGMA, NOISE, CHUNK = 64, 0.2, 0.3, 50_000
 
@@ -43,43 +44,25 @@ def main() -> None:
 def _measure(path: Path, checkpoint: Path) -> str:
     import torch
 
-    before = _anonymous()
+    before = anonymous()
     import numpy as np
 
     from dynlab import DenoisingAutoencoder, Status, iterate
 
     autoencoder = DenoisingAutoencoder.load(checkpoint)
     samples = np.load(path, mmap_mode="r")
-    peak, stop = before, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not stop.wait(0.01):
-            peak = max(peak, _anonymous())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     started = time.perf_counter()
-    orbits = iterate(autoencoder, samples, keep_states=False, histogram=True)
+    with watched() as peak:
+        orbits = iterate(autoencoder, samples, keep_states=False, histogram=True)
     seconds = time.perf_counter() - started
-    stop.set()
-    watcher.join()
     assert orbits.histogram is not None
     median = orbits.histogram.quantiles([0.5])
     converged = orbits.status.counts()[Status.CONVERGED]
     return (
-        f"{(peak - before) / 2**20:.0f} MiB above torch's {before / 2**20:.0f}, {seconds:.0f} s on "
+        f"{(peak.bytes - before) / 2**20:.0f} MiB above torch's {before / 2**20:.0f}, {seconds:.0f} s on "
         f"{torch.get_num_threads()} threads, {converged} converged to {len(orbits.fixed_points)} attractors, "
         f"median step length below {1e-3:g} after {int((median[:, 0] >= 1e-3).sum())} steps"
     )
-
-
-def _anonymous() -> int:
-    """Bytes of anonymous memory that this process holds."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("this system does not tell how much anonymous memory a process holds")
 
 
 def _trained(path: Path) -> Path:
