@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from dynlab.maps import Map
 from dynlab.maps.classical import DoubleWell, Linear, Logistic
 
-__all__ = ["Formula", "Linear", "double_well", "fold", "ghost", "logistic", "second_opinion"]
+__all__ = ["Formula", "Linear", "double_well", "fold", "ghost", "jacobians", "logistic", "second_opinion"]
 
 double_well, logistic = DoubleWell, Logistic
 
@@ -35,6 +36,16 @@ def fold(rate: float, curvature: float) -> Formula:
 def ghost(height: float) -> Formula:
     """`F(x) = x + (height + x^2)(2 - x) / 10`: no fixed point but 2, and steps of `height / 5` on the way past 0."""
     return Formula(1, lambda x: x + 0.1 * (height + x * x) * (2 - x))
+
+
+def jacobians(system: Map, states: Tensor) -> Tensor:
+    """By central differences."""
+    width = 1e-5
+    columns = [
+        (system(states + width * direction) - system(states - width * direction)) / (2 * width)
+        for direction in torch.eye(system.dim, dtype=states.dtype, device=states.device)
+    ]
+    return torch.stack(columns, dim=2)
 
 
 def second_opinion() -> Any:

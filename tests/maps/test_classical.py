@@ -24,7 +24,7 @@ from dynlab.maps.classical import (
     OptimalDenoiser,
 )
 
-from systems import second_opinion
+from systems import jacobians, second_opinion
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -69,16 +69,6 @@ def everything() -> list[Map]:
 
 def name(system: Map) -> str:
     return str(system).splitlines()[0]
-
-
-def jacobians(system: Map, states: Tensor) -> Tensor:
-    """By central differences."""
-    width = 1e-5
-    columns = [
-        (system(states + width * direction) - system(states - width * direction)) / (2 * width)
-        for direction in torch.eye(system.dim, dtype=states.dtype, device=states.device)
-    ]
-    return torch.stack(columns, dim=2)
 
 
 @pytest.mark.parametrize("system", with_fixed_points(), ids=name)

@@ -13,6 +13,8 @@ from dynlab.dynamics import iterate
 from dynlab.maps import Map, float64_copy, map_hash
 from dynlab.maps.classical import DelayedLogistic, DoubleWell, MultiWell
 
+from systems import jacobians
+
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
@@ -33,16 +35,6 @@ def everything() -> list[Map]:
 
 def name(system: Map) -> str:
     return str(system).splitlines()[0]
-
-
-def jacobians(system: Map, states: Tensor) -> Tensor:
-    """By central differences."""
-    width = 1e-5
-    columns = [
-        (system(states + width * direction) - system(states - width * direction)) / (2 * width)
-        for direction in torch.eye(system.dim, dtype=states.dtype, device=states.device)
-    ]
-    return torch.stack(columns, dim=2)
 
 
 @pytest.mark.parametrize("system", everything(), ids=name)
