@@ -173,12 +173,12 @@ class Analysis:
         arrays = {field.name: getattr(self.arrays, field.name) for field in fields(Arrays)}
         arrays["multipliers"] = torch.view_as_real(arrays["multipliers"])  # safetensors holds no complex128
         write_tensors(folder / ARRAYS_FILE, arrays)
-        if self.graph is None:
-            for name in (GRAPH_FILE, STATES_FILE):
-                (folder / name).unlink(missing_ok=True)
-        else:
+        if self.graph is not None:
             save_graph(folder, self.graph)
         write_json(folder / RESULTS_FILE, asdict(self.results))
+        if self.graph is None:  # not before the results of the analysis that it belonged to are replaced
+            for name in (GRAPH_FILE, STATES_FILE):
+                (folder / name).unlink(missing_ok=True)
 
     @staticmethod
     def load(folder: str | Path) -> Analysis:
