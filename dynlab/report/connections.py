@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.flows import flow_of
+from dynlab.evaluation.flows import FlowMatrix
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
@@ -135,7 +135,7 @@ def connection_words(analysis: Analysis) -> str:
         )
     ]
     if tracked:
-        others = [f"{words} {number(found.tracks.get(track, 0))}" for track, words in _TRACK_WORDS.items()]
+        others = [f"{number(found.tracks.get(track, 0))} {words}" for track, words in _TRACK_WORDS.items()]
         sentences.append(f"Of {count(tracked, 'pair')} that were tracked: {', '.join(others)}.")
     if found.unsampled:
         sentences.append(f"{count(found.unsampled, 'attractor')} that no sample reaches came to light on the way.")
@@ -155,19 +155,18 @@ def connection_words(analysis: Analysis) -> str:
 
 _TRACK_WORDS = {
     "saddle": "joined",
-    "attractor between": "joined to another attractor, mostly between",
-    "swaps branches": "branches swapped",
-    "higher index": "only saddles with more unstable directions",
+    "attractor between": "led to a third attractor, mostly between the two",
+    "swaps branches": "led only to saddles that swap their branches",
+    "higher index": "led only to saddles with more unstable directions",
     "unresolved": "unresolved",
 }
 
 
-def flow_figure(analysis: Analysis) -> go.Figure:
+def flow_figure(flow: FlowMatrix) -> go.Figure:
     """Where the samples of each class ended, as shares of the class; empty where samples have no class."""
     import plotly.graph_objects as go
 
     figure = blank_figure("attractor", "class of the sample", legend=False)
-    flow = flow_of(analysis)
     counts: NDArray[np.int64] = flow.counts.numpy()
     rows = np.flatnonzero(counts.sum(axis=1))
     if not len(rows):
@@ -195,13 +194,12 @@ def flow_figure(analysis: Analysis) -> go.Figure:
             hovertemplate="class %{y} to %{x}: %{customdata} samples, %{z:.1%}<extra></extra>",
         )
     )
-    figure.update_xaxes(type="category").update_yaxes(type="category", autorange="reversed")
+    figure.update_xaxes(type="category").update_yaxes(type="category", autorange="reversed", showgrid=False)
     return figure.update_layout(height=_FLOW_HEIGHT)
 
 
-def flow_words(analysis: Analysis) -> str:
+def flow_words(flow: FlowMatrix) -> str:
     """The largest flow between two different classes, in words; empty where samples have no class."""
-    flow = flow_of(analysis)
     counts: NDArray[np.int64] = flow.counts.numpy()[:, : len(flow.classes)].copy()
     if not counts.size or not int(flow.counts.sum()):
         return ""

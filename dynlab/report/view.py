@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.attractors.diversity import AttractorCount, equal_sample_counts
 from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.flows import flow_of
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.report import connections, figures, gallery, spectra, words
@@ -70,7 +71,8 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
     screen = screen_of(analysis)
     separability = analysis.results.separability
     fixed_points = fixed_points_of(analysis, screen)
-    flow_words, connection_words = connections.flow_words(analysis), connections.connection_words(analysis)
+    flow = flow_of(analysis)
+    flow_words, connection_words = connections.flow_words(flow), connections.connection_words(analysis)
     return Section(
         anchor=anchor,
         label=label,
@@ -109,7 +111,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         fixed_points=fixed_points,
         flow=_drawing(
             f"{anchor}-flow",
-            connections.flow_figure(analysis),
+            connections.flow_figure(flow),
             f"Shares of each class by what their attractors are, for {label}. {flow_words}",
         ),
         flow_words=flow_words,

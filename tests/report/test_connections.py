@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.flows import flow_of
 from dynlab.evaluation.kinds import Kind
 from dynlab.report.connections import (
     DRAWN,
@@ -67,8 +68,8 @@ def test_of_many_attractors_the_largest_are_drawn_and_the_page_says_so(
 def test_words_count_what_is_in_the_graph(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     words = connection_words(with_graph(make_analysis(attractors=12), [(0, 1), (1, 2)], unsampled=3))
     assert words.startswith("2 saddles with one unstable direction join 3 of 12 attractors")
-    assert "Of 3 pairs that were tracked: joined 1, joined to another attractor, mostly between 1" in words
-    assert "unresolved 1" in words
+    assert "Of 3 pairs that were tracked: 1 joined, 1 led to a third attractor, mostly between the two" in words
+    assert "1 unresolved" in words
     assert "3 attractors that no sample reaches" in words
     assert "1 unstable fixed point more" in words
 
@@ -106,14 +107,14 @@ def test_an_empty_graph_is_said_in_words(make_analysis: MakeAnalysis, with_graph
 
 def test_shares_of_a_class_add_up(make_analysis: MakeAnalysis) -> None:
     analysis = make_analysis(attractors=30)
-    heat: Any = flow_figure(analysis).data[0]
+    heat: Any = flow_figure(flow_of(analysis)).data[0]
     assert np.asarray(heat.z).sum(axis=1) == pytest.approx(np.ones(len(heat.y)))
     classes = analysis.arrays.classes
     assert np.asarray(heat.customdata).sum(axis=1).tolist() == [int((classes == int(row)).sum()) for row in heat.y]
-    assert "add" in flow_words(analysis)
+    assert "add" in flow_words(flow_of(analysis))
 
 
 def test_without_classes_there_is_no_flow(make_analysis: MakeAnalysis) -> None:
     unlabelled = make_analysis(attractors=5, labelled=False, separability=False)
-    assert not flow_figure(unlabelled).data
+    assert not flow_figure(flow_of(unlabelled)).data
     assert "Where the classes went" not in render_page([unlabelled])
