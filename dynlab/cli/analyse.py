@@ -1,0 +1,107 @@
+"""`dynlab analyse`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dynlab.cli.options import DATA_HELP, PAGE, DataDir, Device, Labels, Limit, Quiet, check_same_dim, integer, number
+from dynlab.cli.output import print_summary
+from dynlab.errors import InputError
+
+
+def analyse(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a denoising autoencoder, .safetensors.")],
+    data: Annotated[str, typer.Option(help=f"Samples to iterate: {DATA_HELP}.")],
+    out: Annotated[Path, typer.Option(help="Folder for the page and the results.")],
+    train_data: Annotated[str | None, typer.Option(help="Labelled training set, for separability.")] = None,
+    labels: Labels = None,
+    train_labels: Annotated[
+        Path | None, typer.Option(help="Classes of the images in a file given as --train-data.")
+    ] = None,
+    limit: Limit = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Step length that ends plain iteration.", parser=number, metavar="NUMBER")
+    ] = 1e-4,
+    max_steps: Annotated[
+        int, typer.Option(help="Limit of steps of plain iteration.", parser=integer, metavar="INTEGER")
+    ] = 10_000,
+    recorded_samples: Annotated[
+        int,
+        typer.Option(help="Samples to record the step lengths of, the first ones.", parser=integer, metavar="INTEGER"),
+    ] = 500,
+    certify: Annotated[
+        int,
+        typer.Option(
+            help="Attractors to certify, those with the largest basins; 0 for none.", parser=integer, metavar="INTEGER"
+        ),
+    ] = 10,
+    proof: Annotated[
+        bool,
+        typer.Option(
+            "--proof", help="Prove the certificates in ball arithmetic, not estimate them; slow, needs python-flint."
+        ),
+    ] = False,
+    graph: Annotated[
+        bool,
+        typer.Option("--graph", help="Join attractors by the saddles between their basins; writes graph.graphml too."),
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the recognizer and of the film strips.", parser=integer, metavar="INTEGER")
+    ] = 0,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Find out where a denoising autoencoder takes samples; write a page, results.json and arrays.safetensors."""
+    from dynlab.evaluation.settings import AnalysisSettings
+
+    settings = AnalysisSettings(
+        tolerance=tolerance,
+        max_steps=max_steps,
+        recorded_samples=recorded_samples,
+        certified_attractors=certify,
+        certificate_method="proof" if proof else "estimate",
+        graph=graph,
+        seed=seed,
+    )
+    from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE
+    from dynlab.datasets import load_dataset, training_set_of
+    from dynlab.devices import resolve_device
+    from dynlab.display import shown
+    from dynlab.evaluation.analyse import analyse as analyse_map
+    from dynlab.evaluation.analysis import ARRAYS_FILE, RESULTS_FILE
+    from dynlab.files import check_writable_file, check_writable_folder
+    from dynlab.maps import DenoisingAutoencoder
+    from dynlab.report import write_report
+
+    check_writable_folder(out, parameter="out")
+    for file_name in (RESULTS_FILE, ARRAYS_FILE, GRAPH_FILE, STATES_FILE, PAGE):
+        check_writable_file(out / file_name, parameter="out")
+    chosen = resolve_device(device)
+    autoencoder = DenoisingAutoencoder.load(checkpoint)
+    samples = load_dataset(data, labels=labels, data_dir=data_dir, limit=limit)
+    if train_data is None and train_labels is not None:
+        raise InputError(f"train_labels {train_labels}: given without train_data, expected both")
+    training = None if train_data is None else load_dataset(train_data, labels=train_labels, data_dir=data_dir)
+    recognizer_name = training_set_of(data) if training is None else None
+    for_recognizer = load_dataset(recognizer_name, data_dir=data_dir) if recognizer_name else training
+    for used in (samples, training, for_recognizer):
+        if used is not None:
+            check_same_dim(used, autoencoder.dim, f"the checkpoint {checkpoint}")
+    with shown(quiet=quiet) as display:
+        analysis = analyse_map(
+            autoencoder.to(chosen),
+            samples,
+            train_data=training,
+            recognizer_data=for_recognizer,
+            settings=settings,
+            name=checkpoint.name,
+            on_progress=display,
+        )
+        analysis.save(out)
+        write_report([analysis], out / PAGE)
+    print_summary([analysis])
+    print(f"page: {out / PAGE}")

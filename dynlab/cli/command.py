@@ -1,0 +1,68 @@
+"""The command itself. Errors that the user can mend are one line on stderr and exit status 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from dynlab import __version__
+from dynlab.cli.analyse import analyse
+from dynlab.cli.data import data_app
+from dynlab.cli.demo import demo
+from dynlab.cli.output import print_error
+from dynlab.cli.train import train
+from dynlab.errors import InputError
+
+app = typer.Typer(
+    name="dynlab",
+    help="Where does everything go when a learned map is applied again and again?",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (demo, train, analyse):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no error
+    try:
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+    except (InputError, TyperException) as error:
+        print_error(error.format_message() if isinstance(error, TyperException) else str(error))
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
+        sys.exit(1)
+    except OSError as error:
+        print_error(f"{error.filename or 'output'}: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"dynlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _command(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())

@@ -1,0 +1,51 @@
+"""What several commands print."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dynlab.evaluation.analysis import Analysis
+
+
+def print_error(message: str) -> None:
+    print(f"dynlab: {' '.join(message.split())}", file=sys.stderr)
+
+
+def print_summary(analyses: Sequence[Analysis]) -> None:
+    """Print a table, one column an analysis."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from dynlab.evaluation.kinds import Outcome
+
+    results = [analysis.results for analysis in analyses]
+    table = Table("", *(escape(r.title) for r in results), box=SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("samples", *(str(r.data.samples) for r in results))
+    table.add_row("attractors", *(str(len(r.attractors)) for r in results))
+    for outcome in Outcome:
+        if any(r.outcomes[outcome] for r in results):
+            table.add_row(str(outcome), *(f"{r.outcomes[outcome] / r.data.samples:.1%}" for r in results))
+    table.add_row("steps to transform", *(str(r.transformed.steps) for r in results))
+    if any(r.separability for r in results):
+        accuracies = [
+            (r.separability.raw.test, r.separability.transformed.test) if r.separability else () for r in results
+        ]
+        for index, what in enumerate(("test accuracy, raw", "test accuracy, transformed")):
+            table.add_row(what, *(f"{pair[index]:.3f}" if pair else "" for pair in accuracies))
+    console = Console()
+    console.print(table)
+    # One recognizer judges all maps of the demo.
+    for report in {id(r.recognizer): r.recognizer for r in results if r.recognizer}.values():
+        confusion = Table("recognizer, judged on", "a member", "a stain", box=SIMPLE_HEAD)
+        for judgement in report.confusion:
+            confusion.add_row(judgement.images, str(judgement.called_member), str(judgement.called_stain))
+        console.print(confusion)
+        console.print(f"balanced accuracy of the recognizer: {report.balanced_accuracy:.3f}", highlight=False)
