@@ -15,15 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Complex128, Float, Float64, Int64
+from jaxtyping import Bool, Complex128, Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.bifurcations import Bifurcation, bifurcations_between, zero_between
 from dynlab.attractors.curve import Curve, CurvePoint, LostError
 from dynlab.dynamics.newton import newton
 from dynlab.maps import Map, check_states
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _STRAIGHT = 0.9  # least cosine between the tangents at both ends of a step
 _QUICK, _LONG = 12, 20  # iterations of the corrector up to which the step grows, and beyond which it shrinks
@@ -52,6 +56,49 @@ class Branch:
     bifurcations: tuple[Bifurcation, ...]  # in order
     stop: Stop
     reason: str  # in words, with numbers
+
+    @property
+    def is_stable(self) -> Bool[Tensor, " points"]:
+        """Where no multiplier lies outside the unit circle."""
+        return self.unstable == 0
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each point, in pandas, which the extra `frames` installs.
+
+        Columns are `parameter`, `norm` (Euclidean, of the state), `residual`, `unstable`, `spectral_radius`, and
+        `leading_real` and `leading_imag` of the leading multiplier.
+        """
+        import pandas as pd
+
+        leading = self.multipliers[:, 0]
+        return pd.DataFrame(
+            {
+                "parameter": self.parameters.numpy(),
+                "norm": torch.linalg.vector_norm(self.states, dim=1).cpu().numpy(),
+                "residual": self.residuals.numpy(),
+                "unstable": self.unstable.numpy(),
+                "spectral_radius": leading.abs().numpy(),
+                "leading_real": leading.real.numpy(),
+                "leading_imag": leading.imag.numpy(),
+            }
+        )
+
+    def bifurcations_frame(self) -> pd.DataFrame:
+        """One row for each bifurcation: `kind`, `parameter`, `norm`, `multiplier_real`, `multiplier_imag`, `angle`."""
+        import pandas as pd
+
+        rows = [
+            (
+                str(found.kind),
+                found.parameter,
+                float(torch.linalg.vector_norm(found.state)),
+                found.multiplier.real,
+                found.multiplier.imag,
+                found.angle,
+            )
+            for found in self.bifurcations
+        ]
+        return pd.DataFrame(rows, columns=["kind", "parameter", "norm", "multiplier_real", "multiplier_imag", "angle"])
 
 
 def follow_fixed_point(

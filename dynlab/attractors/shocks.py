@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -31,6 +32,9 @@ from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.certificates import Certificate
 from dynlab.dynamics.spectra import eigenpairs
 from dynlab.maps import Map, check_states, float64_copy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ROUGH = 0.05  # relative bracket at which rays are compared
 _COARSE = 1e-4  # and at which a normal is taken
@@ -67,6 +71,27 @@ class CriticalShocks:
     def is_found(self) -> Bool[Tensor, " states"]:
         """Whether a perturbation was found that sends the state to another attractor."""
         return self.reached >= 0
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each state, in pandas, which the extra `frames` installs.
+
+        Columns are `attractor`, `lower`, `lower_bound` (how much it is worth), `upper`, `reached`, `straight`,
+        `iterations` and `bracket`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "attractor": self.attractors.numpy(),
+                "lower": self.lower.numpy(),
+                "lower_bound": [str(kind) for kind in self.lower_bounds],
+                "upper": self.upper.numpy(),
+                "reached": self.reached.numpy(),
+                "straight": self.straight.numpy(),
+                "iterations": self.iterations.numpy(),
+                "bracket": self.bracket.numpy(),
+            }
+        )
 
 
 def critical_shocks(

@@ -10,12 +10,16 @@ Schuetze, Introduction to Information Retrieval, section 16.3 (purity).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BLOCK_BYTES = 2**26  # of float64 states that are held at once
 
@@ -38,6 +42,29 @@ class BasinStatistics:
     farthest_distances: Float64[Tensor, "attractors members"]
     median_steps: Float64[Tensor, " attractors"]  # to converge, of members that did before the limit; NaN without any
     slow_steps: Float64[Tensor, " attractors"]  # the 90% quantile of them
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each attractor, in pandas, which the extra `frames` installs.
+
+        Columns are `attractor`, `size`, `fraction`, `low` and `high` end of its interval, `purity`, `majority_class`,
+        `median_steps`, `slow_steps`, and `class_0`, `class_1` and so on, how many members have each class.
+        """
+        import pandas as pd
+
+        columns = {
+            "attractor": range(len(self.sizes)),
+            "size": self.sizes.numpy(),
+            "fraction": self.fractions.numpy(),
+            "low": self.intervals[:, 0].numpy(),
+            "high": self.intervals[:, 1].numpy(),
+            "purity": self.purities.numpy(),
+            "majority_class": self.majority_classes.numpy(),
+            "median_steps": self.median_steps.numpy(),
+            "slow_steps": self.slow_steps.numpy(),
+        }
+        for number, counts in enumerate(self.class_counts.T):
+            columns[f"class_{number}"] = counts.numpy()
+        return pd.DataFrame(columns)
 
 
 def basin_statistics(

@@ -180,6 +180,23 @@ def test_delayed_logistic_has_a_neimark_sacker_bifurcation_at_two(device: torch.
     assert branch.unstable.tolist() == (2 * (branch.parameters > 2)).tolist()
 
 
+def test_frames_hold_the_points_and_the_bifurcations(device: torch.device):
+    branch = follow_fixed_point(DelayedLogistic, column(0.33, 0.33, device=device), 1.5, until=2.2, first_step=0.05)
+    points, found = branch.to_frame(), branch.bifurcations_frame()
+    assert points["parameter"].tolist() == branch.parameters.tolist()
+    # Both coordinates of the fixed point are 1 - 1 / a, and its multipliers have the product a - 1.
+    a = points["parameter"].to_numpy()
+    assert points["norm"].to_numpy() == pytest.approx(math.sqrt(2) * (1 - 1 / a), abs=1e-9)
+    pairs = points["leading_imag"].to_numpy() != 0
+    assert points["spectral_radius"].to_numpy()[pairs] == pytest.approx(np.sqrt(a - 1)[pairs], abs=1e-9)
+    assert (points["unstable"] == 0).tolist() == branch.is_stable.tolist() == (a < 2).tolist()
+    assert found["kind"].tolist() == ["Neimark-Sacker"]
+    assert found.iloc[0, 1:].tolist() == pytest.approx([2, math.sqrt(0.5), 0.5, math.sqrt(0.75), math.pi / 3], abs=1e-7)
+    without = follow_fixed_point(Logistic, column(0.3, device=device), 1.5, until=1.6, first_step=0.05)
+    assert list(without.bifurcations_frame().columns) == list(found.columns)
+    assert without.bifurcations_frame().empty
+
+
 def test_pitchfork_on_the_branch_that_it_leaves_and_on_the_ones_it_makes(device: torch.device):
     def family(gain: float) -> Map:
         return Pitchforks([1.0], gain)

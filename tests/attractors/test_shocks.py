@@ -53,6 +53,10 @@ def test_shock_of_a_double_well_is_the_distance_to_the_axis_between(device: torc
     assert torch.equal(system.basins(shocks.perturbed), shocks.reached)
     # The lines to the other well are longer, unless they start at the height of the wells.
     assert float((shocks.straight / shocks.upper).max()) > 1.2
+    frame = shocks.to_frame()
+    assert frame["upper"].tolist() == shocks.upper.tolist()
+    assert (frame["attractor"] + frame["reached"]).tolist() == [1] * len(states)
+    assert set(frame["lower_bound"]) <= {str(bound) for bound in LowerBound}
 
 
 def test_bounds_are_the_same_alone_and_together():

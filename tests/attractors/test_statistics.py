@@ -56,6 +56,12 @@ def test_double_well(device: torch.device) -> None:
     expected = torch.tensor([[1.0, 0.5], [0.5, 0.2]], dtype=torch.float64)
     torch.testing.assert_close(found.farthest_distances, expected, rtol=0.0, atol=1e-7)
     assert found.median_steps.tolist() == [float(orbits.steps[:3].median()), float(orbits.steps[3:].double().mean())]
+    frame = found.to_frame()
+    assert frame[["size", "class_0", "class_1", "class_2", "class_3"]].to_numpy().tolist() == [
+        [3, 0, 1, 0, 2],
+        [2, 1, 0, 0, 0],
+    ]
+    assert frame["low"].tolist() == found.intervals[:, 0].tolist()
 
 
 def test_against_a_loop_over_samples(device: torch.device) -> None:
