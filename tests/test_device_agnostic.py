@@ -247,6 +247,7 @@ def _closed_forms() -> dict[str, tuple[Map, Tensor]]:
         "along a boundary": (wells, torch.stack([torch.linspace(-1e-4, 1e-4, 24), torch.linspace(-1, 1, 24)], dim=1)),
         "a cycle": (Formula(1, lambda x: 3.2 * x * (1 - x)), torch.rand(20, 1, generator=generator)),
         "to infinity": (Formula(1, lambda x: x * x), torch.rand(20, 1, generator=generator) * 2),
+        "a single sample": (wells, torch.tensor([[0.4, 0.7]])),
         "buffers": (Linear(0.9 * matrix / torch.linalg.matrix_norm(matrix, 2), torch.ones(5)), torch.eye(5)),
     }
 

@@ -136,7 +136,8 @@ def iterate_plainly(
     entering = source.take(1)
     home = home_of(system, entering)
     rows = block_rows(system.dim, home)
-    entering = torch.cat([entering, source.take(rows - 1)]) if len(entering) else entering
+    others = source.take(rows - 1)
+    entering = torch.cat([entering, others]) if len(others) else entering
     initial = entering.to("cpu", copy=True)  # in its own precision, which may be higher than the map's
     current = entering.to(home.device, home.dtype, copy=True)
     slots = Slots.fresh(np.arange(len(entering)))
