@@ -237,6 +237,19 @@ def test_tensors_come_back(tmp_path: Path, device: torch.device) -> None:
         assert np.array_equal(read[name].numpy(), tensor.detach().cpu().numpy(), equal_nan=tensor.is_floating_point())
 
 
+def test_tensors_stay_what_they_were_when_the_file_changes_and_can_be_seen_as_complex(tmp_path: Path) -> None:
+    path, pairs = tmp_path / "file", torch.arange(6.0, dtype=torch.float64).reshape(3, 2)
+    write_tensors(path, {f"{name}{size}": torch.ones(size, dtype=torch.int64) for name in "az" for size in range(1, 4)})
+    ones = read_tensors(path)[0]
+    for size in range(1, 4):  # whole numbers of 8 bytes before the pairs, even and odd
+        write_tensors(path, {"a": torch.zeros(size, dtype=torch.int64), "pairs": pairs})
+        read = read_tensors(path)[0]["pairs"]
+        assert read.data_ptr() % 16 == 0
+        assert torch.view_as_complex(read).abs().tolist() == pytest.approx(pairs.norm(dim=1).tolist())
+    path.write_bytes(b"\0" * path.stat().st_size)
+    assert all(bool((tensor == 1).all()) for tensor in ones.values())
+
+
 def test_metadata_may_be_missing(tmp_path: Path) -> None:
     write_tensors(tmp_path / "file", {"a": torch.zeros(1)})
     assert read_tensors(tmp_path / "file")[1] == {}
