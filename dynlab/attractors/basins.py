@@ -1,6 +1,7 @@
 """Basins of attraction: which attractor each sample reaches under exact iteration.
 
-Attractors are the stable fixed points that `dynlab.dynamics.iterate` takes the samples to, by falling basin size.
+Attractors are the stable fixed points that `dynlab.dynamics.iterate` takes the samples to, by falling basin size, and
+after them the periodic attractors, each once whatever the phase in which samples go round with it.
 Basins of parts of a data set combine into those of all of it, so that parts can be worked on anywhere: the attractors
 of the parts are joined where they are one, and everything else follows from that, whatever comes first.
 
@@ -18,9 +19,10 @@ import torch
 from jaxtyping import Complex128, Float64, Int64
 from torch import Tensor
 
-from dynlab.attractors.merging import merge_states
+from dynlab.attractors import cycles as periodic
+from dynlab.attractors.copies import best_copies, by_size, copies_of, widened
 from dynlab.dynamics import Orbits, iterate, spectrum
-from dynlab.dynamics.known import SAME_POINT
+from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.sources import Samples
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
@@ -40,8 +42,12 @@ class Basins:
     residuals: Float64[Tensor, " attractors"]  # ||F(x) - x||_2 / max(1, ||x||_2)
     # The leading six by falling modulus, seven where one of them is half of a pair; rows without a seventh end in NaN.
     multipliers: Complex128[Tensor, "attractors leading"]
-    labels: Int64[Tensor, " samples"]  # attractor of each sample, -1 for none
+    labels: Int64[Tensor, " samples"]  # fixed point of each sample, -1 for none, also where it reaches a cycle
     samples: Int64[Tensor, " samples"]  # index of each sample in the data set, rising
+    cycles: tuple[
+        Cycle, ...
+    ] = ()  # the periodic attractors, by falling basin size, then period, then lexicographically
+    members: tuple[Int64[Tensor, " _members"], ...] = ()  # rows of the samples that reach each cycle, rising
 
     @property
     def spectral_radii(self) -> Float64[Tensor, " attractors"]:
@@ -50,13 +56,42 @@ class Basins:
 
     @property
     def sizes(self) -> Int64[Tensor, " attractors"]:
-        """Number of samples in each basin."""
+        """Number of samples in the basin of each fixed point."""
         return torch.bincount(self.labels[self.labels >= 0], minlength=len(self.fixed_points))
 
     @property
     def fractions(self) -> Float64[Tensor, " attractors"]:
-        """Basin fractions: shares of all samples, those without an attractor included."""
+        """Basin fractions of the fixed points: shares of all samples, those without an attractor included."""
         return self.sizes.double() / max(1, len(self.labels))
+
+    @property
+    def cycle_labels(self) -> Int64[Tensor, " samples"]:
+        """Cycle of each sample, -1 for none."""
+        labels = torch.full_like(self.labels, -1)
+        for number, rows in enumerate(self.members):
+            labels[rows] = number
+        return labels
+
+    @property
+    def attractor_labels(self) -> Int64[Tensor, " samples"]:
+        """Attractor of each sample: its row in `fixed_points`, or after these its number in `cycles`; -1 for none."""
+        cycles = self.cycle_labels
+        return torch.where(cycles >= 0, len(self.fixed_points) + cycles, self.labels)
+
+    @property
+    def cycle_sizes(self) -> Int64[Tensor, " cycles"]:
+        """Number of samples in the basin of each cycle."""
+        return torch.tensor([len(rows) for rows in self.members], dtype=torch.int64)
+
+    @property
+    def cycle_fractions(self) -> Float64[Tensor, " cycles"]:
+        """Basin fractions of the cycles: shares of all samples, as `fractions`."""
+        return self.cycle_sizes.double() / max(1, len(self.labels))
+
+    @property
+    def unresolved(self) -> int:
+        """Number of samples without an attractor of either kind."""
+        return int((self.attractor_labels < 0).sum())
 
     def check_map(self, system: Map) -> None:
         """Check that these are basins of `system`.
@@ -76,13 +111,15 @@ class Basins:
         """
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays["multipliers"] = torch.view_as_real(arrays["multipliers"])  # safetensors holds no complex128
+        arrays |= periodic.cycle_arrays(self.cycles, self.cycle_labels, self.fixed_points.shape[1])
         write_tensors(Path(path), arrays, {"kind": KIND, "map_sha256": self.map_sha256})
 
     @staticmethod
     def load(path: str | Path, system: Map | None = None) -> Basins:
         """Read basins back, and check that they are those of `system` if it is given.
 
-        The samples of a file that does not name them are the first ones of the data set.
+        The samples of a file that does not name them are the first ones of the data set; one without cycles, as older
+        ones are, has none.
 
         Raises:
             InputError: If the file is missing, damaged or of another kind, or the basins are those of another map.
@@ -95,8 +132,14 @@ class Basins:
             raise InputError(f"{path}: holds no basins of attraction")
         if not _fit_together(arrays):
             raise InputError(f"{path}: the arrays of these basins do not fit together")
+        try:
+            cycles, members = periodic.cycles_of_arrays(arrays, arrays["fixed_points"].shape[1], arrays["labels"])
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from error
         arrays["multipliers"] = torch.view_as_complex(arrays["multipliers"].contiguous())
-        basins = Basins(metadata.get("map_sha256", ""), **{name: arrays[name] for name in _ARRAYS})
+        basins = Basins(
+            metadata.get("map_sha256", ""), **{name: arrays[name] for name in _ARRAYS}, cycles=cycles, members=members
+        )
         if system is not None:
             basins.check_map(system)
         return basins
@@ -171,6 +214,8 @@ def basins_of_orbits(system: Map, orbits: Orbits, first_sample: int = 0) -> Basi
     points = orbits.fixed_points
     found = orbits.fixed_point.numpy()
     samples = torch.arange(first_sample, first_sample + len(found))
+    cycles, cycle_labels = periodic.cycles_by_size(orbits.cycles, orbits.cycle.numpy())
+    members = periodic.members_of(cycle_labels, len(cycles))
     if not points:
         nothing = torch.zeros(0, dtype=torch.float64)
         return Basins(
@@ -180,9 +225,11 @@ def basins_of_orbits(system: Map, orbits: Orbits, first_sample: int = 0) -> Basi
             torch.zeros(0, 1, dtype=torch.complex128),
             orbits.fixed_point,
             samples,
+            cycles,
+            members,
         )
     states = torch.stack([point.state for point in points])
-    labels, order = _by_size(found, states.numpy())
+    labels, order = by_size(found, states.numpy())
     chosen = [points[index] for index in order]
     return Basins(
         map_sha256=map_hash(system),
@@ -191,6 +238,8 @@ def basins_of_orbits(system: Map, orbits: Orbits, first_sample: int = 0) -> Basi
         multipliers=spectrum(system, states[torch.from_numpy(order)], min(system.dim, _LEADING)).eigenvalues,
         labels=torch.from_numpy(labels),
         samples=samples,
+        cycles=cycles,
+        members=members,
     )
 
 
@@ -202,6 +251,7 @@ def merge_basins(parts: Sequence[Basins]) -> Basins:
     joined by others that do. Of such copies the one with the smallest residual stays, of equal ones the first in
     lexicographic order, with its multipliers. Copies with a relative residual of 1e-12 stand far nearer than 1e-6
     unless a multiplier is within about 1e-6 of one; only chains of such copies could depend on what is merged first.
+    Cycles are one by the same distance, for the rotation that brings them nearest.
 
     Args:
         parts: At least one; each sample of the data set in at most one of them.
@@ -228,14 +278,18 @@ def merge_basins(parts: Sequence[Basins]) -> Basins:
     states = torch.cat([part.fixed_points for part in parts]) + 0.0
     residuals = torch.cat([part.residuals for part in parts])
     width = max(part.multipliers.shape[1] for part in parts)
-    multipliers = torch.cat([_widened(part.multipliers, width) for part in parts]) + 0.0
-    copy_of = _copies(states)
-    kept = _best_copies(copy_of, states, residuals, multipliers)
+    multipliers = torch.cat([widened(part.multipliers, width) for part in parts]) + 0.0
+    copy_of = copies_of(states[:, None])
+    kept = best_copies(copy_of, states, residuals, multipliers)
     firsts = np.cumsum([0, *(len(part.fixed_points) for part in parts[:-1])]).tolist()
     found = torch.cat(
         [torch.where(part.labels >= 0, part.labels + first, -1) for part, first in zip(parts, firsts, strict=True)]
     )
-    labels, order = _by_size(np.append(copy_of, -1)[found[rows].numpy()], states[kept].numpy())
+    cycles, cycle_labels = periodic.merge_cycle_sets(
+        [part.cycles for part in parts], [part.cycle_labels for part in parts]
+    )
+    members = periodic.members_of(cycle_labels[rows], len(cycles))
+    labels, order = by_size(np.append(copy_of, -1)[found[rows].numpy()], states[kept].numpy())
     chosen = torch.from_numpy(kept[order])
     multipliers = multipliers[chosen]
     # The half of a pair that asked for one more column may belong to a copy that went.
@@ -247,60 +301,11 @@ def merge_basins(parts: Sequence[Basins]) -> Basins:
         multipliers=multipliers[:, :needed].contiguous(),
         labels=torch.from_numpy(labels),
         samples=samples,
+        cycles=cycles,
+        members=members,
     )
 
 
 def _check_first(first_sample: int) -> None:
     if first_sample < 0:
         raise ValueError(f"first_sample is {first_sample}, expected at least 0")
-
-
-def _by_size(found: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number attractors by falling basin size, then lexicographically: the new labels, and the order taken."""
-    sizes = np.bincount(found[found >= 0], minlength=len(states))
-    order = np.lexsort((*states.T[::-1], -sizes))  # sorts by its last key first
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return np.append(rank, -1)[found], order  # none, -1, is what stands last
-
-
-def _widened(multipliers: Tensor, width: int) -> Tensor:
-    missing = width - multipliers.shape[1]
-    return torch.cat([multipliers, multipliers.new_full((len(multipliers), missing), complex("nan+nanj"))], dim=1)
-
-
-def _copies(states: Tensor) -> np.ndarray:
-    """Number of the fixed point that each row is a copy of, from 0."""
-    from scipy.sparse.csgraph import connected_components
-
-    if not len(states):
-        return np.zeros(0, dtype=np.int64)
-    scales = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
-    # One distance for all that is nowhere too small; who is joined by it is looked at again.
-    roughly = merge_states(states, SAME_POINT * float(scales.max())).numpy()
-    copy_of = np.empty(len(states), dtype=np.int64)
-    count = 0
-    by_group = np.argsort(roughly, kind="stable")
-    for group in np.split(by_group, np.flatnonzero(np.diff(roughly[by_group])) + 1):
-        if len(group) == 1:
-            copy_of[group], count = count, count + 1
-            continue
-        chosen = torch.from_numpy(group)
-        # Products would round away such small distances.
-        apart = torch.cdist(states[chosen], states[chosen], compute_mode="donot_use_mm_for_euclid_dist")
-        reach = SAME_POINT * torch.maximum(scales[chosen, None], scales[chosen])
-        found, components = connected_components((apart < reach).numpy(), directed=False)
-        copy_of[group], count = count + components, count + found
-    return copy_of
-
-
-def _best_copies(copy_of: np.ndarray, states: Tensor, residuals: Tensor, multipliers: Tensor) -> np.ndarray:
-    """Row of the copy that stays, for each fixed point."""
-    smallest = np.full(copy_of.max(initial=-1) + 1, np.inf)
-    np.minimum.at(smallest, copy_of, residuals.numpy())
-    rows = np.flatnonzero(residuals.numpy() == smallest[copy_of])
-    # Copies found by equal steps are equal, but their multipliers, computed among others, can differ by rounding.
-    parts = torch.view_as_real(multipliers).flatten(1).numpy()
-    keys = np.concatenate([states.numpy()[rows], parts[rows]], axis=1)
-    rows = rows[np.lexsort((*keys.T[::-1], copy_of[rows]))]
-    return rows[np.unique(copy_of[rows], return_index=True)[1]]

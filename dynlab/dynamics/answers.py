@@ -13,6 +13,7 @@ from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.decision import CODES, Decision, Status
 from dynlab.dynamics.fixed_points import FixedPoint
 from dynlab.dynamics.plain import Finished
@@ -64,6 +65,9 @@ class Orbits:
     recorded: Int64[Tensor, " recorded"]  # samples whose step lengths were recorded
     step_lengths: Float32[Tensor, "recorded_steps recorded"]  # NaN after a sample was finished
     histogram: StepLengthHistogram | None  # of the step lengths of all samples, if it was asked for
+    cycles: Sequence[Cycle]  # the periodic attractors that samples reached
+    # Index into `cycles`, -1 for none, also of a periodic sample where that from which it came back is no attractor.
+    cycle: Int64[Tensor, " samples"]
 
     @property
     def states(self) -> Float64[Tensor, "samples ..."]:
@@ -89,6 +93,7 @@ class Answers:
         self._codes: list[NDArray[np.uint8]] = []
         self._periods: list[NDArray[np.int64]] = []
         self._points: list[NDArray[np.int32]] = []
+        self._cycles: dict[Cycle, list[int]] = {}  # the samples that reach each
         self._states: list[Tensor | None] = []  # None for samples whose fixed points are all that is wanted
 
     def add_labelled(self, finished: Finished) -> None:
@@ -101,6 +106,8 @@ class Answers:
     def add(self, finished: Finished, decision: Decision, offset: int) -> None:
         """Samples that were decided; `offset` is that of their fixed points among all."""
         points = np.where(decision.fixed_point >= 0, decision.fixed_point + offset, -1)
+        for row, cycle in decision.cycles.items():
+            self._cycles.setdefault(cycle, []).append(int(finished.ids[row]))
         self._append(finished, decision.status, decision.period, points, decision.states)
 
     def _append(
@@ -130,6 +137,9 @@ class Answers:
         fixed_point = np.full(len(found), -1)
         fixed_point[found >= 0] = inverse
         points = [self.points[index] for index in reached]
+        cycle = torch.full((len(found),), -1)
+        for index, samples in enumerate(self._cycles.values()):
+            cycle[samples] = index
         return Orbits(
             kept_states=self._ends(points, fixed_point, state_shape) if self._keep_states else None,
             steps=torch.from_numpy(_joined(self._steps, np.int64)[order]),
@@ -140,6 +150,8 @@ class Answers:
             recorded=recorded,
             step_lengths=step_lengths,
             histogram=histogram,
+            cycles=list(self._cycles),
+            cycle=cycle,
         )
 
     def _ends(

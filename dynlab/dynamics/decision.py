@@ -3,12 +3,13 @@
 A sample inside the safe ball of a known fixed point has converged to it. From one that is in no ball Newton's method
 looks for a fixed point, once per attractor and not once per sample; what it finds may be a saddle, or an attractor
 elsewhere, so only entering its ball counts. Until then iteration goes on, and searches come at ever longer intervals.
-An orbit that comes back to where it was, with steps far above the rounding floor, is periodic.
+An orbit that comes back to where it was, with steps far above the rounding floor, is periodic; if it does so near a
+stable cycle, it is followed into the safe ball of that (`dynlab.dynamics.cycles`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, rows_of
+from dynlab.dynamics.cycles import Cycle, KnownCycles, Return
 from dynlab.dynamics.fixed_points import examine_fixed_points
 from dynlab.dynamics.known import KnownFixedPoints, first_copies
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
@@ -52,6 +54,7 @@ class Decision:
     fixed_point: np.ndarray
     status: np.ndarray  # indices into `list(Status)`
     period: np.ndarray
+    cycles: dict[int, Cycle] = field(default_factory=dict)  # the periodic attractor, by row, of those that reach one
 
 
 CODES = {status: code for code, status in enumerate(Status)}
@@ -67,6 +70,7 @@ class Search:
     max_steps: int
     known: KnownFixedPoints
     unsafe: KnownFixedPoints  # saddles and the like, which are not worth another search
+    cycles: KnownCycles = field(default_factory=KnownCycles)
 
     def nearest(self, states: Float64[Tensor, "samples dim"]) -> Float64[Tensor, " samples"]:
         """Distance of each state to the nearest fixed point found so far, an attractor or not."""
@@ -101,11 +105,9 @@ class Search:
             taken, length = taken + length, min(2 * length, _LONGEST_ROUND)
 
             finite = torch.isfinite(rows_of(states, pending)).all(dim=1).numpy()
-            periodic = (periods > 0) & finite
             decision.status[pending[~finite]] = CODES[Status.DIVERGED]
-            decision.status[pending[periodic]] = CODES[Status.PERIODIC]
-            decision.period[pending[periodic]] = periods[periodic]
-            pending = pending[finite & ~periodic]
+            periods[~finite] = 0
+            pending = pending[finite & ~self.settle(decision, pending, periods)]
 
             # The last look is a search as well.
             if taken >= due or taken == self.max_steps:
@@ -119,6 +121,29 @@ class Search:
             decision.period[pending[decided]] = 1
             pending = pending[~decided]
         return decision
+
+    def settle(self, decision: Decision, pending: np.ndarray, periods: np.ndarray) -> np.ndarray:
+        """Say what became of samples whose orbits came back; which of all are done with.
+
+        Args:
+            decision: What is told of them is written here.
+            pending: Which samples are looked at.
+            periods: After how many steps the orbit of each came back, 0 if it did not.
+        """
+        settled = np.zeros(len(pending), dtype=bool)
+        for period in np.unique(periods[periods > 0]).tolist():
+            rows = np.flatnonzero(periods == period)
+            states = rows_of(decision.states, pending[rows]).to(self.known.device)
+            reached, returns = self.cycles.reached(self.exact, states, period, LARGEST_RADIUS * self.tolerance)
+            for row, cycle, found in zip(rows.tolist(), reached.tolist(), returns, strict=True):
+                sample = int(pending[row])
+                has_returned = cycle >= 0 or found is not Return.SEEMING
+                decision.status[sample] = CODES[Status.PERIODIC if has_returned else Status.UNRESOLVED]
+                decision.period[sample] = period if has_returned else 0
+                if cycle >= 0:
+                    decision.cycles[sample] = self.cycles.found[cycle]
+                settled[row] = cycle >= 0 or found is Return.OF_NO_ATTRACTOR
+        return settled
 
     def match(self, states: Float64[Tensor, "samples dim"], *, thorough: bool) -> np.ndarray:
         """Index of the fixed point whose safe ball each sample is in, -1 for none; new ones are looked for first.
