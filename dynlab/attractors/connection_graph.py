@@ -4,7 +4,7 @@ Basins touch along boundaries, and a boundary mostly has a saddle with one unsta
 ends in an attractor on either side. The graph has an edge for each such saddle. It is found by edge tracking
 (`dynlab.attractors.edge_tracking`) between attractors that are near neighbours, and between samples that are while
 their attractors differ. What is not found is not shown to be missing: `index_sum` tells how complete the set of fixed
-points may be (`dynlab.dynamics.completeness`).
+points may be (`dynlab.dynamics.completeness`), and a search (`dynlab.attractors.search`) makes it more so.
 
 Source: Battelino et al., Multiple coexisting attractors, basin boundaries and basic sets, Physica D 32, 1988.
 """
@@ -20,9 +20,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins
-from dynlab.attractors.edge_tracking import Saddles, Track, Tracked, track_edges
+from dynlab.attractors.edge_tracking import CLOSING, Saddles, Track, Tracked, track_edges
 from dynlab.attractors.reached import known_attractors
-from dynlab.attractors.saddles import Saddle
+from dynlab.attractors.saddles import Saddle, examine_saddles
+from dynlab.attractors.search import search_fixed_points
 from dynlab.dynamics import completeness, energy, spectral_radius
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.known import KnownFixedPoints
@@ -42,6 +43,7 @@ def connection_graph(
     *,
     neighbours: int = 1,
     samples: Float[Tensor, "samples dim"] | None = None,
+    search_starts: int = 0,
     on_progress: Callable[[float], None] | None = None,
 ) -> nx.MultiGraph:
     """Join attractors by the saddles between their basins.
@@ -68,11 +70,14 @@ def connection_graph(
 
     Raises:
         InputError: If the basins are those of another map.
-        ValueError: If `neighbours` is below 1, or the samples do not fit the map or the basins.
+        ValueError: If `neighbours` is below 1 or `search_starts` below 0, or the samples do not fit the map or the
+            basins.
     """
     basins.check_map(system)
     if neighbours < 1:
         raise ValueError(f"neighbours is {neighbours}, expected at least 1")
+    if search_starts < 0:
+        raise ValueError(f"search_starts is {search_starts}, expected at least 0")
     if samples is not None:
         check_states(system, samples, parameter="samples")
         if len(samples) != len(basins.labels):
@@ -105,8 +110,18 @@ def connection_graph(
         joined = {end for saddle in saddles.found if saddle.is_edge for end in saddle.ends}
         alone = torch.tensor([index for index in range(len(states)) if index not in joined], dtype=torch.int64)
         pairs = torch.stack([alone, nearest[alone, column]], dim=1)
-        done, share = column - neighbours, 0.2 / len(columns)
+        done, share = column - neighbours, 0.15 / len(columns)
         track(pairs, states[pairs[:, 0]], states[pairs[:, 1]], 0.8 + done * share, 0.8 + (done + 1) * share)
+    # From the other side the segment between the attractors meets another boundary, or another part of it.
+    left = [number for number, one in enumerate(tracked) if one.track not in CLOSING]
+    back = torch.tensor([(tracked[number].target, tracked[number].source) for number in left], dtype=torch.int64)
+    back = back.reshape(-1, 2)
+    track(back, states[back[:, 0]], states[back[:, 1]], 0.95, 1.0)
+    for number, one in zip(left, tracked[len(tracked) - len(left) :], strict=True):
+        tracked[number] = one if one.track in CLOSING else tracked[number]
+    del tracked[len(tracked) - len(left) :]
+    if search_starts:
+        _search(system, exact, known, saddles, search_starts)
     graph = _graph(system, basins, known, saddles.found, tracked)
     if on_progress:
         on_progress(1.0)
@@ -116,6 +131,22 @@ def connection_graph(
 def track_counts(graph: nx.MultiGraph) -> dict[str, int]:
     """How many pairs ended in which way, by the values of `Track`."""
     return {str(track): sum(one.track is track for one in graph.graph["tracked"]) for track in Track}
+
+
+def _search(system: Map, exact: Map, known: KnownFixedPoints, saddles: Saddles, starts: int) -> None:
+    """Add fixed points that a search finds between the known attractors and saddles."""
+    states = [point.state for point in known.points] + [saddle.state for saddle in saddles.found]
+    if not states:
+        return
+    found = search_fixed_points(system, torch.stack(states), max_starts=starts)
+    is_new = torch.arange(len(found.states)) >= found.given
+    for point in known_attractors(system, found.states[is_new & (found.unstable == 0)]):
+        known.add(point)
+    chosen = is_new & (found.unstable > 0)
+    unstable, residuals = found.states[chosen].to(known.device), found.residuals[chosen].to(known.device)
+    for saddle in examine_saddles(exact, unstable, residuals, known):
+        if saddle is not None:
+            saddles.add(saddle)
 
 
 def _graph(

@@ -51,6 +51,9 @@ class Track(StrEnum):
     UNRESOLVED = "unresolved"  # no saddle of this boundary within the limits
 
 
+CLOSING = (Track.SADDLE, Track.BETWEEN)  # after these there is nothing left to look for
+
+
 @dataclass(frozen=True)
 class Tracked:
     """What became of one pair."""
@@ -208,4 +211,6 @@ class _Tracker:
             self.tracks[row] = Track.SWAPS_BRANCHES
         elif saddle.index > 1:
             self.tracks[row] = Track.HIGHER_INDEX
-        self.open[row] = self.tracks[row] not in (Track.SADDLE, Track.BETWEEN)
+        self.open[row] = self.tracks[row] not in CLOSING
+        # What is slower than all of the rest of the boundary may be such a saddle, and must not end the search.
+        self.tried[row] = torch.inf

@@ -77,7 +77,15 @@ def passages(
     finite = torch.isfinite(current).all(dim=1)
     rows, current = rows[finite], current[finite]
     reached = attractors_reached(exact, current, known.points, tolerance=tolerance, max_steps=max_steps)
+    count = len(known.points)
     for point in reached.others:
         known.add(point)
     labels[rows.cpu().numpy()] = reached.labels.numpy()
+    if reached.others:
+        # In an attractor that was not known steps came down to rounding, where every other one is a local minimum.
+        again = np.flatnonzero(labels >= count)
+        at = torch.from_numpy(again).to(states.device)
+        once_more = passages(exact, states[at], known, tolerance=tolerance, max_steps=max_steps)
+        labels[again] = once_more.labels
+        slowest[at], speeds[at] = once_more.slowest, once_more.speeds
     return Passages(labels, slowest, speeds)

@@ -263,9 +263,7 @@ def test_a_saddle_that_swaps_its_branches_closes_no_pair() -> None:
     inside = torch.linspace(-2.6, -1.6, 60, dtype=torch.float64)[:, None]
     pairs = torch.tensor([[0, 1]] * 60)
     tracked = track_edges(system, inside, torch.full_like(inside, 3.0), pairs, known, saddles)
-    # An orbit that begins or stands right at the fixed point at 0 has been slow there as nowhere else, and ends so.
-    assert {one.track for one in tracked} <= {Track.SADDLE, Track.SWAPS_BRANCHES}
-    assert sum(one.track is Track.SADDLE for one in tracked) >= 55
+    assert {one.track for one in tracked} == {Track.SADDLE}
     assert [float(saddle.state) for saddle in saddles.found if saddle.is_edge] == pytest.approx([1.0])
 
 
