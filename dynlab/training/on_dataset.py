@@ -17,6 +17,7 @@ def train_on_dataset(
     training: Dataset,
     settings: TrainingSettings,
     *,
+    start: DenoisingAutoencoder | None = None,
     test: Dataset | None = None,
     device: torch.device | str = "auto",
     on_epoch: Callable[[EpochProgress], None] | None = None,
@@ -26,6 +27,7 @@ def train_on_dataset(
     Args:
         training: The images to train on, in their order of use.
         settings: How to train.
+        start: Whose weights to begin from, as in `train`.
         test: Held-out images of the same dim, to measure errors on as well.
         device: Where to compute; "auto" is CUDA where there is some, else the CPU.
         on_epoch: Called after each epoch.
@@ -36,10 +38,12 @@ def train_on_dataset(
         and the plain errors of clean and of corrupted input (`clean`, `corrupted`), summed over pixels.
 
     Raises:
-        InputError: If there is no such device.
+        InputError: If there is no such device, or `start` is not of the shape that is trained.
         TrainingDiverged: If the objective or a weight stops being finite.
     """
-    autoencoder = train(training.images, settings, state_shape=training.shape, device=device, on_epoch=on_epoch)
+    autoencoder = train(
+        training.images, settings, start=start, state_shape=training.shape, device=device, on_epoch=on_epoch
+    )
     errors = {
         name: asdict(
             reconstruction_errors(

@@ -22,7 +22,7 @@ from torch import Tensor
 import dynlab
 from dynlab.devices import resolve_device
 from dynlab.errors import InputError
-from dynlab.maps import DenoisingAutoencoder
+from dynlab.maps import DenoisingAutoencoder, map_hash
 from dynlab.training.backpropagation import GradientDescent
 from dynlab.training.corruption import corrupt
 from dynlab.training.streams import MAX_SEED, generator
@@ -81,6 +81,7 @@ def train(
     images: Float32[Tensor, "samples dim"],
     settings: TrainingSettings,
     *,
+    start: DenoisingAutoencoder | None = None,
     state_shape: tuple[int, ...] | None = None,
     device: torch.device | str = "auto",
     on_epoch: Callable[[EpochProgress], None] | None = None,
@@ -93,16 +94,18 @@ def train(
     Args:
         images: Shape (samples, dim), in their order of use, at least one.
         settings: How to train.
-        state_shape: How a state is looked at, kept in the autoencoder.
+        start: Whose weights to begin from, which it keeps; without it they are drawn.
+        state_shape: How a state is looked at, kept in the autoencoder; by default as in `start`, if that is given.
         device: Where to compute; "auto" is CUDA where there is some, else the CPU.
         on_epoch: Called after each epoch; what it raises ends the training.
 
     Returns:
         The autoencoder, on `device`. Its `training_settings` hold all of `settings`, the `objective` after each epoch,
-        and what it was trained with.
+        what it was trained with, and, if it began from `start`, the hash of that map as `started_from`.
 
     Raises:
-        InputError: If there is no such device, or no memory for so many hidden units.
+        InputError: If there is no such device, no memory for so many hidden units, or `start` is no autoencoder with
+            sigmoid units in float32 of the shape that is trained.
         ValueError: If `images` is empty, not finite, or not float32 of shape (samples, dim), or `state_shape` does not
             hold `dim` numbers.
         TrainingDiverged: If the objective or a weight stops being finite.
@@ -110,11 +113,17 @@ def train(
     _check_images(images)
     device = resolve_device(device) if isinstance(device, str) else device
     samples, dim = images.shape
+    if start is not None:
+        _check_start(start, dim, settings)
+        state_shape = state_shape or start.state_shape
     try:
         autoencoder = DenoisingAutoencoder(dim, settings.hidden, tied=settings.tied, state_shape=state_shape)
     except (RuntimeError, MemoryError) as error:
         raise InputError(f"hidden is {settings.hidden}, expected a number for which there is memory") from error
-    initialize(autoencoder, settings.seed)
+    if start is None:
+        initialize(autoencoder, settings.seed)
+    else:
+        autoencoder.load_state_dict(start.state_dict())
     autoencoder.to(device)
     images = images.to(device)
     noise = generator(settings.seed, "corruption")
@@ -145,6 +154,7 @@ def train(
         "objective": objectives,
         "device": device.type,
         "versions": {"dynlab": dynlab.__version__, "torch": str(torch.__version__)},
+        **({} if start is None else {"started_from": map_hash(start)}),
     }
     return autoencoder
 
@@ -177,6 +187,22 @@ def _check_images(images: Tensor) -> None:
         raise ValueError("images is empty, expected at least one sample")
     if not torch.isfinite(images).all():
         raise ValueError("images holds NaN or infinite values, expected finite pixels")
+
+
+def _check_start(start: DenoisingAutoencoder, dim: int, settings: TrainingSettings) -> None:
+    expected = {
+        "dim": dim,
+        "hidden": settings.hidden,
+        "tied": settings.tied,
+        "hidden_nonlinearity": "sigmoid",
+        "output_nonlinearity": "sigmoid",
+    }
+    for name, value in expected.items():
+        if getattr(start, name) != value:
+            raise InputError(f"start has {name} {getattr(start, name)!r}, expected {value!r}")
+    for name, parameter in start.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise InputError(f"start has {name} in {parameter.dtype}, expected torch.float32")
 
 
 def _check_finite(autoencoder: DenoisingAutoencoder, objective: float, epoch: int, learning_rate: float) -> None:

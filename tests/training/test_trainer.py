@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dynlab.datasets import Dataset
 from dynlab.errors import InputError
-from dynlab.maps import DenoisingAutoencoder
+from dynlab.maps import DenoisingAutoencoder, map_hash
 from dynlab.training import (
     EpochProgress,
     TrainingDiverged,
@@ -25,6 +25,7 @@ from dynlab.training import (
     initialize,
     reconstruction_errors,
     train,
+    train_on_dataset,
 )
 
 CPU = torch.device("cpu")
@@ -240,3 +241,63 @@ def test_images_that_cannot_be_used_are_refused(images: Tensor, message: str) ->
 def test_a_device_that_is_not_here_is_refused() -> None:
     with pytest.raises(InputError, match="device is 'cuda:99'"):
         train(random_images(4, 16), TrainingSettings(sigma=0.5, epochs=1), device="cuda:99")
+
+
+# From given weights
+
+
+def test_training_goes_on_from_given_weights(device: torch.device) -> None:
+    # Without corruption nothing is random, so that one epoch and two more are three.
+    images = random_images(110, 16)
+    whole, first, rest = (
+        TrainingSettings(sigma=0.0, walkback=2, epochs=epochs, annealing=1.0, hidden=8) for epochs in (3, 1, 2)
+    )
+    start = train(images, first, state_shape=(2, 8), device=device)
+    kept = parameters_of(start)
+    found = train(images, rest, start=start, device=device)
+    expected = parameters_of(train(images, whole, device=device))
+    for name, value in parameters_of(found).items():
+        assert value.equal(expected[name]), name
+        assert not value.equal(kept[name]), name
+        assert kept[name].equal(parameters_of(start)[name]), name
+    assert found.training_settings["started_from"] == map_hash(start)
+    assert found.state_shape == (2, 8)
+    assert train(images, rest, start=start, state_shape=(4, 4), device=device).state_shape == (4, 4)
+
+
+def test_given_weights_may_be_tied_and_need_not_be_trained() -> None:
+    images = random_images(40, 16)
+    start = DenoisingAutoencoder(16, 8, tied=True)
+    initialize(start, seed=3)
+    settings = TrainingSettings(sigma=0.2, epochs=2, hidden=8, tied=True, seed=3)
+    started, drawn = train(images, settings, start=start, device=CPU), train(images, settings, device=CPU)
+    for name, value in parameters_of(started).items():
+        assert value.equal(parameters_of(drawn)[name]), name
+    assert "started_from" not in drawn.training_settings
+
+
+def test_a_data_set_is_trained_on_from_given_weights(digits_train: Dataset) -> None:
+    settings = TrainingSettings(sigma=0.2, epochs=1, hidden=8)
+    start = train_on_dataset(digits_train, settings, device=CPU)
+    found = train_on_dataset(digits_train, settings, start=start, device=CPU)
+    expected = train(digits_train.images, settings, start=start, device=CPU)
+    for name, value in parameters_of(found).items():
+        assert value.equal(parameters_of(expected)[name]), name
+    assert found.training_settings["started_from"] == map_hash(start)
+    assert found.training_settings["data"] == digits_train.name
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (DenoisingAutoencoder(9, 8), "start has dim 9, expected 16"),
+        (DenoisingAutoencoder(16, 7), "start has hidden 7, expected 8"),
+        (DenoisingAutoencoder(16, 8, tied=True), "start has tied True, expected False"),
+        (DenoisingAutoencoder(16, 8, hidden_nonlinearity="tanh"), "start has hidden_nonlinearity 'tanh'"),
+        (DenoisingAutoencoder(16, 8, output_nonlinearity="relu"), "start has output_nonlinearity 'relu'"),
+        (DenoisingAutoencoder(16, 8).double(), "start has encoder.bias in torch.float64, expected torch.float32"),
+    ],
+)
+def test_weights_of_another_autoencoder_are_refused(start: DenoisingAutoencoder, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        train(random_images(4, 16), TrainingSettings(sigma=0.2, epochs=1, hidden=8), start=start, device=CPU)
