@@ -1,14 +1,7 @@
-"""Figures and words of the connection graph and of the flows between classes.
-
-In the graph's layout nodes are as far apart as there are edges between them. Each class pulls its prototypes together:
-a node that is not drawn stands for the class and is joined to all of them.
-
-Source: Kamada and Kawai, An algorithm for drawing general undirected graphs, Information Processing Letters 31, 1989.
-"""
+"""Figures and words of the connection graph and of the flows between classes."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +9,29 @@ from numpy.typing import NDArray
 
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.flows import FlowMatrix
+from dynlab.report.figure_data import column_names
+from dynlab.report.graph_layout import DRAWN, drawn_nodes, free_points, graph_layout
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
 from dynlab.report.words import count, number
 
 if TYPE_CHECKING:
-    import networkx as nx
     import plotly.graph_objects as go
 
-DRAWN = 300  # attractors of the graph that are drawn, those with the largest basins
-_PICTURES = 120  # of them with their pictures
+_PICTURES = 120  # attractors of the graph that are drawn with their pictures
 _HEIGHT, _FLOW_HEIGHT = 640, 460
-_LEAST, _MOST = 0.25, 0.9  # sizes of pictures, as shares of the place each would have if all had the same
+_SADDLE_COLUMNS = (
+    "source",
+    "target",
+    "saddle",
+    "unstable_multiplier",
+    "residual",
+    "distance_to_source",
+    "distance_to_target",
+    "barrier_from_source",
+    "barrier_from_target",
+)
 _KINDS = {  # colour and symbol
     "prototype": ("kept", "circle"),
     "stain": ("stain", "square"),
@@ -49,75 +52,103 @@ def connection_figure(analysis: Analysis, screen: Screen) -> go.Figure:
     drawn = None if graph is None else graph.subgraph(drawn_nodes(graph))
     if graph is None or drawn is None or not len(drawn):
         return figure
-    places = _places(drawn)
-    room = 2 / math.sqrt(len(drawn))
-    largest = max(graph.nodes[node]["basin_fraction"] for node in drawn) or 1.0
-    sizes = {
-        node: room * (_LEAST + (_MOST - _LEAST) * math.sqrt(graph.nodes[node]["basin_fraction"] / largest))
-        for node in drawn
-    }
+    layout = graph_layout(drawn)
+    # A picture hangs from the middle of its lower edge, where its mark is: there it is on a page of any shape.
+    feet = {node: (x, y - layout.sides[node] / 2) for node, (x, y) in layout.places.items()}
     lines: list[float | None] = []
     rungs: list[float | None] = []
-    middles: list[tuple[float, float, str]] = []
-    for source, target, attributes in sorted(drawn.edges(data=True), key=lambda edge: edge[2]["saddle"]):
-        source, target = min(source, target), max(source, target)
-        (x1, y1), (x2, y2) = places[source], places[target]
+    middles: list[tuple[float, float]] = []
+    saddles: list[dict[str, Any]] = []
+    for source, target in sorted({(min(ends), max(ends)) for ends in drawn.edges()}):
+        (x1, y1), (x2, y2) = layout.places[source], layout.places[target]
         lines += [x1, x2, None]
         rungs += [y1, y2, None]
-        middles.append(((x1 + x2) / 2, (y1 + y2) / 2, _edge_words(source, target, attributes)))
+        between = sorted(drawn.get_edge_data(source, target).values(), key=lambda edge: edge["saddle"])
+        middles += free_points(layout, source, target, len(between))
+        saddles += [{"source": source, "target": target, **attributes} for attributes in between]
     figure.add_trace(
         go.Scatter(
             x=lines, y=rungs, mode="lines", line={"color": light("raw"), "width": 1}, hoverinfo="skip", showlegend=False
         )
     )
-    figure.add_trace(
-        go.Scatter(
-            x=[x for x, _, _ in middles],
-            y=[y for _, y, _ in middles],
-            customdata=[words for _, _, words in middles],
-            mode="markers",
-            name="saddle",
-            marker={"color": light("raw"), "size": 5, "symbol": "diamond-open"},
-            hovertemplate="%{customdata}<extra></extra>",
+    # A second pair of axes in the same place: its pictures are drawn above the lines, which so end at their rims.
+    above: dict[str, Any] = {"mode": "markers", "xaxis": "x2", "yaxis": "y2"}
+    figure.update_layout(meta=column_names(series="kind", x="", y=""))
+    if saddles:
+        names = [name for name in _SADDLE_COLUMNS if name in saddles[0]]
+        figure.add_trace(
+            go.Scatter(
+                **above,
+                x=[x for x, _ in middles],
+                y=[y for _, y in middles],
+                customdata=[[saddle[name] for name in names] for saddle in saddles],
+                meta=column_names(custom=names),
+                name="saddle",
+                marker={"color": light("raw"), "size": 5, "symbol": "diamond-open"},
+                hovertemplate=_saddle_template(names),
+            )
         )
-    )
     for kind, (colour, symbol) in _KINDS.items():
         nodes = [node for node in sorted(drawn) if graph.nodes[node].get("kind", "unknown") == kind]
         if nodes:
+            names = ["attractor", "basin_size", "basin_fraction", "spectral_radius"]
+            of_class = ""
+            if any("label" in graph.nodes[node] for node in nodes):
+                names.append("label")
+                of_class = f" of %{{customdata[{len(names) - 1}]}}"
+            rows = [{"attractor": node, **graph.nodes[node]} for node in nodes]
             figure.add_trace(
                 go.Scatter(
-                    # At the foot of the picture, so as not to hide it.
-                    x=[places[node][0] for node in nodes],
-                    y=[places[node][1] - sizes[node] / 2 for node in nodes],
-                    customdata=[_node_words(node, graph.nodes[node]) for node in nodes],
-                    mode="markers",
+                    **above,
+                    x=[feet[node][0] for node in nodes],
+                    y=[feet[node][1] for node in nodes],
+                    customdata=[[row.get(name) for name in names] for row in rows],
+                    meta=column_names(custom=names),
                     name=kind,
                     marker={"color": light(colour), "size": 8, "symbol": symbol},
-                    hovertemplate="%{customdata}<extra></extra>",
+                    hovertemplate=f"attractor %{{customdata[0]}}, {kind}{of_class}<br>%{{customdata[2]:.2%}} of the "
+                    "samples<extra></extra>",
                 )
             )
     pictured = sorted(drawn, key=lambda node: -graph.nodes[node]["basin_size"])[:_PICTURES]
     for node in reversed(pictured):
         figure.add_layout_image(
             source=screen.picture(graph.nodes[node]["state"]),
-            xref="x",
-            yref="y",
-            x=places[node][0],
-            y=places[node][1],
-            sizex=sizes[node],
-            sizey=sizes[node],
+            xref="x2",
+            yref="y2",
+            x=feet[node][0],
+            y=feet[node][1],
+            sizex=layout.sides[node],
+            sizey=layout.sides[node],
             xanchor="center",
-            yanchor="middle",
+            yanchor="bottom",
             layer="below",
         )
-    hidden: dict[str, Any] = {"visible": False, "range": [-1.15, 1.15]}
-    return figure.update_layout(height=_HEIGHT).update_xaxes(**hidden).update_yaxes(**hidden)
+    hidden: dict[str, Any] = {"visible": False, "range": [-1.04, 1.04]}
+    figure.update_layout(
+        height=_HEIGHT,
+        xaxis=hidden,
+        yaxis=hidden,
+        xaxis2={**hidden, "matches": "x", "anchor": "y2"},
+        yaxis2={**hidden, "matches": "y", "anchor": "x2"},
+    )
+    return figure
 
 
-def drawn_nodes(graph: nx.MultiGraph) -> list[int]:
-    """The nodes that are drawn: those with the largest basins; none that neither samples nor edges reach."""
-    nodes = [node for node in graph if graph.nodes[node]["basin_size"] or graph.degree(node)]
-    return sorted(nodes, key=lambda node: (-graph.nodes[node]["basin_size"], node))[:DRAWN]
+def _saddle_template(names: list[str]) -> str:
+    """What is said of a saddle that is pointed at."""
+
+    def entry(name: str, form: str = "") -> str:
+        return f"%{{customdata[{names.index(name)}]{form}}}"
+
+    words = (
+        f"saddle between {entry('source')} and {entry('target')}<br>"
+        f"unstable multiplier {entry('unstable_multiplier', ':.4f')}<br>"
+        f"{entry('distance_to_source', ':.2f')} and {entry('distance_to_target', ':.2f')} away"
+    )
+    if "barrier_from_source" in names:
+        words += f"<br>{entry('barrier_from_source', ':.3~g')} and {entry('barrier_from_target', ':.3~g')} nats up"
+    return f"{words}<extra></extra>"
 
 
 def connection_words(analysis: Analysis) -> str:
@@ -175,13 +206,14 @@ def flow_figure(flow: FlowMatrix) -> go.Figure:
         column for column, name in enumerate(flow.columns) if column < len(flow.classes) or counts[:, column].any()
     ]
     shares: NDArray[np.float64] = flow.shares.numpy()[rows][:, columns]
-    names, classes = [flow.columns[column] for column in columns], [str(flow.classes[row]) for row in rows]
+    names, classes = [flow.columns[column] for column in columns], [flow.classes[row] for row in rows]
     figure.add_trace(
         go.Heatmap(
             x=names,
             y=classes,
             z=shares,
-            customdata=counts[rows][:, columns],
+            customdata=counts[rows][:, columns].tolist(),
+            meta=column_names(x="attractor", y="class", z="share", custom=["samples"]),
             text=[[_share(value) for value in row] for row in shares],
             texttemplate="%{text}",
             textfont={"color": light("ink")},
@@ -218,42 +250,3 @@ def flow_words(flow: FlowMatrix) -> str:
 
 def _share(value: float) -> str:
     return "" if value == 0 else "<1" if value < 0.01 else f"{100 * value:.0f}"
-
-
-def _places(graph: nx.MultiGraph) -> dict[int, tuple[float, float]]:
-    """Places of the nodes, from -1 to 1, as far apart as the numbers of edges between them."""
-    import networkx as nx
-
-    pulled = nx.Graph()
-    pulled.add_nodes_from(sorted(graph))
-    pulled.add_edges_from(sorted(set(graph.edges())))
-    for node in sorted(graph):
-        label = graph.nodes[node].get("label")
-        if label is not None:
-            pulled.add_edge(node, f"class {label}")
-    ways = {node: dict(found) for node, found in nx.all_pairs_shortest_path_length(pulled)}
-    farthest = max(way for found in ways.values() for way in found.values())
-    apart = {node: {other: ways[node].get(other, farthest + 1) for other in pulled} for node in pulled}
-    layout = nx.kamada_kawai_layout(pulled, dist=apart, pos=nx.circular_layout(pulled))
-    places: NDArray[np.float64] = np.array([layout[node] for node in sorted(graph)])
-    centre, reach = (places.max(axis=0) + places.min(axis=0)) / 2, np.ptp(places, axis=0) / 2
-    places = (places - centre) / np.where(reach > 0, reach, 1.0)
-    # Half of the way to where they would stand evenly, so that crowds open up.
-    ranks = places.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-    places = (places + 2 * ranks / max(1, len(places) - 1) - 1) / 2
-    return {node: (float(x), float(y)) for node, (x, y) in zip(sorted(graph), places, strict=True)}
-
-
-def _node_words(node: int, attributes: dict[str, Any]) -> str:
-    what = attributes.get("kind", "unknown") + (f" of {attributes['label']}" if "label" in attributes else "")
-    return f"attractor {node}, {what}<br>{attributes['basin_fraction']:.2%} of the samples"
-
-
-def _edge_words(source: int, target: int, attributes: dict[str, Any]) -> str:
-    words = (
-        f"saddle between {source} and {target}<br>unstable multiplier {attributes['unstable_multiplier']:.4f}<br>"
-        f"{attributes['distance_to_source']:.2f} and {attributes['distance_to_target']:.2f} away"
-    )
-    if "barrier_from_source" in attributes:
-        words += f"<br>{attributes['barrier_from_source']:.3g} and {attributes['barrier_from_target']:.3g} nats up"
-    return words

@@ -13,7 +13,8 @@ from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
-from dynlab.report.labels import axis_of, labels_of
+from dynlab.report.figure_data import column_names
+from dynlab.report.labels import Axis, axis_of, labels_of
 from dynlab.report.layout import SYMBOLS, across_levels, blank_figure, label_text, level_colour
 from dynlab.report.palette import OUTCOME_COLOURS, light
 from dynlab.report.words import count, outcome_share, percent
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 DRAWN = 60  # orbits in the figure of step lengths, about
 AT_LEAST = 3  # of each outcome
-POINTS = 400  # of one orbit
+POINTS = 200  # of one orbit
 FLOOR_STEPS = 64  # at the end of an orbit
 BEYOND_LINE = 1.15  # steps shown, in those at which the last orbit reaches the rounding floor
 _DASHES = {
@@ -48,7 +49,7 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
     """Step lengths `||x_i - x_(i-1)||_2` of recorded samples against the step, on a logarithmic axis.
 
     A straight line is exponential convergence. Of those recorded about 60 are drawn, each outcome by its share and at
-    least three times if it occurs so often, evenly spread, with at most 400 points each.
+    least three times if it occurs so often, evenly spread, with at most 200 points each.
 
     Source: figure 7 of Bahdanau and Jaeger 2014.
     """
@@ -57,6 +58,7 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
     samples = analysis.arrays.recorded_samples
     codes = analysis.arrays.outcomes[samples].numpy(force=True)
     figure = blank_figure("step", "step length", legend=True)
+    figure.update_layout(meta=column_names(series="outcome", x="step", y="step_length", custom=["sample"]))
     last_shown = 0
     for code, outcome in enumerate(Outcome):
         of_outcome = np.flatnonzero(codes == code)
@@ -64,9 +66,11 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
         chosen = of_outcome[_spread(len(of_outcome), max(AT_LEAST, math.ceil(share * DRAWN)))]
         steps: list[int | None] = []
         values: list[float | None] = []
+        owners: list[int] = []
         for column in chosen:
-            lengths = analysis.arrays.step_lengths[:, column].double().numpy(force=True)
+            lengths = analysis.arrays.step_lengths[:, column].numpy(force=True)
             _append_orbit(steps, values, lengths)
+            owners += [int(samples[column])] * (len(steps) - len(owners))
             last_shown = max(
                 last_shown, _at_floor(lengths) if analysis.arrays.rate_windows[column, 1] > 0 else len(lengths)
             )
@@ -75,11 +79,13 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
                 go.Scatter(
                     x=steps,
                     y=values,
+                    customdata=owners,
+                    meta=column_names(name=outcome.value),
                     mode="lines",
                     name=_OUTCOME_WORDS[outcome],
                     line={"color": light(OUTCOME_COLOURS[outcome]), "width": 1, "dash": _DASHES[outcome]},
                     opacity=0.8,
-                    hovertemplate="step %{x}: %{y:.2e}<extra></extra>",
+                    hovertemplate="sample %{customdata}, step %{x}: %{y:.2e}<extra></extra>",
                 )
             )
     tolerance = analysis.results.settings.get("tolerance")
@@ -103,6 +109,7 @@ def separability_along_orbit(analyses: Sequence[Analysis]) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = blank_figure("step", "test accuracy", legend=len(analyses) > 1)
+    figure.update_layout(meta=column_names(series="map", x="", y="test_accuracy", custom=["step", "fit_converged"]))
     all_steps: set[int] = set()
     for row, (analysis, label) in enumerate(zip(analyses, labels_of(analyses), strict=True)):
         separability = analysis.results.separability
@@ -116,7 +123,8 @@ def separability_along_orbit(analyses: Sequence[Analysis]) -> go.Figure:
             go.Scatter(
                 x=[_doublings(point.step) for point in points],
                 y=[point.test for point in points],
-                customdata=[point.step for point in points],
+                customdata=[(point.step, point.converged) for point in points],
+                meta=column_names(name=label),
                 mode="lines+markers",
                 name=label_text(label),
                 line={"color": colour, "width": 2},
@@ -125,7 +133,7 @@ def separability_along_orbit(analyses: Sequence[Analysis]) -> go.Figure:
                     "size": 8,
                     "symbol": [symbol if point.converged else f"{symbol}-open" for point in points],
                 },
-                hovertemplate="after %{customdata} steps: %{y:.3f}<extra>%{fullData.name}</extra>",
+                hovertemplate="after %{customdata[0]} steps: %{y:.3f}<extra>%{fullData.name}</extra>",
             )
         )
     ticks = sorted(all_steps)
@@ -156,6 +164,13 @@ def attractors_by_corruption_level(analyses: Sequence[Analysis]) -> go.Figure:
                 "width": 4,
             },
             mode="lines+markers+text",
+            customdata=[
+                (label, found.samples, found.standard_deviation)
+                for label, found in zip(labels_of(analyses), counts, strict=True)
+            ],
+            meta=column_names(
+                x=_level_column(axis), y="expected_attractors", custom=["map", "samples", "standard_deviation"]
+            ),
             text=[f"{found.expected:,.0f}" for found in counts],
             textposition="top right",
             cliponaxis=False,
@@ -174,6 +189,7 @@ def outcome_shares(analyses: Sequence[Analysis]) -> go.Figure:
     labels = labels_of(analyses)
     places = list(range(len(analyses)))
     figure = blank_figure("share of samples", "", legend=True)
+    figure.update_layout(meta=column_names(series="outcome", x="share", y="", custom=["map", "count", "samples"]))
     for outcome in Outcome:
         shares = [outcome_share(analysis, outcome) for analysis in analyses]
         if not any(shares):
@@ -193,8 +209,13 @@ def outcome_shares(analyses: Sequence[Analysis]) -> go.Figure:
                     "color": light(OUTCOME_COLOURS[outcome]),
                     "line": {"color": light("paper"), "width": 1},
                 },
-                customdata=[percent(share) for share in shares],
-                hovertemplate=f"{_OUTCOME_WORDS[outcome]}: %{{customdata}}<extra></extra>",
+                customdata=[
+                    (label, analysis.results.outcomes.get(outcome.value, 0), analysis.results.data.samples)
+                    for label, analysis in zip(labels, analyses, strict=True)
+                ],
+                meta=column_names(name=outcome.value),
+                hovertext=[percent(share) for share in shares],
+                hovertemplate=f"{_OUTCOME_WORDS[outcome]}: %{{hovertext}}<extra></extra>",
             )
         )
     figure.update_layout(barmode="stack", bargap=0.35, height=150 + 52 * len(analyses))
@@ -230,6 +251,15 @@ def explosion_share(analyses: Sequence[Analysis]) -> go.Figure:
                 "thickness": 1.5,
                 "width": 4,
             },
+            customdata=[
+                (label, hits, tries, *interval)
+                for label, hits, tries, interval in zip(labels_of(analyses), exploded, samples, intervals, strict=True)
+            ],
+            meta=column_names(
+                x=_level_column(axis),
+                y="share",
+                custom=["map", "explosions", "samples", "interval_low", "interval_high"],
+            ),
             mode="lines+markers",
             line={"color": light("explosion"), "width": 2},
             marker={"color": light("explosion"), "size": 8, "symbol": "star"},
@@ -245,27 +275,30 @@ def accuracy_by_corruption_level(analyses: Sequence[Analysis]) -> go.Figure:
 
     axis = axis_of(analyses)
     figure = blank_figure(axis.title, "test accuracy", legend=True)
+    names = column_names(series="data", x=_level_column(axis), y="test_accuracy", custom=["map"])
+    figure.update_layout(meta=names)
     found = [
-        (position, separability)
-        for position, analysis in zip(axis.positions, analyses, strict=True)
+        (position, label, separability)
+        for position, label, analysis in zip(axis.positions, labels_of(analyses), analyses, strict=True)
         if (separability := analysis.results.separability) is not None
     ]
     curves = {
-        "raw": ("raw", "circle", "dot", [entry.raw.test for _, entry in found]),
+        "raw": ("raw", "circle", "dot", [entry.raw.test for _, _, entry in found]),
         "best along the orbit": (
             "changed",
             "diamond",
             "dash",
-            [max((point.test for point in entry.along_orbit), default=math.nan) for _, entry in found],
+            [max((point.test for point in entry.along_orbit), default=math.nan) for _, _, entry in found],
         ),
-        "transformed set": ("iterated", "square", "solid", [entry.transformed.test for _, entry in found]),
-        "basins alone": ("basins", "triangle-up", "dashdot", [entry.basins.test for _, entry in found]),
+        "transformed set": ("iterated", "square", "solid", [entry.transformed.test for _, _, entry in found]),
+        "basins alone": ("basins", "triangle-up", "dashdot", [entry.basins.test for _, _, entry in found]),
     }
     for name, (colour, symbol, dash, values) in curves.items():
         figure.add_trace(
             go.Scatter(
-                x=[position for position, _ in found],
+                x=[position for position, _, _ in found],
                 y=[None if math.isnan(value) else value for value in values],
+                customdata=[label for _, label, _ in found],
                 mode="lines+markers",
                 name=name,
                 line={"color": light(colour), "width": 2, "dash": dash},
@@ -276,6 +309,11 @@ def accuracy_by_corruption_level(analyses: Sequence[Analysis]) -> go.Figure:
     return across_levels(figure, axis).update_yaxes(tickformat=".2f")
 
 
+def _level_column(axis: Axis) -> str:
+    """Name of the column of the positions; none where these are but places side by side."""
+    return "corruption_level" if axis.title else ""
+
+
 def _append_orbit(steps: list[int | None], values: list[float | None], lengths: np.ndarray) -> None:
     """Append one orbit, thinned, and a gap after it."""
     known = np.flatnonzero(np.isfinite(lengths) & (lengths > 0))  # others have no logarithm
@@ -283,7 +321,7 @@ def _append_orbit(steps: list[int | None], values: list[float | None], lengths: 
         return
     for index in known[_spread(len(known), POINTS)]:
         steps.append(int(index) + 1)
-        values.append(float(f"{lengths[index]:.4g}"))
+        values.append(float(str(lengths[index])))  # the digits that a float32 has
     steps.append(None)
     values.append(None)
 

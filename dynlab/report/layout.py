@@ -24,7 +24,7 @@ def label_text(text: str) -> str:
     """Text as plotly shows it letter by letter, without tags, entities and formulas; a long one lacks its middle."""
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 + 1 :]}"
-    return html.escape(text).replace("$", "&#36;")
+    return html.escape(text).replace("$", "&#36;").replace("%", "&#37;")  # of TeX and of templates
 
 
 def blank_figure(x_title: str, y_title: str, *, legend: bool) -> go.Figure:

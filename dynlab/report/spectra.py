@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.approach import radii_of_samples
+from dynlab.report.figure_data import column_names
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
 
@@ -37,6 +38,8 @@ def multipliers_in_the_plane(analysis: Analysis) -> go.Figure:
     is_known = np.isfinite(multipliers)
     is_leading = is_known & (np.abs(multipliers) >= (1 - _TIE) * np.abs(multipliers[:, :1]))
     figure = blank_figure("real part", "imaginary part", legend=True).update_layout(height=_HEIGHT)
+    names = column_names(series="which", x="real_part", y="imaginary_part", custom=["modulus", "attractor"])
+    figure.update_layout(meta=names)
     looks: list[tuple[str, NDArray[np.bool_], dict[str, Any]]] = [
         ("other multipliers", is_known & ~is_leading, {"color": light("raw"), "size": 5, "symbol": "circle-open"}),
         ("leading multiplier", is_leading, {"color": light("kept"), "size": 7, "symbol": "diamond"}),
@@ -46,16 +49,15 @@ def multipliers_in_the_plane(analysis: Analysis) -> go.Figure:
         if len(values):
             figure.add_trace(
                 go.Scatter(
-                    x=_rounded(np.real(values)),
-                    y=_rounded(np.imag(values)),
-                    customdata=[
-                        f"{_complex(value)}, modulus {abs(value):.4f}, attractor {owner}"
-                        for value, owner in zip(values, owners[chosen], strict=True)
-                    ],
+                    x=np.real(values).tolist(),
+                    y=np.imag(values).tolist(),
+                    customdata=list(zip(np.abs(values).tolist(), owners[chosen].tolist(), strict=True)),
+                    meta=column_names(name=name.removesuffix(" multiplier").removesuffix(" multipliers")),
                     mode="markers",
                     name=name,
                     marker={**marker, "opacity": 0.75},
-                    hovertemplate="%{customdata}<extra></extra>",
+                    hovertemplate="%{x:.4f} %{y:+.4~f}i, modulus %{customdata[0]:.4f}, attractor %{customdata[1]}"
+                    "<extra></extra>",
                 )
             )
     figure.add_hline(y=0, line={"color": light("rule"), "width": 1}, layer="below")
@@ -93,7 +95,13 @@ def rate_against_radius(analysis: Analysis) -> go.Figure:
     figure = blank_figure("1 − spectral radius", "1 − fitted rate", legend=False).update_layout(height=_HEIGHT)
     if not known.any():
         return figure
-    x, y, chosen = 1 - radii[known], 1 - rates[known], samples.numpy(force=True)[known]
+    x, y = 1 - radii[known], 1 - rates[known]
+    columns: dict[str, NDArray[Any]] = {
+        "sample": samples.numpy(force=True),
+        "attractor": arrays.labels[samples].numpy(force=True),
+        "spectral_radius": radii,
+        "fitted_rate": rates,
+    }
     least, most = 0.8 * min(x.min(), y.min()), 1.25 * max(x.max(), y.max())
     wider = max(1.0, _LEAST_RANGE * least / most) ** 0.5
     least, most = least / wider, most * wider
@@ -111,16 +119,15 @@ def rate_against_radius(analysis: Analysis) -> go.Figure:
     )
     figure.add_trace(
         go.Scatter(
-            x=_rounded(x),
-            y=_rounded(y),
-            customdata=[
-                f"sample {sample}: rate {1 - one_less_rate:.5f}, spectral radius {1 - one_less_radius:.5f}"
-                for sample, one_less_rate, one_less_radius in zip(chosen, y, x, strict=True)
-            ],
+            x=x.tolist(),
+            y=y.tolist(),
+            customdata=list(zip(*(column[known].tolist() for column in columns.values()), strict=True)),
+            meta=column_names(x="", y="", custom=list(columns)),
             mode="markers",
             marker={"color": light("kept"), "size": 6, "symbol": "circle-open"},
             opacity=0.7,
-            hovertemplate="%{customdata}<extra></extra>",
+            hovertemplate="sample %{customdata[0]}: rate %{customdata[3]:.5f}, spectral radius %{customdata[2]:.5f}"
+            "<extra></extra>",
         )
     )
     scale: dict[str, Any] = {"type": "log", "range": np.log10([least, most]).tolist(), "tickformat": "~g"}
@@ -136,14 +143,3 @@ def _part_of_the_plane(points: NDArray[np.complex128]) -> tuple[list[float], lis
         return [-1 - 2 * _ROOM, 1 + 2 * _ROOM], [-1 - 2 * _ROOM, 1 + 2 * _ROOM]
     room = _ROOM * width
     return [1 - width - room, 1 + room], [-width / 2 - room, width / 2 + room]
-
-
-def _rounded(values: NDArray[np.float64]) -> list[float]:
-    """To five figures, as more of them cannot be seen."""
-    return [float(f"{value:.5g}") for value in values]
-
-
-def _complex(value: complex) -> str:
-    if value.imag == 0:
-        return f"{value.real:.4f}"
-    return f"{value.real:.4f} {'+' if value.imag > 0 else '−'} {abs(value.imag):.4f}i"

@@ -11,14 +11,8 @@ import pytest
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.flows import flow_of
 from dynlab.evaluation.kinds import Kind
-from dynlab.report.connections import (
-    DRAWN,
-    connection_figure,
-    connection_words,
-    drawn_nodes,
-    flow_figure,
-    flow_words,
-)
+from dynlab.report.connections import connection_figure, connection_words, flow_figure, flow_words
+from dynlab.report.graph_layout import DRAWN, drawn_nodes
 from dynlab.report.page import render_page
 from dynlab.report.pictures import screen_of
 
@@ -35,14 +29,23 @@ def test_every_edge_and_every_attractor_is_drawn(make_analysis: MakeAnalysis, wi
         # The one that no sample reaches is drawn too, as it has an edge.
         assert len(traces[str(kind)].x) == kinds.count(kind) + (kind is Kind.UNKNOWN)
     assert len(figure.layout.images) == 13
-    assert all(-1 <= image.x <= 1 and -1 <= image.y <= 1 for image in figure.layout.images)
-    places = {(image.x, image.y) for image in figure.layout.images}
-    assert len(places) == 13
-    # The line of an edge goes from one of its ends to the other.
+    feet = {(image.x, image.y) for image in figure.layout.images}
+    assert len(feet) == 13
+    assert all(-1 <= x <= 1 and -1 <= y <= 1 for x, y in feet)
+    # Each picture has a mark at its foot.
+    marks = {place for trace in figure.data if trace.name != "saddle" for place in zip(trace.x, trace.y, strict=True)}
+    assert feet <= marks
+    # The line of an edge goes from the middle of one picture to that of another, and two saddles lie on one line.
     lines = next(trace for trace in figure.data if trace.mode == "lines")
-    ends = {(x, y) for x, y in zip(lines.x, lines.y, strict=True) if x is not None}
-    assert ends <= places
+    ends = {(x, round(y, 9)) for x, y in zip(lines.x, lines.y, strict=True) if x is not None}
     assert len(ends) == 5
+    assert ends <= {(image.x, round(image.y + image.sizey / 2, 9)) for image in figure.layout.images}
+    assert len(lines.x) == 3 * 3
+    # Pictures are drawn above lines: on axes of their own that come later, in the same place.
+    assert {image.xref for image in figure.layout.images} == {"x2"}
+    assert lines.xaxis is None
+    assert figure.layout.xaxis2.matches == "x"
+    assert figure.layout.xaxis2.overlaying is None
 
 
 def test_attractors_that_neither_samples_nor_edges_reach_are_not_drawn(

@@ -31,8 +31,8 @@ def _layout(figure: Any) -> Any:
 
 def test_decay_has_every_recorded_step_length_above_zero(make_analysis: MakeAnalysis, record: Record) -> None:
     analysis = make_analysis()
-    lengths = analysis.arrays.step_lengths.clone()[:300]
-    lengths[200:, 3] = 0.0
+    lengths = analysis.arrays.step_lengths.clone()[: figures.POINTS]
+    lengths[120:, 3] = 0.0
     analysis = record(analysis, analysis.arrays.recorded_samples, lengths)
     figure = figures.step_length_decay(analysis)
     drawn = sorted(
@@ -43,7 +43,7 @@ def test_decay_has_every_recorded_step_length_above_zero(make_analysis: MakeAnal
         (int(step) + 1, float(lengths[step, column])) for step, column in zip(steps, columns, strict=True)
     )
     assert [step for step, _ in drawn] == [step for step, _ in expected]
-    np.testing.assert_allclose([value for _, value in drawn], [value for _, value in expected], rtol=1e-3)
+    np.testing.assert_allclose([value for _, value in drawn], [value for _, value in expected], rtol=1e-7)
     assert _layout(figure).yaxis.type == "log"
 
 
