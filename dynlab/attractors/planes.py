@@ -24,6 +24,8 @@ from dynlab.attractors.reached import attractors_reached
 from dynlab.dynamics import FixedPoint
 from dynlab.maps import Map, check_states
 
+_BLOCK = 4096  # states that are iterated together: enough for large products, few enough for memory
+
 
 @dataclass(frozen=True)
 class BasinPlane:
@@ -89,13 +91,12 @@ def basin_plane(
     rows = exact[0] + along[:, None] * ways[0]
     known = list(known)
     given, labels = len(known), []
-    for row in rows:  # a line of the picture at a time, so that memory holds no more
-        reached = attractors_reached(
-            system, row + along[:, None] * ways[1], known, tolerance=tolerance, max_steps=max_steps
-        )
+    for lines in rows.split(max(1, _BLOCK // resolution)):
+        states = (lines[:, None] + along[:, None] * ways[1]).flatten(0, 1)
+        reached = attractors_reached(system, states, known, tolerance=tolerance, max_steps=max_steps)
         known += reached.others
-        labels.append(reached.labels)
-    return BasinPlane(along, along.clone(), torch.stack(labels), known[given:])
+        labels.append(reached.labels.reshape(len(lines), resolution))
+    return BasinPlane(along, along.clone(), torch.cat(labels), known[given:])
 
 
 def basin_entropy_of(labels: Int64[Tensor, "rows columns"], box: int = 5) -> BasinEntropy:
