@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from dynlab.attractors import BasinStatistics as BasinStatistics
     from dynlab.attractors import BifurcationKind as BifurcationKind
     from dynlab.attractors import Branch as Branch
+    from dynlab.attractors import Change as Change
     from dynlab.attractors import CriticalShocks as CriticalShocks
     from dynlab.attractors import Diversity as Diversity
     from dynlab.attractors import EscapeGraph as EscapeGraph
+    from dynlab.attractors import Event as Event
+    from dynlab.attractors import Followed as Followed
+    from dynlab.attractors import FoundFixedPoints as FoundFixedPoints
     from dynlab.attractors import Matching as Matching
     from dynlab.attractors import Saddle as Saddle
     from dynlab.attractors import basin_diversity as basin_diversity
@@ -33,15 +37,19 @@ if TYPE_CHECKING:
     from dynlab.attractors import critical_shocks as critical_shocks
     from dynlab.attractors import escape_graph as escape_graph
     from dynlab.attractors import escape_probability as escape_probability
+    from dynlab.attractors import follow_attractors as follow_attractors
     from dynlab.attractors import follow_fixed_point as follow_fixed_point
     from dynlab.attractors import known_attractors as known_attractors
+    from dynlab.attractors import load_escapes as load_escapes
     from dynlab.attractors import load_graph as load_graph
     from dynlab.attractors import match_attractors as match_attractors
     from dynlab.attractors import merge_basins as merge_basins
     from dynlab.attractors import merge_cycles as merge_cycles
     from dynlab.attractors import merge_states as merge_states
     from dynlab.attractors import rarefaction_curve as rarefaction_curve
+    from dynlab.attractors import save_escapes as save_escapes
     from dynlab.attractors import save_graph as save_graph
+    from dynlab.attractors import search_fixed_points as search_fixed_points
     from dynlab.attractors import track_counts as track_counts
     from dynlab.datasets import Dataset as Dataset
     from dynlab.datasets import load_dataset as load_dataset
@@ -49,6 +57,7 @@ if TYPE_CHECKING:
     from dynlab.dynamics import CertificateStatus as CertificateStatus
     from dynlab.dynamics import Completeness as Completeness
     from dynlab.dynamics import ConvergenceRates as ConvergenceRates
+    from dynlab.dynamics import Cycle as Cycle
     from dynlab.dynamics import Decay as Decay
     from dynlab.dynamics import EnergyAlongOrbits as EnergyAlongOrbits
     from dynlab.dynamics import FixedPoint as FixedPoint
@@ -83,17 +92,21 @@ if TYPE_CHECKING:
     from dynlab.evaluation import Analysis as Analysis
     from dynlab.evaluation import AnalysisSettings as AnalysisSettings
     from dynlab.evaluation import FlowMatrix as FlowMatrix
+    from dynlab.evaluation import FollowedKinds as FollowedKinds
     from dynlab.evaluation import Kind as Kind
     from dynlab.evaluation import Outcome as Outcome
     from dynlab.evaluation import analyse as analyse
     from dynlab.evaluation import flow_matrix as flow_matrix
+    from dynlab.evaluation import kinds_along as kinds_along
     from dynlab.maps import DenoisingAutoencoder as DenoisingAutoencoder
     from dynlab.maps import Map as Map
     from dynlab.maps import as_map as as_map
     from dynlab.maps import with_gain as with_gain
+    from dynlab.report import write_graph_picture as write_graph_picture
     from dynlab.report import write_report as write_report
     from dynlab.training import TrainingSettings as TrainingSettings
     from dynlab.training import train as train
+    from dynlab.training import train_ladder as train_ladder
 
 __version__ = "0.1.0"
 
@@ -108,17 +121,23 @@ _HOME = {
     "Branch": "dynlab.attractors",
     "Certificate": "dynlab.dynamics",
     "CertificateStatus": "dynlab.dynamics",
+    "Change": "dynlab.attractors",
     "Completeness": "dynlab.dynamics",
     "ConvergenceRates": "dynlab.dynamics",
     "CriticalShocks": "dynlab.attractors",
+    "Cycle": "dynlab.dynamics",
     "Dataset": "dynlab.datasets",
     "Decay": "dynlab.dynamics",
     "DenoisingAutoencoder": "dynlab.maps",
     "Diversity": "dynlab.attractors",
     "EnergyAlongOrbits": "dynlab.dynamics",
     "EscapeGraph": "dynlab.attractors",
+    "Event": "dynlab.attractors",
     "FixedPoint": "dynlab.dynamics",
     "FlowMatrix": "dynlab.evaluation",
+    "Followed": "dynlab.attractors",
+    "FollowedKinds": "dynlab.evaluation",
+    "FoundFixedPoints": "dynlab.attractors",
     "GivenFixedPoint": "dynlab.dynamics",
     "InputError": "dynlab.errors",
     "Kind": "dynlab.evaluation",
@@ -154,11 +173,14 @@ _HOME = {
     "escape_probability": "dynlab.attractors",
     "find_fixed_point": "dynlab.dynamics",
     "flow_matrix": "dynlab.evaluation",
+    "follow_attractors": "dynlab.attractors",
     "follow_fixed_point": "dynlab.attractors",
     "iterate": "dynlab.dynamics",
     "jacobian_norm": "dynlab.dynamics",
+    "kinds_along": "dynlab.evaluation",
     "known_attractors": "dynlab.attractors",
     "load_dataset": "dynlab.datasets",
+    "load_escapes": "dynlab.attractors",
     "load_graph": "dynlab.attractors",
     "lyapunov_exponents": "dynlab.dynamics",
     "match_attractors": "dynlab.attractors",
@@ -168,16 +190,20 @@ _HOME = {
     "near_unity_counts": "dynlab.dynamics",
     "rarefaction_curve": "dynlab.attractors",
     "reference_distances": "dynlab.dynamics",
+    "save_escapes": "dynlab.attractors",
     "save_graph": "dynlab.attractors",
     "score": "dynlab.dynamics",
+    "search_fixed_points": "dynlab.attractors",
     "spectral_radius": "dynlab.dynamics",
     "spectrum": "dynlab.dynamics",
     "states_at": "dynlab.dynamics",
     "track_counts": "dynlab.attractors",
     "train": "dynlab.training",
+    "train_ladder": "dynlab.training",
     "transform": "dynlab.dynamics",
     "transient_amplification": "dynlab.dynamics",
     "with_gain": "dynlab.maps",
+    "write_graph_picture": "dynlab.report",
     "write_report": "dynlab.report",
 }
 

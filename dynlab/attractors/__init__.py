@@ -18,12 +18,16 @@ from dynlab.attractors.diversity import (
 )
 from dynlab.attractors.edge_tracking import Track, Tracked
 from dynlab.attractors.escape import EscapeGraph, SampleEscapes, escape_graph, escape_probability
+from dynlab.attractors.escape_files import load_escapes, save_escapes
+from dynlab.attractors.followed import Change, Event, Followed
+from dynlab.attractors.following import follow_attractors
 from dynlab.attractors.graph_files import load_graph, save_graph
 from dynlab.attractors.matching import Matching, SharedSamples, match_attractors, shared_samples
 from dynlab.attractors.merging import merge_cycles, merge_states
 from dynlab.attractors.planes import BasinEntropy, BasinPlane, basin_entropy_of, basin_plane
 from dynlab.attractors.reached import Reached, attractors_reached, known_attractors
 from dynlab.attractors.saddles import Saddle
+from dynlab.attractors.search import FoundFixedPoints, search_fixed_points
 from dynlab.attractors.shocks import CriticalShocks, LowerBound, critical_shocks, random_shock
 from dynlab.attractors.statistics import BasinStatistics, basin_statistics, wilson_interval
 
@@ -37,9 +41,13 @@ __all__ = [
     "Bifurcation",
     "BifurcationKind",
     "Branch",
+    "Change",
     "CriticalShocks",
     "Diversity",
     "EscapeGraph",
+    "Event",
+    "Followed",
+    "FoundFixedPoints",
     "LowerBound",
     "MarkovChain",
     "Matching",
@@ -64,8 +72,10 @@ __all__ = [
     "critical_shocks",
     "escape_graph",
     "escape_probability",
+    "follow_attractors",
     "follow_fixed_point",
     "known_attractors",
+    "load_escapes",
     "load_graph",
     "markov_chain",
     "match_attractors",
@@ -75,7 +85,9 @@ __all__ = [
     "random_shock",
     "rarefaction_curve",
     "sample_coverage",
+    "save_escapes",
     "save_graph",
+    "search_fixed_points",
     "shared_samples",
     "track_counts",
     "wilson_interval",

@@ -46,8 +46,33 @@ def analyse(
     ] = False,
     graph: Annotated[
         bool,
-        typer.Option("--graph", help="Join attractors by the saddles between their basins; writes graph.graphml too."),
+        typer.Option(
+            "--graph",
+            help="Join attractors by the saddles between their basins; writes graph.graphml and a picture, graph.svg.",
+        ),
     ] = False,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness", help="Look for the smallest shocks, and count escapes by noise; writes escapes.graphml too."
+        ),
+    ] = False,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of that noise; the corruption level of the training if not given.",
+            parser=number,
+            metavar="NUMBER",
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            help="Perturbations of each attractor and each shocked sample; 20 to 200 if not given.",
+            parser=integer,
+            metavar="INTEGER",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Seed of the recognizer and of the film strips.", parser=integer, metavar="INTEGER")
     ] = 0,
@@ -58,6 +83,9 @@ def analyse(
     """Find out where a denoising autoencoder takes samples; write a page, results.json and arrays.safetensors."""
     from dynlab.evaluation.settings import AnalysisSettings
 
+    for option, given in (("noise", noise), ("draws", draws)):
+        if given is not None and not robustness:
+            raise InputError(f"{option} {given}: given without robustness, expected both")
     settings = AnalysisSettings(
         tolerance=tolerance,
         max_steps=max_steps,
@@ -65,8 +93,12 @@ def analyse(
         certified_attractors=certify,
         certificate_method="proof" if proof else "estimate",
         graph=graph,
+        robustness=robustness,
+        noise=noise,
+        noise_draws=draws,
         seed=seed,
     )
+    from dynlab.attractors.escape_files import ESCAPES_FILE
     from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE
     from dynlab.datasets import load_dataset, training_set_of
     from dynlab.devices import resolve_device
@@ -76,9 +108,10 @@ def analyse(
     from dynlab.files import check_writable_file, check_writable_folder
     from dynlab.maps import DenoisingAutoencoder
     from dynlab.report import write_report
+    from dynlab.report.graph_picture import PICTURE_FILE, write_graph_picture
 
     check_writable_folder(out, parameter="out")
-    for file_name in (RESULTS_FILE, ARRAYS_FILE, GRAPH_FILE, STATES_FILE, PAGE):
+    for file_name in (RESULTS_FILE, ARRAYS_FILE, GRAPH_FILE, STATES_FILE, PICTURE_FILE, ESCAPES_FILE, PAGE):
         check_writable_file(out / file_name, parameter="out")
     chosen = resolve_device(device)
     autoencoder = DenoisingAutoencoder.load(checkpoint)
@@ -102,6 +135,10 @@ def analyse(
             on_progress=display,
         )
         analysis.save(out)
+        if analysis.graph is None:
+            (out / PICTURE_FILE).unlink(missing_ok=True)
+        else:
+            write_graph_picture(analysis, out / PICTURE_FILE)
         write_report([analysis], out / PAGE)
     print_summary([analysis])
     print(f"page: {out / PAGE}")

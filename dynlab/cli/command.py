@@ -14,6 +14,7 @@ from dynlab import __version__
 from dynlab.cli.analyse import analyse
 from dynlab.cli.data import data_app
 from dynlab.cli.demo import demo
+from dynlab.cli.ladder import ladder
 from dynlab.cli.output import print_error
 from dynlab.cli.train import train
 from dynlab.errors import InputError
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, train, analyse):
+for command in (demo, train, analyse, ladder):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

@@ -9,6 +9,7 @@ from dynlab.dynamics.amplification import (
 from dynlab.dynamics.answers import Orbits
 from dynlab.dynamics.certificates import Certificate, CertificateStatus, certify
 from dynlab.dynamics.completeness import Completeness, completeness
+from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.decision import Status
 from dynlab.dynamics.energy import EnergyAlongOrbits, energy, energy_along_orbits, energy_gradient
 from dynlab.dynamics.fixed_points import FixedPoint, GivenFixedPoint, find_fixed_point
@@ -31,6 +32,7 @@ __all__ = [
     "CertificateStatus",
     "Completeness",
     "ConvergenceRates",
+    "Cycle",
     "Decay",
     "EnergyAlongOrbits",
     "FixedPoint",

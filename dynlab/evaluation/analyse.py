@@ -1,8 +1,9 @@
 """`analyse`: find out everything about one map on one set of samples.
 
 Every sample is iterated to its attractor; attractors get their kinds and samples their outcomes; the whole set is
-transformed as the report did it. The largest attractors are linearized and certified, and the rates at which recorded
-samples come to rest are compared with spectral radii. With a labelled training set, linear separability is measured.
+transformed as the report did it. Basins are counted, and drawn on planes through attractors. The largest attractors are
+linearized and certified, and the rates at which recorded samples come to rest are compared with spectral radii. With a
+labelled training set, linear separability is measured.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dynlab.attractors import Basins, basin_diversity, basins_of_orbits, connection_graph
+from dynlab.attractors import Basins, basin_diversity, basin_statistics, basins_of_orbits, connection_graph
 from dynlab.datasets import Dataset, dataset_of, labels_of
 from dynlab.dynamics import FixedPoint, Orbits, Transformed, iterate, transform
 from dynlab.dynamics.balls import balls
@@ -26,6 +27,7 @@ from dynlab.evaluation.analysis import (
     Analysis,
     Arrays,
     Attractor,
+    PeriodicAttractor,
     Results,
     TransformedSet,
     outcome_codes,
@@ -36,7 +38,10 @@ from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
 from dynlab.evaluation.identity import data_identity, map_identity, versions_used
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, is_explosion, outcomes_of, white_fraction
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
+from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
+from dynlab.evaluation.planes import basin_planes
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
+from dynlab.evaluation.robustness import robustness_of
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.files import printable
@@ -93,6 +98,8 @@ def analyse(
     _check(system, data, train_data, recognizer_data)
     if settings.certified_attractors and settings.certificate_method == "proof":
         balls()  # raises if python-flint is not there
+    if settings.robustness and system.held_samples not in (None, 1):
+        raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for robustness")
 
     # Before the long work, so that data it cannot learn from are refused at once.
     if recognizer is None and recognizer_data is not None:
@@ -132,9 +139,24 @@ def analyse(
         )
         report("logistic regression", 1.0)
 
-    attractors = _attractors(basins, recognizer)
+    statistics = basin_statistics(basins, data.images, orbits.steps, data.labels, MEMBERS)
+    member_samples, member_states = typical_members(statistics, data.images)
+    attractors = with_statistics(_attractors(basins, recognizer), statistics)
     outcomes = outcomes_of(basins.labels, data.labels, [a.kind for a in attractors], [a.label for a in attractors])
     films = film_samples(data, outcomes, settings.seed)
+    report("basin planes", 0.0)
+    planes = basin_planes(
+        system,
+        basins.fixed_points,
+        [(attractor.kind, attractor.label) for attractor in attractors],
+        orbits.fixed_points,
+        planes=settings.basin_planes,
+        resolution=settings.plane_resolution,
+        tolerance=settings.tolerance,
+        max_steps=settings.max_steps,
+        on_progress=lambda done: report("basin planes", done),
+    )
+    report("basin planes", 1.0)
     graph = None
     if settings.graph:
         report("connection graph", 0.0)
@@ -142,6 +164,18 @@ def analyse(
             system, basins, samples=data.images, on_progress=lambda done: report("connection graph", done)
         )
         name_nodes(graph, [(attractor.kind, attractor.label) for attractor in attractors])
+
+    robust, shock_states, escapes = None, None, None
+    if settings.robustness:
+        robust, shock_states, escapes = robustness_of(
+            system,
+            basins,
+            data.images,
+            certified,
+            map_identity(system, name).corruption_level,
+            settings,
+            report,
+        )
 
     results = Results(
         schema_version=SCHEMA_VERSION,
@@ -151,7 +185,8 @@ def analyse(
         train_data=None if train_data is None else data_identity(train_data),
         recognizer_data=None if recognizer_data is None else data_identity(recognizer_data),
         settings={**_settings(settings), "device": home_of(system, data.images).device.type},
-        seeds={"recognizer": settings.seed, "film_strips": settings.seed},
+        seeds={"recognizer": settings.seed, "film_strips": settings.seed}
+        | ({"shocked_samples": settings.seed, "noise": settings.seed} if settings.robustness else {}),
         versions=versions_used(),
         attractors=attractors,
         statuses=orbits.status.counts(),
@@ -166,7 +201,10 @@ def analyse(
         recognizer=None if recognizer is None else recognizer.report,
         separability=separable,
         diversity=basin_diversity([attractor.basin_size for attractor in attractors]),
+        cycles=_cycles(basins),
+        planes=planes.pictures,
         connections=None if graph is None else connections_of(graph, len(attractors)),
+        robustness=robust,
     )
     arrays = Arrays(
         fixed_points=basins.fixed_points,
@@ -186,8 +224,17 @@ def analyse(
         film_samples=films,
         film_steps=torch.tensor([*FILM_STEPS, -1]),
         film_states=film_states(system, data.images[films], orbits.states[films].float()),
+        member_samples=member_samples,
+        member_states=member_states,
+        plane_directions=planes.directions,
+        plane_axes=planes.axes,
+        plane_labels=planes.labels,
+        plane_others=planes.others,
+        shock_starts=None if shock_states is None else shock_states.starts,
+        shock_ends=None if shock_states is None else shock_states.ends,
+        shock_others=None if shock_states is None else shock_states.others,
     )
-    return Analysis(results, arrays, graph)
+    return Analysis(results, arrays, graph, escapes)
 
 
 def _counted(what: str, total: int, report: Progress) -> Callable[[str], None]:
@@ -320,6 +367,14 @@ def _attractors(basins: Basins, recognizer: Recognizer | None) -> list[Attractor
             )
         )
     return attractors
+
+
+def _cycles(basins: Basins) -> list[PeriodicAttractor]:
+    rows = zip(basins.cycles, basins.cycle_sizes.tolist(), basins.cycle_fractions.tolist(), strict=True)
+    return [
+        PeriodicAttractor(cycle.period, size, fraction, cycle.spectral_radius, cycle.residual)
+        for cycle, size, fraction in rows
+    ]
 
 
 def _transformed_set(transformed: Transformed) -> TransformedSet:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dynlab.dynamics.certificates import METHODS
 from dynlab.errors import InputError
+from dynlab.evaluation.planes import BOX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,18 @@ class AnalysisSettings:
     linearized_attractors: int = 50  # whose Jacobian is looked at closely, those with the largest basins
     certified_attractors: int = 10  # the same, of those that get a certificate
     certificate_method: str = "estimate"  # or "proof", in ball arithmetic, which needs python-flint
+    basin_planes: int = 1  # pictures of basins on planes through attractors
+    plane_resolution: int = 80  # states along a side of such a picture
     graph: bool = False  # whether to join attractors by the saddles between their basins
+    robustness: bool = False  # whether to look for critical shocks, and to count escapes by noise
+    shocked_attractors: int = 10  # to look for the critical shocks of, those with the largest basins
+    shocked_samples: int = 5  # the same, of samples that have an attractor, drawn at random
+    pulled_back_dim: int = 256  # largest dim at which shocks of samples get a lower end, which costs more than the rest
+    # Standard deviation of the noise on each coordinate. None: the corruption level of the map's training; if that is
+    # not known, a tenth of the median distance of an attractor and its nearest neighbour; of one alone, of the spread
+    # of the samples' coordinates.
+    noise: float | None = None
+    noise_draws: int | None = None  # from each attractor and shocked sample; None: 10000 in all, but from 20 to 200
     basin_train_samples: int = 10_000  # training samples that say which class each basin has, the first ones
     orbit_train_samples: int = 20_000  # training samples classified along the orbit, the first ones
     seed: int = 0  # of the recognizer and of the choice of samples for film strips
@@ -37,9 +49,19 @@ class AnalysisSettings:
         for name in ("max_steps", "basin_train_samples", "orbit_train_samples"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("max_exact_steps", "recorded_samples", "linearized_attractors", "certified_attractors"):
+        counts = "max_exact_steps", "recorded_samples", "linearized_attractors", "certified_attractors", "basin_planes"
+        for name in counts:
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 0")
+        for name in ("shocked_attractors", "shocked_samples", "pulled_back_dim"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least 0")
+        if self.noise is not None and not 0 < self.noise < float("inf"):
+            raise InputError(f"noise is {self.noise}, expected a finite number above 0")
+        if self.noise_draws is not None and self.noise_draws < 1:
+            raise InputError(f"noise_draws is {self.noise_draws}, expected at least 1")
+        if self.plane_resolution < BOX:
+            raise InputError(f"plane_resolution is {self.plane_resolution}, expected at least {BOX}")
         if self.certificate_method not in METHODS:
             raise InputError(f"certificate_method is {self.certificate_method!r}, expected {' or '.join(METHODS)}")
         if not 0 <= self.seed < 2**63:

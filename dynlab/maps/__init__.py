@@ -3,12 +3,14 @@
 from dynlab.maps.adapter import FunctionMap, as_map
 from dynlab.maps.autoencoder import NONLINEARITIES, DenoisingAutoencoder, Nonlinearity
 from dynlab.maps.gain import with_gain
+from dynlab.maps.iterated import Iterated
 from dynlab.maps.map import Layer, Map, check_states, float64_copy, map_hash
 
 __all__ = [
     "NONLINEARITIES",
     "DenoisingAutoencoder",
     "FunctionMap",
+    "Iterated",
     "Layer",
     "Map",
     "Nonlinearity",

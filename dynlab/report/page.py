@@ -12,27 +12,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynlab.attractors.diversity import equal_sample_counts
+from dynlab.attractors.followed import Followed
 from dynlab.dynamics.rates import Decay
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.files import check_writable_folder, written_atomically
 from dynlab.report import gallery, words
 from dynlab.report.labels import in_order, labels_of
+from dynlab.report.matching import match_rows
 from dynlab.report.palette import PALETTE
+from dynlab.report.pictures import screen_of
 from dynlab.report.published import (
     EXPLOSION_INTENSITY,
     ORIGINAL_BLACK,
     ORIGINAL_WHITE,
     TEST_SAMPLES,
 )
-from dynlab.report.view import comparison, inline_json, recognizers_of, section_of
+from dynlab.report.shock_films import STEPS as SHOCK_STEPS
+from dynlab.report.view import comparison, inline_json, ladder_of, recognizers_of, section_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def write_report(analyses: Sequence[Analysis], path: str | Path) -> Path:
+def write_report(
+    analyses: Sequence[Analysis],
+    path: str | Path,
+    *,
+    followed: Followed | None = None,
+    followed_kinds: FollowedKinds | None = None,
+    control: Followed | None = None,
+) -> Path:
     """Write one self-contained HTML page about one or several analyses.
 
     Several are put in the order of their corruption levels where all of these are known, and compared; they may differ
@@ -41,13 +53,19 @@ def write_report(analyses: Sequence[Analysis], path: str | Path) -> Path:
     Args:
         analyses: At least one.
         path: The file to write; folders above it are made.
+        followed: Attractors followed over the levels of a parameter, of maps of the same dim; the page begins with
+            them.
+        followed_kinds: What these are, by `kinds_along`; without it only explosions are told from others.
+        control: Attractors followed from the map of one of these levels, but the last, to one that was trained on from
+            it like the next level, without a change of the level: by it the page tells the noise of training.
 
     Returns:
         The path of the file.
 
     Raises:
         InputError: If the file cannot be written.
-        ValueError: If there is no analysis, or the arrays of one do not fit its results.
+        ValueError: If there is no analysis, the arrays of one do not fit its results, or attractors that were followed
+            have another dim than the maps, other numbers than their kinds, or a control of other maps.
     """
     path = Path(path)
     if not analyses:
@@ -57,13 +75,18 @@ def write_report(analyses: Sequence[Analysis], path: str | Path) -> Path:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file name")
     check_writable_folder(path.parent, parameter="path")
-    page = render_page(analyses)
+    page = render_page(analyses, followed, followed_kinds, control)
     with written_atomically(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
 
 
-def render_page(analyses: Sequence[Analysis]) -> str:
+def render_page(
+    analyses: Sequence[Analysis],
+    followed: Followed | None = None,
+    followed_kinds: FollowedKinds | None = None,
+    control: Followed | None = None,
+) -> str:
     """The page as text; equal analyses give equal pages."""
     from plotly.offline import get_plotlyjs
 
@@ -71,15 +94,21 @@ def render_page(analyses: Sequence[Analysis]) -> str:
     labels = labels_of(analyses)
     counts = equal_sample_counts([analysis.basin_sizes() for analysis in analyses])
     sections = [section_of(*entry) for entry in zip(range(1, len(analyses) + 1), analyses, labels, counts, strict=True)]
+    ladder = None
+    if followed is not None:
+        _check_followed(followed, analyses[0])
+        ladder = ladder_of(followed, followed_kinds or kinds_along(followed, None), screen_of(analyses[0]), control)
     assets = resources.files("dynlab.report") / "templates"
     return (
         _environment()
         .get_template("page.html.jinja")
         .render(
-            title=_title(analyses),
+            title=_title(analyses) if followed is None else _followed_title(followed, analyses),
             introduction=words.introduction(analyses, labels),
+            ladder=ladder,
             sections=sections,
             across=comparison(analyses, labels) if len(analyses) > 1 else [],
+            matches=match_rows(analyses, labels),
             same_data=len({analysis.results.data.sha256 for analysis in analyses}) == 1,
             equal_samples=counts[0].samples,
             recognizers=recognizers_of(analyses, labels),
@@ -99,6 +128,12 @@ def _title(analyses: Sequence[Analysis]) -> str:
     data = {analysis.results.data.name for analysis in analyses}
     on = f" on {data.pop()}" if len(data) == 1 else ""
     return f"{words.spelled(len(analyses)).capitalize()} maps{on}"
+
+
+def _followed_title(followed: Followed, analyses: Sequence[Analysis]) -> str:
+    data = {analysis.results.data.name for analysis in analyses}
+    on = f", on {data.pop()}" if len(data) == 1 else ""
+    return f"Attractors along the {followed.parameter}{on}"
 
 
 def _environment() -> Environment:
@@ -134,10 +169,17 @@ def _environment() -> Environment:
         EXPLOSION_INTENSITY=EXPLOSION_INTENSITY,
         ORIGINAL_BLACK=ORIGINAL_BLACK,
         ORIGINAL_WHITE=ORIGINAL_WHITE,
+        SHOCK_STEPS=SHOCK_STEPS,
         AUDITED=gallery.AUDITED,
         AUDIT_SEED=gallery.AUDIT_SEED,
     )
     return environment
+
+
+def _check_followed(followed: Followed, analysis: Analysis) -> None:
+    dim, expected = followed.basins[0].fixed_points.shape[1], analysis.results.map.dim
+    if dim != expected:
+        raise ValueError(f"followed is of dim {dim}, expected {expected}, as {analysis.results.title!r} is")
 
 
 def _check(analysis: Analysis) -> None:
@@ -155,6 +197,13 @@ def _check(analysis: Analysis) -> None:
         "rate_windows": (arrays.rate_windows, (len(arrays.recorded_samples), 2)),
         "film_states": (arrays.film_states, (len(arrays.film_samples), len(arrays.film_steps), dim)),
     }
+    if arrays.member_samples is not None and arrays.member_states is not None:
+        expected["member_states"] = (arrays.member_states, (len(arrays.member_samples), dim))
+    if results.robustness is not None:
+        shocks = len(results.robustness.attractor_shocks) + len(results.robustness.sample_shocks)
+        for name in ("shock_starts", "shock_ends"):
+            array = getattr(arrays, name)
+            expected[name] = (arrays.fixed_points[:0] if array is None else array, (shocks, dim))
     for name, (array, shape) in expected.items():
         if tuple(array.shape) != shape:
             raise ValueError(f"analyses: {name} of {results.title!r} has shape {tuple(array.shape)}, expected {shape}")
@@ -165,6 +214,11 @@ def _check(analysis: Analysis) -> None:
         "rate_decays": (arrays.rate_decays, 0, len(Decay)),
         "film_samples": (arrays.film_samples, 0, samples),
     }
+    if arrays.member_samples is not None:
+        indices["member_samples"] = (arrays.member_samples, 0, samples)
+    if arrays.plane_labels is not None:
+        others = 0 if arrays.plane_others is None else len(arrays.plane_others)
+        indices["plane_labels"] = (arrays.plane_labels, -1, attractors + others)
     for name, (array, least, end) in indices.items():
         if array.numel() and not least <= int(array.min()) <= int(array.max()) < end:
             raise ValueError(f"analyses: {name} of {results.title!r} is not within {least} to {end - 1}")

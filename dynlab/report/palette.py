@@ -44,9 +44,21 @@ PALETTE: dict[str, Colour] = {
     "level-3": Colour("#a1690a", "#e2ad57"),
     "level-4": Colour("#b74a22", "#f0926a"),
     "level-5": Colour("#a8356f", "#ec8cba"),
+    # For classes, which have no order: any two differ for readers with any kind of colour vision.
+    "class-0": Colour("#c6316f", "#fcaeb7"),
+    "class-1": Colour("#048eff", "#4183a4"),
+    "class-2": Colour("#746e12", "#dfcd30"),
+    "class-3": Colour("#6d0252", "#9e4d7a"),
+    "class-4": Colour("#a274d4", "#fbc2f1"),
+    "class-5": Colour("#943230", "#f85c62"),
+    "class-6": Colour("#4f40bd", "#7a5de4"),
+    "class-7": Colour("#af8555", "#f7a358"),
+    "class-8": Colour("#543601", "#836139"),
+    "class-9": Colour("#2474a5", "#5d9efc"),
 }
 
 LEVELS = sum(name.startswith("level-") for name in PALETTE)
+CLASSES = sum(name.startswith("class-") for name in PALETTE)
 
 OUTCOME_COLOURS = {outcome: outcome.value for outcome in Outcome}
 

@@ -8,14 +8,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynlab.attractors.diversity import AttractorCount, equal_sample_counts
+from dynlab.attractors.followed import Change, Followed
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.flows import flow_of
+from dynlab.evaluation.followed_kinds import FollowedKinds
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.report import connections, figures, gallery, spectra, words
+from dynlab.report.attractor_table import AttractorTable, attractor_table
+from dynlab.report.bands import band_figure
+from dynlab.report.branches import branches_of, level_words
+from dynlab.report.figure_data import csv_uri, figure_data
 from dynlab.report.fixed_points import FixedPoints, fixed_points_of
+from dynlab.report.ladder import (
+    BranchFilm,
+    EventRow,
+    Key,
+    Rung,
+    bands_words,
+    branch_films,
+    event_rows,
+    fitted,
+    keys_of,
+    ladder_words,
+    noise_words,
+    rungs_of,
+)
 from dynlab.report.pictures import Screen, screen_of
+from dynlab.report.planes import Plane, plane_figures, planes_of
 from dynlab.report.published import Published, published_for
+from dynlab.report.robustness import RobustnessView, escape_words, robustness_view, shock_words
+from dynlab.report.robustness_figures import escape_figure, shock_figure
+from dynlab.report.stacking import DRAWN, LARGE, bands_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,6 +53,7 @@ class Drawing:
     json: str
     height: int
     words: str  # what a reader who cannot see it is told
+    data: str  # the numbers in it, as CSV in a data URI
 
 
 @dataclass(frozen=True)
@@ -41,6 +66,7 @@ class Section:
     words: str
     screen: Screen
     gallery: gallery.Gallery
+    attractor_table: AttractorTable | None
     films: list[gallery.FilmGroup]
     audits: list[gallery.AuditGroup]
     explosions: list[tuple[gallery.Card, str]]  # as they are, and the same picture stretched to full contrast
@@ -49,12 +75,38 @@ class Section:
     multipliers: Drawing | None
     rates: Drawing | None
     fixed_points: FixedPoints
+    planes: list[tuple[Plane, Drawing]]
     flow: Drawing | None
     flow_words: str
     connections: Drawing | None
     connection_words: str
+    robustness: RobustnessView | None
+    attractor_shocks: Drawing | None
+    sample_shocks: Drawing | None
+    escapes: Drawing | None
     equal_count: AttractorCount
     published: Published | None
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What the page shows of attractors that were followed over several levels."""
+
+    parameter: str
+    levels: list[str]
+    words: list[str]
+    noise: str
+    bands: Drawing | None
+    keys: list[Key]
+    large: float  # fraction that a branch with a band of its own reaches
+    most: int  # such branches
+    rungs: list[Rung]
+    changes: list[Change]  # columns of the rungs
+    films: list[BranchFilm]
+    events: list[EventRow]
+    folded_events: list[EventRow]
+    left_out: int  # events that are not shown
+    screen: Screen
 
 
 @dataclass(frozen=True)
@@ -80,6 +132,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         words=words.section_words(analysis),
         screen=screen,
         gallery=gallery.attractor_gallery(analysis, screen),
+        attractor_table=attractor_table(analysis, screen),
         films=gallery.film_groups(analysis, screen),
         audits=gallery.audit_groups(analysis, screen),
         explosions=gallery.explosions(analysis, screen),
@@ -109,6 +162,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
             f"Fitted rates against spectral radii on logarithmic axes for {label}. {fixed_points.rates}",
         ),
         fixed_points=fixed_points,
+        planes=_planes(anchor, label, analysis, screen),
         flow=_drawing(
             f"{anchor}-flow",
             connections.flow_figure(flow),
@@ -121,8 +175,65 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
             f"Attractors and the saddles that join them, for {label}. {connection_words}",
         ),
         connection_words=connection_words,
+        robustness=robustness_view(analysis, screen),
+        attractor_shocks=_shocks(anchor, label, analysis, screen, "attractor"),
+        sample_shocks=_shocks(anchor, label, analysis, screen, "sample"),
+        escapes=_drawing(
+            f"{anchor}-escapes",
+            escape_figure(analysis),
+            f"Probability of leaving by noise against the basin size, for {label}. {escape_words(analysis)}",
+        ),
         equal_count=equal_count,
         published=published_for(analysis),
+    )
+
+
+def _planes(anchor: str, label: str, analysis: Analysis, screen: Screen) -> list[tuple[Plane, Drawing]]:
+    """The pictures of basins, each with what is said of it."""
+    found = zip(planes_of(analysis, screen), plane_figures(analysis, screen), strict=True)
+    drawings = [
+        (plane, _drawing(f"{anchor}-plane-{row}", figure, f"Basins on a plane, for {label}. {plane.words}"))
+        for row, (plane, figure) in enumerate(found, start=1)
+    ]
+    return [(plane, drawing) for plane, drawing in drawings if drawing is not None]
+
+
+def _shocks(anchor: str, label: str, analysis: Analysis, screen: Screen, of: str) -> Drawing | None:
+    """The intervals of the shocks of attractors, or of samples."""
+    found, starts = analysis.results.robustness, analysis.arrays.shock_starts
+    if found is None or starts is None:
+        return None
+    first = len(found.attractor_shocks)
+    shocks = found.attractor_shocks if of == "attractor" else found.sample_shocks
+    figure = shock_figure(shocks, starts[:first] if of == "attractor" else starts[first:], screen, of)
+    words = f"Intervals of the smallest shock of each {of}, for {label}. {shock_words(shocks, of)}"
+    return _drawing(f"{anchor}-{of}-shocks", figure, words)
+
+
+def ladder_of(followed: Followed, kinds: FollowedKinds, looked_at: Screen, control: Followed | None) -> Ladder:
+    """Everything the page shows of followed attractors, whose states are looked at as on that screen.
+
+    By `control` the noise of training is told; see `noise_words`.
+    """
+    branches, screen = branches_of(followed, kinds), fitted(looked_at, followed)
+    bands = bands_of(followed, branches)
+    events, folded, left_out = event_rows(followed, branches, screen)
+    return Ladder(
+        parameter=followed.parameter,
+        levels=level_words(followed),
+        words=ladder_words(followed, branches),
+        noise=noise_words(followed, control),
+        bands=_drawing("ladder-bands", band_figure(followed, branches, bands), bands_words(followed, bands)),
+        keys=keys_of(bands),
+        large=LARGE,
+        most=DRAWN,
+        rungs=rungs_of(followed, branches),
+        changes=list(Change),
+        films=branch_films(followed, branches, screen),
+        events=events,
+        folded_events=folded,
+        left_out=left_out,
+        screen=screen,
     )
 
 
@@ -196,7 +307,8 @@ def _drawing(anchor: str, figure: go.Figure, description: str) -> Drawing | None
     """A figure for the page; None where there is nothing in it."""
     if not figure.data:
         return None
-    return Drawing(anchor, _escape_script(figure.to_json(engine="json") or ""), figure.layout.height, description)
+    specification = _escape_script(figure.to_json(engine="json") or "")
+    return Drawing(anchor, specification, figure.layout.height, description, csv_uri(figure_data(figure)))
 
 
 def recognizers_of(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[Recognizer]:

@@ -168,7 +168,7 @@ def test_the_graph_is_that_of_the_results(folder: Path):
 def test_an_analysis_without_a_graph_leaves_none_behind(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     analyse = ("analyse", str(folder / "dae.safetensors"), "--data", "digits/test", "--limit", "20", "--certify", "0")
     run(monkeypatch, *analyse, "--graph", "--out", str(tmp_path))
-    assert (tmp_path / "graph.graphml").is_file()
+    assert sorted(path.name for path in tmp_path.glob("graph.*")) == ["graph.graphml", "graph.safetensors", "graph.svg"]
     run(monkeypatch, *analyse, "--out", str(tmp_path))
     assert not list(tmp_path.glob("graph.*"))
     assert Analysis.load(tmp_path).graph is None
@@ -204,6 +204,7 @@ def test_the_page_is_there(folder: Path):
         "arrays.safetensors",
         "graph.graphml",
         "graph.safetensors",
+        "graph.svg",
         "index.html",
         "results.json",
     ]
@@ -238,3 +239,27 @@ def test_labels_of_one_class_leave_kinds_unknown(folder: Path, tmp_path: Path, m
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     run(monkeypatch, "--version")
     assert capsys.readouterr().out.startswith("dynlab 0")
+
+
+def test_robustness_is_written_shown_and_removed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    analyse = ("analyse", str(folder / "dae.safetensors"), "--data", "digits/test", "--limit", "20", "--certify", "0")
+    run(monkeypatch, *analyse, "--robustness", "--draws", "3", "--out", str(tmp_path))
+    analysis = Analysis.load(tmp_path)
+    found = analysis.results.robustness
+    assert found is not None
+    assert (found.noise, found.draws, analysis.results.settings["noise_draws"]) == (0.2, 3, 3)  # as it was trained
+    assert len(found.attractor_escapes) == len(analysis.results.attractors)
+    assert (tmp_path / "escapes.graphml").is_file()
+    assert "How robust it is" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    run(monkeypatch, *analyse, "--out", str(tmp_path))
+    assert not (tmp_path / "escapes.graphml").exists()
+    assert Analysis.load(tmp_path).results.robustness is None
+    for option in ("noise", "draws"):
+        monkeypatch.setattr("sys.argv", ["dynlab", *analyse, f"--{option}", "2", "--out", str(tmp_path)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        assert exit_.value.code == 2
+        assert f"{option} 2" in (message := capsys.readouterr().err)
+        assert "given without robustness, expected both" in message

@@ -21,7 +21,9 @@ def analysis(device: torch.device | None = None) -> dl.Analysis:
     generator = torch.Generator().manual_seed(0)
     for parameter in autoencoder.parameters():
         parameter.data.normal_(std=3.0, generator=generator)
-    return dl.analyse(autoencoder.to(device), torch.rand(30, 4, generator=generator), name="random")
+    settings = dl.AnalysisSettings(robustness=True, noise_draws=2, shocked_attractors=1, shocked_samples=1)
+    samples = torch.rand(30, 4, generator=generator)
+    return dl.analyse(autoencoder.to(device), samples, name="random", settings=settings)
 
 
 def test_round_trip(tmp_path: Path):

@@ -16,7 +16,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dynlab.attractors import Saddle, Track, Tracked, basin_diversity
+from dynlab.attractors import Saddle, Track, Tracked, basin_diversity, basin_statistics
+from dynlab.attractors.chain import markov_chain
+from dynlab.attractors.escape import EscapeGraph
+from dynlab.attractors.planes import basin_entropy_of
+from dynlab.attractors.pulled_back import LowerBound
 from dynlab.datasets import load_dataset
 from dynlab.dynamics.certificates import CertificateStatus
 from dynlab.dynamics.rates import ConvergenceRates, Decay, rates_of_step_lengths
@@ -35,7 +39,10 @@ from dynlab.evaluation.approach import EnergySummary, RateSummary, decay_codes
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, outcomes_of, white_fraction
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
+from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
+from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import Judgement, RecognizerReport
+from dynlab.evaluation.robustness import AttractorEscape, NoiseSource, Robustness, SampleEscape, Shock
 from dynlab.evaluation.separability import Accuracy, OrbitAccuracy, Separability
 
 MakeAnalysis = Callable[..., Analysis]
@@ -53,6 +60,18 @@ def make_analysis() -> MakeAnalysis:
 def with_graph() -> MakeAnalysis:
     """The function that makes up a connection graph for an analysis; see `_with_graph`."""
     return _with_graph
+
+
+@pytest.fixture(scope="session")
+def with_basins() -> MakeAnalysis:
+    """The function that makes up starts of the samples of an analysis, and pictures of planes; see `_with_basins`."""
+    return _with_basins
+
+
+@pytest.fixture(scope="session")
+def with_robustness() -> MakeAnalysis:
+    """The function that makes up shocks and escapes for an analysis; see `_with_robustness`."""
+    return _with_robustness
 
 
 @pytest.fixture(scope="session")
@@ -166,6 +185,96 @@ def _with_graph(analysis: Analysis, edges: list[tuple[int, int]], unsampled: int
     name_nodes(graph, [(attractor.kind, attractor.label) for attractor in attractors])
     results = replace(analysis.results, connections=connections_of(graph, len(attractors)))
     return replace(analysis, results=results, graph=graph)
+
+
+def _with_robustness(
+    analysis: Analysis, counts: torch.Tensor, shocked: int = 3, shocked_samples: int = 2, draws: int = 20
+) -> Analysis:
+    """The analysis with shocks made up, the first two proved, and with these counts of escapes, as in `EscapeGraph`.
+
+    Each shock is 0.5 long; it leads to the next attractor, that of the last shocked one to one without samples.
+    """
+    results, points = analysis.results, analysis.arrays.fixed_points
+    dim, attractors = results.map.dim, len(points)
+    bounds = [LowerBound.PROVED, LowerBound.PROVED, LowerBound.ESTIMATED]
+    shocks = [
+        Shock(
+            start=row,
+            attractor=row,
+            lower=0.05,
+            lower_bound=bounds[min(row, 2)],
+            upper=0.5,
+            reached=row + 1 if row < shocked - 1 else attractors,
+            straight=0.75,
+            nearest=2.0 if attractors > 1 else None,
+        )
+        for row in range(shocked)
+    ]
+    samples = [
+        Shock(row, 0, 0.0, LowerBound.NONE, 0.25, min(1, attractors - 1), 0.3, 2.0) for row in range(shocked_samples)
+    ]
+    starts = torch.cat([points[:shocked], torch.rand(shocked_samples, dim).double()])
+    change = torch.zeros(len(starts), dim, dtype=torch.float64)
+    change[:, 0] = torch.tensor([0.5] * shocked + [0.25] * shocked_samples)
+    graph = EscapeGraph(results.map.sha256, 0.7, draws, 0, counts, markov_chain(counts[:, :-2].double())).to_networkx()
+    found = Robustness(
+        attractor_shocks=shocks,
+        sample_shocks=samples,
+        noise=0.7,
+        noise_source=NoiseSource.TRAINING,
+        draws=draws,
+        attractor_escapes=[AttractorEscape(node, **graph.nodes[node]) for node in graph],
+        sample_escapes=[SampleEscape(row, 0.25 * (1 + row), 0.1, 0.9, 0.0) for row in range(shocked_samples)],
+    )
+    return replace(
+        analysis,
+        results=replace(results, robustness=found),
+        arrays=replace(
+            analysis.arrays,
+            shock_starts=starts,
+            shock_ends=starts + change,
+            shock_others=torch.rand(1, dim).double(),
+        ),
+        escapes=graph,
+    )
+
+
+def _with_basins(analysis: Analysis, planes: int = 1, side: int = 20, others: int = 1) -> Analysis:
+    """The analysis with its basins in numbers, for starts made up, and with planes whose basins are made up too.
+
+    Each begins at an attractor of its own; all its states reach one of twelve attractors, or none. The last ones of all
+    are those that no sample reaches.
+    """
+    generator = torch.Generator().manual_seed(0)
+    results, arrays = analysis.results, analysis.arrays
+    dim, attractors = results.map.dim, len(results.attractors)
+    starts = torch.rand(results.data.samples, dim, generator=generator)
+    classes = arrays.classes if results.data.labelled else None
+    found = basin_statistics(analysis.basins(), starts, arrays.steps, classes, MEMBERS)
+    samples, states = typical_members(found, starts)
+    spanned = [arrays.fixed_points[row + 1 : row + 3] - arrays.fixed_points[row] for row in range(planes)]
+    directions = [torch.linalg.qr(ways.T).Q.T for ways in spanned]
+    reach = max((float(torch.linalg.vector_norm(ways, dim=1).max()) for ways in spanned), default=1.0)
+    axes = torch.linspace(-1.5 * reach, 1.5 * reach, side, dtype=torch.float64)
+    reached = torch.randint(0, 12, (planes, side, side), generator=generator)
+    labels = torch.where(reached == 11, attractors + others - 1, reached.clamp(max=attractors + others - 1))
+    labels[:, 0, :3] = -1
+    pictures = [
+        PlanePicture((row, row + 1, row + 2), 12, others, 3, basin_entropy_of(labels[row]), 9) for row in range(planes)
+    ]
+    return replace(
+        analysis,
+        results=replace(results, attractors=with_statistics(results.attractors, found), planes=pictures),
+        arrays=replace(
+            arrays,
+            member_samples=samples,
+            member_states=states,
+            plane_directions=torch.stack(directions) if directions else torch.zeros(0, 2, dim, dtype=torch.float64),
+            plane_axes=axes.repeat(planes, 2, 1),
+            plane_labels=labels,
+            plane_others=torch.rand(others, dim, generator=generator).double(),
+        ),
+    )
 
 
 def _make(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,6 +116,32 @@ def test_a_connection_graph_is_drawn_with_its_pictures(
     assert drawing.locator("image").count() == 10
     assert drawing.locator(".points path").count() >= 10 + 3
     assert found.said == []
+
+
+def test_data_beside_figures_are_downloaded(
+    opened: Callable[..., Opened], make_analysis: MakeAnalysis, with_graph: MakeAnalysis
+) -> None:
+    found = opened([with_graph(make_analysis(attractors=9, name="=1, σ"), [(0, 1), (1, 2)]), make_analysis(sigma=0.3)])
+    page = found.page
+    links = page.get_by_role("link", name="Data (CSV)", exact=True)
+    assert links.count() == page.locator(".drawing").count() > 10
+    for number, link in enumerate(links.all()):
+        if number % 10 == 9:  # more than ten from one page, and chromium asks the reader
+            page.reload()
+        anchor = link.get_attribute("aria-describedby")
+        assert page.locator(f"[id='{anchor}'][role=img]").get_attribute("aria-label")
+        link.focus()
+        with page.expect_download() as started:
+            page.keyboard.press("Enter")
+        assert started.value.suggested_filename == f"{anchor}.csv"
+        content = Path(started.value.path()).read_bytes().decode("utf-8", errors="strict")
+        header, *rows = csv.reader(io.StringIO(content, newline=""), strict=True)
+        assert len(rows) > 0
+        assert {len(row) for row in rows} == {len(header)}
+        assert len(set(header)) == len(header) > 1
+    assert page.url.startswith("file:")
+    assert found.said == []
+    assert {url for url in found.requested if not url.startswith("data:")} == {page.url.partition("#")[0]}
 
 
 def test_console_is_silent_and_nothing_is_fetched(opened: Callable[..., Opened], levels: list[Analysis]) -> None:

@@ -1,0 +1,205 @@
+"""Pictures of basins on planes through three attractors of an analysis.
+
+Each plane goes through an attractor with a large basin and two near ones with large basins. Where there are any, these
+differ in kind or class from it and from each other: boundaries between unlike attractors are those that matter. Its two
+directions are orthonormal, so that distances on the picture are those of the states, and nothing is distorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from dynlab.attractors.planes import BasinEntropy, basin_entropy_of, basin_plane
+from dynlab.dynamics import FixedPoint
+from dynlab.evaluation.kinds import Kind
+from dynlab.maps import Map
+
+BOX = 5  # states along a side of the boxes of the basin entropy
+_LARGE = 30  # attractors that count as having a large basin, the largest ones
+_SIDE = 1.8  # of a picture, in the larger extent of its three attractors
+_FLAT = 1e-6  # part of a way that leaves the line of another way; below it three states are on a line
+
+
+@dataclass(frozen=True)
+class PlanePicture:
+    """What one picture shows; the picture itself is in the arrays."""
+
+    attractors: tuple[int, int, int]  # which the plane goes through
+    basins: int  # attractors that states of the picture reach
+    unsampled: int  # of these, attractors that no sample reaches
+    unresolved: int  # states that reach none
+    entropy: BasinEntropy
+    crowded_boxes: int  # boxes with more than two attractors, states that reach none as one more
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Pictures of basins, and where on them things are; on the CPU."""
+
+    pictures: list[PlanePicture]
+    directions: Float64[Tensor, "planes 2 dim"]  # orthonormal; the first goes from the first attractor to the second
+    axes: Float64[Tensor, "planes 2 side"]  # distances along them from the first attractor, in units of the state
+    # Attractor of each state, first along the first direction; followed by the number in `others`; -1 for none.
+    labels: Int64[Tensor, "planes side side"]
+    others: Float64[Tensor, "others dim"]  # attractors that no sample reaches
+
+
+def planes_through(
+    fixed_points: Float64[Tensor, "attractors dim"], looks: Sequence[tuple[Kind, int | None]], planes: int
+) -> list[tuple[int, int, int]]:
+    """Choose the attractors of each plane.
+
+    A plane begins at the largest basin that is on no plane yet. The second attractor is the nearest one of another kind
+    or class, the third the nearest one that differs from both; where there is none, the nearest one.
+
+    Args:
+        fixed_points: The attractors by falling basin size.
+        looks: Kind of each, and class of a prototype.
+        planes: How many planes are wanted, at least 0.
+
+    Returns:
+        Three attractors for each plane, not on one line; fewer planes where there are no others, none below three
+        attractors.
+    """
+    large = min(len(fixed_points), _LARGE)
+    chosen: list[tuple[int, int, int]] = []
+    used: set[int] = set()
+    for first in range(large):
+        if len(chosen) == planes:
+            break
+        if first in used:
+            continue
+        apart = torch.linalg.vector_norm(fixed_points[:large] - fixed_points[first], dim=1).tolist()
+        others = sorted((other for other in range(large) if other != first), key=apart.__getitem__)
+        if not others:
+            break
+        second = next((other for other in others if looks[other] != looks[first]), others[0])
+        spanning = [
+            other
+            for other in others
+            if other != second and _directions(fixed_points[[first, second, other]]) is not None
+        ]
+        if not spanning:
+            continue
+        seen = {looks[first], looks[second]}
+        third = next((other for other in spanning if looks[other] not in seen), spanning[0])
+        chosen.append((first, second, third))
+        used |= {first, second, third}
+    return chosen
+
+
+def basin_planes(
+    system: Map,
+    fixed_points: Float64[Tensor, "attractors dim"],
+    looks: Sequence[tuple[Kind, int | None]],
+    known: Sequence[FixedPoint],
+    *,
+    planes: int,
+    resolution: int,
+    tolerance: float = 1e-4,
+    max_steps: int = 10_000,
+    on_progress: Callable[[float], None] | None = None,
+) -> Planes:
+    """Draw the basins on planes through three attractors each.
+
+    Args:
+        system: The map.
+        fixed_points: Its attractors by falling basin size.
+        looks: Kind of each, and class of a prototype.
+        known: The same attractors in any order, as `Orbits.fixed_points` gives them.
+        planes: How many planes are wanted, at least 0.
+        resolution: States along a side of a picture, at least as many as a box of the basin entropy has.
+        tolerance: As in `dynlab.iterate`.
+        max_steps: As in `dynlab.iterate`.
+        on_progress: Called with the share of planes that are done.
+
+    Returns:
+        The pictures, as many as attractors span.
+
+    Raises:
+        ValueError: If an argument is out of its range, or `known` are not the attractors.
+    """
+    if planes < 0:
+        raise ValueError(f"planes is {planes}, expected at least 0")
+    if resolution < BOX:
+        raise ValueError(f"resolution is {resolution}, expected at least {BOX}, the side of a box")
+    points = _in_order(fixed_points, known)
+    given = len(points)
+    pictures: list[PlanePicture] = []
+    directions, axes, labels = [], [], []
+    chosen = planes_through(fixed_points, looks, planes)
+    for through in chosen:
+        corners = fixed_points[list(through)]
+        along = _directions(corners)
+        assert along is not None  # or they would not have been chosen
+        places = (corners - corners[0]) @ along.T
+        low, high = places.amin(dim=0), places.amax(dim=0)
+        side = _SIDE * (high - low).max()
+        start = (low + high - side) / 2
+        origin = corners[0] + start @ along
+        plane = basin_plane(
+            system,
+            torch.stack([origin, origin + side * along[0], origin + side * along[1]]),
+            points,
+            resolution=resolution,
+            margin=0.0,
+            tolerance=tolerance,
+            max_steps=max_steps,
+        )
+        points += plane.others
+        directions.append(along)
+        axes.append(torch.stack([start[0] + side * plane.first, start[1] + side * plane.second]))
+        labels.append(plane.labels)
+        pictures.append(_picture(through, plane.labels, given))
+        if on_progress is not None:
+            on_progress(len(pictures) / len(chosen))
+    dim = fixed_points.shape[1]
+    return Planes(
+        pictures=pictures,
+        directions=torch.stack(directions) if directions else torch.zeros(0, 2, dim, dtype=torch.float64),
+        axes=torch.stack(axes) if axes else torch.zeros(0, 2, resolution, dtype=torch.float64),
+        labels=torch.stack(labels) if labels else torch.zeros(0, resolution, resolution, dtype=torch.int64),
+        others=torch.stack([point.state.cpu() for point in points[given:]])
+        if len(points) > given
+        else torch.zeros(0, dim, dtype=torch.float64),
+    )
+
+
+def _directions(corners: Float64[Tensor, "three dim"]) -> Float64[Tensor, "2 dim"] | None:
+    """Orthonormal directions of the plane through three states; None where they are on one line."""
+    ways = corners[1:] - corners[0]
+    length, other = torch.linalg.vector_norm(ways, dim=1).tolist()
+    if not length or not other:
+        return None
+    first = ways[0] / length
+    across = ways[1] - (ways[1] @ first) * first
+    across = across - (across @ first) * first  # again, for what rounding left
+    width = float(torch.linalg.vector_norm(across))
+    return torch.stack([first, across / width]) if width > _FLAT * other else None
+
+
+def _picture(through: tuple[int, int, int], labels: Int64[Tensor, "side side"], sampled: int) -> PlanePicture:
+    found = labels.unique()
+    boxes = labels[: len(labels) // BOX * BOX, : labels.shape[1] // BOX * BOX].unfold(0, BOX, BOX).unfold(1, BOX, BOX)
+    return PlanePicture(
+        attractors=through,
+        basins=int((found >= 0).sum()),
+        unsampled=int((found >= sampled).sum()),
+        unresolved=int((labels < 0).sum()),
+        entropy=basin_entropy_of(labels, BOX),
+        crowded_boxes=sum(len(box.unique()) > 2 for box in boxes.reshape(-1, BOX * BOX)),
+    )
+
+
+def _in_order(fixed_points: Float64[Tensor, "attractors dim"], known: Sequence[FixedPoint]) -> list[FixedPoint]:
+    """The known attractors in the order of the fixed points, which are their very states."""
+    by_state = {point.state.cpu().numpy().tobytes(): point for point in known}
+    try:
+        return [by_state[state.numpy().tobytes()] for state in fixed_points.cpu()]
+    except KeyError:
+        raise ValueError("known does not have all of fixed_points, expected the same attractors") from None

@@ -1,0 +1,139 @@
+"""Pictures of basins on the page: every state has the colour of its attractor, and words say what was computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dynlab.attractors.planes import BasinEntropy
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.planes import PlanePicture
+from dynlab.report import write_report
+from dynlab.report.page import render_page
+from dynlab.report.palette import light
+from dynlab.report.pictures import screen_of
+from dynlab.report.planes import COLOURS, entropy_words, picture_words, plane_figures, planes_of
+
+MakeAnalysis = Callable[..., Analysis]
+TITLE = "Basins on a plane through three attractors"
+
+
+def colour_at(heatmap: Any, code: float) -> str:
+    """The colour that plotly gives a number on a scale of steps."""
+    place = (code - heatmap.zmin) / (heatmap.zmax - heatmap.zmin)
+    below = [colour for start, colour in heatmap.colorscale if start < place]
+    return below[-1]
+
+
+def figure_of(analysis: Analysis) -> tuple[Any, Any, Any]:
+    figure = plane_figures(analysis, screen_of(analysis))[0]
+    heatmap, marks = figure.data
+    return figure, heatmap, marks
+
+
+def test_each_state_has_the_colour_of_its_attractor(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    analysis = with_basins(make_analysis(attractors=15))
+    assert analysis.arrays.plane_labels is not None
+    labels = analysis.arrays.plane_labels[0].numpy()
+    _, heatmap, _ = figure_of(analysis)
+    colours: dict[int, set[str | None]] = {}
+    for row in range(20):
+        for column in range(20):
+            code = heatmap.z[row][column]
+            # The first axis of the labels runs to the right.
+            label = int(labels[column, row])
+            assert heatmap.customdata[row][column] == label
+            colours.setdefault(label, set()).add(None if code is None else colour_at(heatmap, code))
+    assert colours.pop(-1) == {None}
+    assert all(len(found) == 1 for found in colours.values())
+    areas = dict(zip(*np.unique(labels[labels >= 0], return_counts=True), strict=True))
+    by_area = sorted((label for label in areas if label > 2), key=lambda label: (-areas[label], label))
+    main = [0, 1, 2, *by_area[:3]]
+    assert [colours[int(label)] for label in main] == [{light(name)} for name in COLOURS]
+    assert all(found.pop().startswith("rgba(128") for label, found in colours.items() if label not in main)  # type: ignore[union-attr]
+
+
+def test_attractors_are_drawn_where_they_are(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    analysis = with_basins(make_analysis(attractors=15))
+    figure, heatmap, marks = figure_of(analysis)
+    directions, axes = analysis.arrays.plane_directions, analysis.arrays.plane_axes
+    assert directions is not None
+    assert axes is not None
+    points = analysis.arrays.fixed_points[:3]
+    places = ((points - points[0]) @ directions[0].T).numpy()
+    np.testing.assert_allclose(np.stack([marks.x, marks.y], axis=1), places, rtol=0.0, atol=1e-12)
+    screen = screen_of(analysis)
+    assert [image.source for image in figure.layout.images] == [screen.picture(point) for point in points]
+    assert [image.x for image in figure.layout.images] == pytest.approx(places[:, 0].tolist())
+    assert list(heatmap.x) == axes[0, 0].tolist()
+    assert list(heatmap.y) == axes[0, 1].tolist()
+    assert figure.layout.yaxis.scaleanchor == "x"
+
+
+def test_keys_name_the_colours(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    analysis = with_basins(make_analysis(attractors=4, explosions=0), others=1)
+    assert analysis.arrays.plane_labels is not None
+    plane = planes_of(analysis, screen_of(analysis))[0]
+    # Four attractors that samples reach and one that none does: each has a key.
+    assert [key.name for key in plane.keys] == [f"Attractor {number}" for number in range(5)] or [
+        key.name for key in plane.keys
+    ] == [f"Attractor {number}" for number in (0, 1, 2, 4, 3)]
+    assert [key.colour for key in plane.keys] == list(COLOURS[:5])
+    unsampled = next(key for key in plane.keys if key.name == "Attractor 4")
+    assert unsampled.card.words == "Attractor 4, which no sample reaches"
+    assert unsampled.card.note == "0%"
+    shares = [float(key.share.rstrip("%")) for key in plane.keys]
+    assert sum(shares) == pytest.approx(100 * 397 / 400, abs=0.3)
+
+
+def test_words_of_a_picture() -> None:
+    entropy = BasinEntropy(16, 4, 0.1, 0.4)
+    plain = picture_words(PlanePicture((0, 4, 7), 3, 0, 0, entropy, 0), 60)
+    assert plain == (
+        "The plane goes through attractors 0, 4 and 7, where the circles are; distances on it are those between "
+        "states. Each of 60 × 60 states was iterated: they reach 3 attractors."
+    )
+    full = picture_words(PlanePicture((0, 4, 7), 9, 1, 2, entropy, 0), 60)
+    assert "Of these, 1 is reached by no sample." in full
+    assert "2 states for which no fixed point was found: left out." in full
+    assert "grey" in full
+
+
+def test_words_of_the_entropy() -> None:
+    assert "no boundary" in entropy_words(BasinEntropy(16, 0, 0.0, None), 0)
+    smooth = entropy_words(BasinEntropy(100, 1, 0.005, 0.5), 0)
+    assert smooth.startswith("1 of 100 boxes of 5 × 5 states holds a boundary.")
+    assert f"{math.exp(0.5):.2f} equally likely" in smooth
+    assert "nothing here does" in smooth
+    folded = entropy_words(BasinEntropy(100, 40, 0.4, 1.0), 30)
+    assert "75.0% of those on a boundary" in folded
+    assert "nothing here does" not in folded
+
+
+def test_the_page_has_each_picture_with_its_words(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    page = render_page([with_basins(make_analysis(attractors=15), planes=2)])
+    assert page.count(f"<h3>{TITLE}") == 2
+    assert f"{TITLE}, picture 2" in page
+    assert 'data-drawing="analysis-1-plane-2"' in page
+    assert page.count("boundary basin entropy is") == 2
+    one = render_page([with_basins(make_analysis(attractors=15))])
+    assert f"<h3>{TITLE}</h3>" in one
+
+
+def test_without_pictures_there_is_no_section(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    for analysis in (make_analysis(), with_basins(make_analysis(), planes=0)):
+        assert plane_figures(analysis, screen_of(analysis)) == []
+        assert TITLE not in render_page([analysis])
+
+
+def test_labels_of_no_attractor_are_refused(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    analysis = with_basins(make_analysis(attractors=15), others=2)
+    beyond = replace(analysis, arrays=replace(analysis.arrays, plane_labels=torch.full((1, 20, 20), 17)))
+    with pytest.raises(ValueError, match=r"plane_labels of .* is not within -1 to 16"):
+        write_report([beyond], "/dev/null/never")
