@@ -141,8 +141,8 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         if not path.is_file():
             raise InputError(f"{path}: {'is a folder, expected a file' if path.is_dir() else 'no such file'}")
         with safe_open(path, framework="pt") as file:
-            # Copies, as the file is mapped into memory: it could change under them, and they are aligned to 8 bytes where
-            # torch needs 16 for complex numbers.
+            # Copies, as the file is mapped into memory: it could change under them, and they are aligned to 8 bytes
+            # where torch needs 16 for complex numbers.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except OSError as error:
