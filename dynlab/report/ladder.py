@@ -41,6 +41,7 @@ class Rung:
 
     level: str
     attractors: int
+    unsampled: int  # of these: no sample reaches them, attractors of neighbouring levels led to them
     continued: int | None  # attractors that came from the level before
     changes: list[int] | None  # events between the level before and this one, in the order of `Change`
     no_fixed_point: float  # share of the samples that reach none
@@ -171,6 +172,7 @@ def rungs_of(followed: Followed, branches: list[Branch]) -> list[Rung]:
             Rung(
                 level=level,
                 attractors=len(basins.fixed_points),
+                unsampled=int((basins.sizes == 0).sum()),
                 continued=sum(branch.first < row <= branch.last for branch in branches) if row else None,
                 changes=[changes[change] for change in Change] if row else None,
                 no_fixed_point=int((basins.labels < 0).sum()) / max(1, len(basins.labels)),

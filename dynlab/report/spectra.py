@@ -107,12 +107,13 @@ def rate_against_radius(analysis: Analysis) -> go.Figure:
     least, most = least / wider, most * wider
     figure.add_trace(
         go.Scatter(
-            x=[least, most],
-            y=[least, most],
+            # The word stands above the line, a little before its end, where it does not touch it.
+            x=[least, 0.7 * most, most],
+            y=[least, 0.7 * most, most],
             mode="lines+text",
             line={"color": light("quiet"), "width": 1, "dash": "dot"},
-            text=["", "equal"],
-            textposition="bottom left",
+            text=["", "equal", ""],
+            textposition="top left",
             textfont={"size": 12, "color": light("quiet")},
             hoverinfo="skip",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -153,7 +154,8 @@ def _fate(analysis: Analysis) -> list[str]:
     resolved = sum(analysis.basin_sizes())
     unresolved = results.data.samples - resolved
     if resolved == 0:
-        return [f"None of the {count(results.data.samples, 'sample')} came to rest: all are unresolved."]
+        nothing = f"None of the {count(results.data.samples, 'sample')} came to rest: all are unresolved."
+        return [nothing, *_restless(analysis)]
     everyone = "All" if unresolved == 0 else f"{percent(resolved / results.data.samples)}"
     places = len(results.attractors)
     steps = steps_of(analysis)
@@ -164,10 +166,24 @@ def _fate(analysis: Analysis) -> list[str]:
         sentences.append(f"{enumeration(fates)}.")
     if not kinds_known(analysis):
         sentences.append("Without labelled data it is unknown which attractors are clear members of a class.")
-    statuses = results.statuses
+    return sentences + _restless(analysis)
+
+
+def _restless(analysis: Analysis) -> list[str]:
+    """Where the samples go that never come to rest."""
+    statuses, cycles = analysis.results.statuses, analysis.results.cycles
     cycling, diverging = statuses.get("periodic", 0), statuses.get("diverged", 0)
-    if cycling or diverging:
-        sentences.append(f"Of the unresolved, {number(cycling)} run in cycles and {number(diverging)} diverge.")
+    if not cycling and not diverging:
+        return []
+    sentences = [f"Of the unresolved, {number(cycling)} run in cycles and {number(diverging)} diverge."]
+    if cycles:
+        periods = Counter(cycle.period for cycle in cycles)
+        found = enumeration([f"{number(times)} of period {period}" for period, times in sorted(periods.items())])
+        on_them = sum(cycle.basin_size for cycle in cycles)
+        sentences.append(
+            f"{count(on_them, 'sample')} {'reaches' if on_them == 1 else 'reach'} "
+            f"{count(len(cycles), 'stable cycle')}: {found}."
+        )
     return sentences
 
 

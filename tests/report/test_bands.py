@@ -358,6 +358,10 @@ def test_each_level_adds_up(followed: Followed, kinds: FollowedKinds) -> None:
         appeared, split, merged, disappeared = rung.changes
         assert rung.attractors == rung.continued + appeared + split
         assert before.attractors == rung.continued + merged + disappeared
+    assert [rung.unsampled for rung in rungs] == [
+        sum(int((basins.labels == row).sum()) == 0 for row in range(len(basins.fixed_points)))
+        for basins in followed.basins
+    ]
     assert [rung.no_fixed_point for rung in rungs] == [0, 0.045, 0.02, 0]
     assert list(Change) == [Change.APPEARED, Change.SPLIT, Change.MERGED, Change.DISAPPEARED]
 

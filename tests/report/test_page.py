@@ -13,7 +13,7 @@ import torch
 
 from dynlab.attractors.diversity import attractor_count
 from dynlab.errors import InputError
-from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.analysis import Analysis, PeriodicAttractor
 from dynlab.evaluation.kinds import Outcome
 from dynlab.report import write_report
 from dynlab.report.labels import in_order, labels_of
@@ -187,6 +187,19 @@ def test_cycles_and_divergence_are_said(make_analysis: MakeAnalysis) -> None:
     statuses = {"converged": 395, "periodic": 3, "diverged": 2, "unresolved": 0}
     text = _text(render_page([replace(analysis, results=replace(analysis.results, statuses=statuses))]))
     assert "3 run in cycles and 2 diverge" in text
+    assert "stable cycle" not in text
+
+
+def test_stable_cycles_are_counted_by_their_period(make_analysis: MakeAnalysis) -> None:
+    analysis = make_analysis(unresolved=5)
+    statuses = {"converged": 395, "periodic": 5, "diverged": 0, "unresolved": 0}
+    cycles = [
+        PeriodicAttractor(period, size, size / 400, spectral_radius=0.5, residual=0.0)
+        for period, size in ((4, 2), (2, 1), (2, 1))
+    ]
+    results = replace(analysis.results, statuses=statuses, cycles=cycles)
+    text = _text(render_page([replace(analysis, results=results)]))
+    assert "5 run in cycles and 0 diverge. 4 samples reach 3 stable cycles: 2 of period 2 and 1 of period 4." in text
 
 
 def test_raw_pixels_stand_beside_the_transformed(make_analysis: MakeAnalysis) -> None:
