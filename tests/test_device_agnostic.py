@@ -26,7 +26,7 @@ from dynlab.datasets import Dataset
 from dynlab.dynamics import newton
 from dynlab.dynamics.spectra import spectrum
 from dynlab.evaluation import networks
-from dynlab.evaluation.analysis import Arrays
+from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.films import film_states
 from dynlab.maps import DenoisingAutoencoder, Map, float64_copy, map_hash
 from dynlab.training import reconstruction_errors, train_on_dataset

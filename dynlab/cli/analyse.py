@@ -104,7 +104,7 @@ def analyse(
     from dynlab.devices import resolve_device
     from dynlab.display import shown
     from dynlab.evaluation.analyse import analyse as analyse_map
-    from dynlab.evaluation.analysis import ARRAYS_FILE, RESULTS_FILE
+    from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
     from dynlab.files import check_writable_file, check_writable_folder
     from dynlab.maps import DenoisingAutoencoder
     from dynlab.report import write_report

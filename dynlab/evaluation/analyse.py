@@ -16,31 +16,26 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dynlab.attractors import Basins, basin_diversity, basin_statistics, basins_of_orbits, connection_graph
+from dynlab.attractors import basin_diversity, basin_statistics, basins_of_orbits, connection_graph
+from dynlab.attractors.cycles import cycle_arrays
 from dynlab.datasets import Dataset, dataset_of, labels_of
 from dynlab.dynamics import FixedPoint, Orbits, Transformed, iterate, transform
 from dynlab.dynamics.balls import balls
 from dynlab.dynamics.blocks import home_of
 from dynlab.errors import InputError
-from dynlab.evaluation.analysis import (
-    SCHEMA_VERSION,
-    Analysis,
-    Arrays,
-    Attractor,
-    PeriodicAttractor,
-    Results,
-    TransformedSet,
-    outcome_codes,
-)
+from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.approach import decay_codes, energy_of, rates_of
+from dynlab.evaluation.arrays import Arrays, outcome_codes
+from dynlab.evaluation.attractors import attractors_of, cycles_of, transformed_set
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
 from dynlab.evaluation.identity import data_identity, map_identity, versions_used
-from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, is_explosion, outcomes_of, white_fraction
+from dynlab.evaluation.kinds import Outcome, outcomes_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
 from dynlab.evaluation.planes import basin_planes
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
+from dynlab.evaluation.results import SCHEMA_VERSION, Results
 from dynlab.evaluation.robustness import robustness_of
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
 from dynlab.evaluation.settings import AnalysisSettings
@@ -141,7 +136,7 @@ def analyse(
 
     statistics = basin_statistics(basins, data.images, orbits.steps, data.labels, MEMBERS)
     member_samples, member_states = typical_members(statistics, data.images)
-    attractors = with_statistics(_attractors(basins, recognizer), statistics)
+    attractors = with_statistics(attractors_of(basins, recognizer), statistics)
     outcomes = outcomes_of(basins.labels, data.labels, [a.kind for a in attractors], [a.label for a in attractors])
     films = film_samples(data, outcomes, settings.seed)
     report("basin planes", 0.0)
@@ -196,12 +191,12 @@ def analyse(
         certificates=certified,
         index_sum=index_sum(system, len(attractors)),
         energy=energy,
-        transformed=_transformed_set(transformed),
-        transformed_train=None if transformed_train is None else _transformed_set(transformed_train),
+        transformed=transformed_set(transformed),
+        transformed_train=None if transformed_train is None else transformed_set(transformed_train),
         recognizer=None if recognizer is None else recognizer.report,
         separability=separable,
         diversity=basin_diversity([attractor.basin_size for attractor in attractors]),
-        cycles=_cycles(basins),
+        cycles=cycles_of(basins),
         planes=planes.pictures,
         connections=None if graph is None else connections_of(graph, len(attractors)),
         robustness=robust,
@@ -233,6 +228,7 @@ def analyse(
         shock_starts=None if shock_states is None else shock_states.starts,
         shock_ends=None if shock_states is None else shock_states.ends,
         shock_others=None if shock_states is None else shock_states.others,
+        **cycle_arrays(basins.cycles, basins.cycle_labels, system.dim),
     )
     return Analysis(results, arrays, graph, escapes)
 
@@ -337,55 +333,6 @@ def _common_basins(
     number = {point: index for index, point in enumerate(orbits.fixed_points)}
     renumbered = np.array([number.setdefault(point, len(number)) for point in train_orbits.fixed_points] + [-1])
     return torch.from_numpy(renumbered[train_orbits.fixed_point.numpy()]), orbits.fixed_point
-
-
-def _attractors(basins: Basins, recognizer: Recognizer | None) -> list[Attractor]:
-    points, sizes, fractions = basins.fixed_points, basins.sizes, basins.fractions
-    explosions = is_explosion(points).tolist()
-    recognized = recognizer.recognize(points) if recognizer is not None and len(points) else None
-    attractors = []
-    for index in range(len(points)):
-        kind = Kind.UNKNOWN
-        if explosions[index]:
-            kind = Kind.EXPLOSION
-        elif recognized is not None:
-            kind = Kind.PROTOTYPE if bool(recognized.is_member[index]) else Kind.STAIN
-        attractors.append(
-            Attractor(
-                id=index,
-                kind=kind,
-                label=int(recognized.classes[index]) if recognized is not None and kind is Kind.PROTOTYPE else None,
-                basin_size=int(sizes[index]),
-                basin_fraction=float(fractions[index]),
-                max_intensity=float(points[index].amax()),
-                black_fraction=float(black_fraction(points[index : index + 1])),
-                white_fraction=float(white_fraction(points[index : index + 1])),
-                spectral_radius=float(basins.spectral_radii[index]),
-                residual=float(basins.residuals[index]),
-                recognized_as=None if recognized is None else int(recognized.classes[index]),
-                recognizer_score=None if recognized is None else float(recognized.scores[index]),
-            )
-        )
-    return attractors
-
-
-def _cycles(basins: Basins) -> list[PeriodicAttractor]:
-    rows = zip(basins.cycles, basins.cycle_sizes.tolist(), basins.cycle_fractions.tolist(), strict=True)
-    return [
-        PeriodicAttractor(cycle.period, size, fraction, cycle.spectral_radius, cycle.residual)
-        for cycle, size, fraction in rows
-    ]
-
-
-def _transformed_set(transformed: Transformed) -> TransformedSet:
-    return TransformedSet(
-        samples=len(transformed.states),
-        steps=transformed.steps,
-        stopped_by_rule=transformed.stopped_by_rule,
-        explosions=int(is_explosion(transformed.states).sum()),
-        black_fraction=float(black_fraction(transformed.states).mean()),
-        white_fraction=float(white_fraction(transformed.states).mean()),
-    )
 
 
 def _settings(settings: AnalysisSettings) -> dict[str, Any]:

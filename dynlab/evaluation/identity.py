@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 from dynlab import __version__
 from dynlab.datasets import Dataset
-from dynlab.evaluation.analysis import DataIdentity, MapIdentity
 from dynlab.evaluation.kinds import black_fraction, white_fraction
+from dynlab.evaluation.results import DataIdentity, MapIdentity
 from dynlab.maps import Map, map_hash
 
 

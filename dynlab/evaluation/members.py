@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from dynlab.attractors.statistics import BasinStatistics
-from dynlab.evaluation.analysis import Attractor
+from dynlab.evaluation.results import Attractor
 
 MEMBERS = 3  # nearest starts that are named, and as many farthest ones
 PICTURED = 30  # attractors whose typical members are kept as states, those with the largest basins

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from dynlab.evaluation.analysis import Analysis, Attractor
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.results import Attractor
 from dynlab.report.gallery import Card, Frame, card_of
 from dynlab.report.pictures import Screen
 from dynlab.report.words import percent

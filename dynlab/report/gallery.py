@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dynlab.evaluation.analysis import Analysis, Attractor
+from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.evaluation.results import Attractor
 from dynlab.report.pictures import Screen
 from dynlab.report.words import LETTERS, count, percent
 

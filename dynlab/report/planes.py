@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from dynlab.attractors.planes import BasinEntropy
-from dynlab.evaluation.analysis import Analysis, Arrays
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.planes import BOX, PlanePicture
 from dynlab.report.figure_data import column_names

@@ -23,7 +23,7 @@ from dynlab.datasets import Dataset, labels_of
 from dynlab.display import Display
 from dynlab.errors import InputError
 from dynlab.evaluation import Analysis, AnalysisSettings, analyse
-from dynlab.evaluation.analysis import ARRAYS_FILE, RESULTS_FILE
+from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.files import check_writable_file, check_writable_folder, written_atomically

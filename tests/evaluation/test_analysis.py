@@ -11,9 +11,11 @@ from safetensors.torch import load_file, save_file
 import dynlab as dl
 from dynlab.datasets import dataset_of
 from dynlab.errors import InputError
-from dynlab.evaluation.analysis import Arrays
+from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.films import film_samples
 from dynlab.maps import DenoisingAutoencoder
+
+from systems import Formula
 
 
 def analysis(device: torch.device | None = None) -> dl.Analysis:
@@ -106,6 +108,20 @@ def test_refuses_what_it_cannot_analyse():
         dl.analyse(autoencoder, torch.zeros(0, 4))
     with pytest.raises(ValueError, match=r"data has shape \(2, 5\), expected \(batch, 4\)"):
         dl.analyse(autoencoder, torch.zeros(2, 5))
+
+
+def test_basins_come_back_with_their_cycles(tmp_path: Path):
+    # x -> -1.2 x + 0.2 x^3 has the fixed points 0, unstable, and the stable cycle {-1, 1}: x = 1.2 x - 0.2 x^3.
+    system = Formula(2, lambda x: torch.stack([-1.2 * x[:, 0] + 0.2 * x[:, 0] ** 3, 0.5 * x[:, 1]], dim=1))
+    samples = torch.rand(12, 2, generator=torch.Generator().manual_seed(0)) + 0.1
+    dl.analyse(system, samples, settings=dl.AnalysisSettings(max_steps=300)).save(tmp_path)
+    loaded = dl.Analysis.load(tmp_path)
+    (cycle,) = loaded.results.cycles
+    assert (cycle.period, cycle.basin_size, loaded.results.statuses["periodic"]) == (2, 12, 12)
+    basins, expected = loaded.basins(), dl.basins_of_attraction(system, samples, max_steps=300)
+    assert basins.attractor_labels.tolist() == expected.attractor_labels.tolist() == [0] * 12
+    torch.testing.assert_close(basins.cycles[0].states, expected.cycles[0].states, rtol=0, atol=1e-9)
+    assert sorted(basins.cycles[0].states[:, 0].tolist()) == pytest.approx([-1, 1], abs=1e-9)
 
 
 def test_every_outcome_that_occurs_has_a_film():

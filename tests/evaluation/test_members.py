@@ -16,9 +16,11 @@ from dynlab.attractors import basin_statistics
 from dynlab.attractors.basins import Basins
 from dynlab.datasets import Dataset, dataset_of
 from dynlab.errors import InputError
-from dynlab.evaluation.analysis import Analysis, Arrays, Attractor
+from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.members import MEMBERS, PICTURED, typical_members, with_statistics
+from dynlab.evaluation.results import Attractor
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.maps.classical import MultiWell
 

@@ -19,7 +19,7 @@ from dynlab.attractors.pulled_back import LowerBound
 from dynlab.attractors.reached import known_attractors
 from dynlab.attractors.shocks import critical_shocks
 from dynlab.errors import InputError
-from dynlab.evaluation.analysis import Arrays
+from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.robustness import NoiseSource, Robustness, shocked_samples
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.maps import DenoisingAutoencoder, Map

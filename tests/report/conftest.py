@@ -24,24 +24,16 @@ from dynlab.attractors.pulled_back import LowerBound
 from dynlab.datasets import load_dataset
 from dynlab.dynamics.certificates import CertificateStatus
 from dynlab.dynamics.rates import ConvergenceRates, Decay, rates_of_step_lengths
-from dynlab.evaluation.analysis import (
-    SCHEMA_VERSION,
-    Analysis,
-    Arrays,
-    Attractor,
-    DataIdentity,
-    MapIdentity,
-    Results,
-    TransformedSet,
-    outcome_codes,
-)
+from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.approach import EnergySummary, RateSummary, decay_codes
+from dynlab.evaluation.arrays import Arrays, outcome_codes
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, outcomes_of, white_fraction
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import Judgement, RecognizerReport
+from dynlab.evaluation.results import SCHEMA_VERSION, Attractor, DataIdentity, MapIdentity, Results, TransformedSet
 from dynlab.evaluation.robustness import AttractorEscape, NoiseSource, Robustness, SampleEscape, Shock
 from dynlab.evaluation.separability import Accuracy, OrbitAccuracy, Separability
 

@@ -13,8 +13,9 @@ import torch
 
 from dynlab.attractors.diversity import attractor_count
 from dynlab.errors import InputError
-from dynlab.evaluation.analysis import Analysis, PeriodicAttractor
+from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
+from dynlab.evaluation.results import PeriodicAttractor
 from dynlab.report import write_report
 from dynlab.report.labels import in_order, labels_of
 from dynlab.report.page import render_page

@@ -1,0 +1,61 @@
+"""Attractors of an analysis, with their kinds, and the transformed set: what they look like, in numbers."""
+
+from __future__ import annotations
+
+from dynlab.attractors import Basins
+from dynlab.dynamics import Transformed
+from dynlab.evaluation.kinds import Kind, black_fraction, is_explosion, white_fraction
+from dynlab.evaluation.recognizer import Recognizer
+from dynlab.evaluation.results import Attractor, PeriodicAttractor, TransformedSet
+
+
+def attractors_of(basins: Basins, recognizer: Recognizer | None) -> list[Attractor]:
+    """The fixed points of the basins, in their order; without a recognizer only explosions have a kind."""
+    points, sizes, fractions = basins.fixed_points, basins.sizes, basins.fractions
+    explosions = is_explosion(points).tolist()
+    recognized = recognizer.recognize(points) if recognizer is not None and len(points) else None
+    attractors = []
+    for index in range(len(points)):
+        kind = Kind.UNKNOWN
+        if explosions[index]:
+            kind = Kind.EXPLOSION
+        elif recognized is not None:
+            kind = Kind.PROTOTYPE if bool(recognized.is_member[index]) else Kind.STAIN
+        attractors.append(
+            Attractor(
+                id=index,
+                kind=kind,
+                label=int(recognized.classes[index]) if recognized is not None and kind is Kind.PROTOTYPE else None,
+                basin_size=int(sizes[index]),
+                basin_fraction=float(fractions[index]),
+                max_intensity=float(points[index].amax()),
+                black_fraction=float(black_fraction(points[index : index + 1])),
+                white_fraction=float(white_fraction(points[index : index + 1])),
+                spectral_radius=float(basins.spectral_radii[index]),
+                residual=float(basins.residuals[index]),
+                recognized_as=None if recognized is None else int(recognized.classes[index]),
+                recognizer_score=None if recognized is None else float(recognized.scores[index]),
+            )
+        )
+    return attractors
+
+
+def cycles_of(basins: Basins) -> list[PeriodicAttractor]:
+    """The periodic attractors of the basins, in their order."""
+    rows = zip(basins.cycles, basins.cycle_sizes.tolist(), basins.cycle_fractions.tolist(), strict=True)
+    return [
+        PeriodicAttractor(cycle.period, size, fraction, cycle.spectral_radius, cycle.residual)
+        for cycle, size, fraction in rows
+    ]
+
+
+def transformed_set(transformed: Transformed) -> TransformedSet:
+    """A transformed set in numbers."""
+    return TransformedSet(
+        samples=len(transformed.states),
+        steps=transformed.steps,
+        stopped_by_rule=transformed.stopped_by_rule,
+        explosions=int(is_explosion(transformed.states).sum()),
+        black_fraction=float(black_fraction(transformed.states).mean()),
+        white_fraction=float(white_fraction(transformed.states).mean()),
+    )
