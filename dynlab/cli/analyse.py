@@ -44,6 +44,12 @@ def analyse(
             "--proof", help="Prove the certificates in ball arithmetic, not estimate them; slow, needs python-flint."
         ),
     ] = False,
+    planes: Annotated[
+        int,
+        typer.Option(
+            help="Pictures of basins on planes through three attractors; 0 for none.", parser=integer, metavar="INTEGER"
+        ),
+    ] = 1,
     graph: Annotated[
         bool,
         typer.Option(
@@ -92,6 +98,7 @@ def analyse(
         recorded_samples=recorded_samples,
         certified_attractors=certify,
         certificate_method="proof" if proof else "estimate",
+        basin_planes=planes,
         graph=graph,
         robustness=robustness,
         noise=noise,

@@ -112,6 +112,7 @@ CASES = {
         ["train_labels", "labels.npy"],
     ),
     "certificates below zero": ((*ANALYSE, "--certify", "-1"), ["certified_attractors", "-1"]),
+    "planes below zero": ((*ANALYSE, "--planes", "-1"), ["basin_planes", "-1"]),
     "certificates no number": ((*ANALYSE, "--certify", "all"), ["certify", "all"]),
     "tolerance infinite": ((*ANALYSE, "--tolerance", "inf"), ["tolerance", "inf"]),
     "seed beyond 63 bits": ((*ANALYSE, "--seed", str(2**63)), ["seed", str(2**63)]),
