@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KIND = "followed-attractors"
+EVENT_COLUMNS = ("level", "value", "change", "branch", "other", "share")
 
 
 class Change(StrEnum):
@@ -68,6 +69,7 @@ class Followed:
     basins: list[Basins]  # of each level; attractors that no sample reaches come last, and cycles are in no branch
     branches: list[Int64[Tensor, " _attractors"]]  # for each level, the branch of each attractor
     events: list[Event]  # by level, then branch
+    share: float  # of a basin's samples that had to go one way for a branch to have merged or split, from 0 to 1
 
     @property
     def branch_count(self) -> int:
@@ -110,6 +112,23 @@ class Followed:
         rows = [basins.fixed_points[of == branch] for basins, of in zip(self.basins, self.branches, strict=True)]
         return torch.tensor([level for level, found in enumerate(rows) if len(found)]), torch.cat(rows)
 
+    def attractor_columns(self) -> dict[str, Tensor]:
+        """The columns of `to_frame` by name, each of shape (attractors of all levels,)."""
+        counts = torch.tensor([len(branches) for branches in self.branches])
+        sizes = torch.cat([basins.sizes for basins in self.basins])
+        ends = wilson_interval(sizes, torch.full_like(sizes, len(self.basins[0].labels)))
+        return {
+            "level": torch.arange(len(counts)).repeat_interleave(counts),
+            "value": self.levels.repeat_interleave(counts),
+            "branch": torch.cat(self.branches),
+            "attractor": torch.cat([torch.arange(count) for count in counts.tolist()]),
+            "basin_size": sizes,
+            "fraction": torch.cat([basins.fractions for basins in self.basins]),
+            "low": ends[:, 0],
+            "high": ends[:, 1],
+            "spectral_radius": torch.cat([basins.spectral_radii for basins in self.basins]),
+        }
+
     def to_frame(self) -> pd.DataFrame:
         """One row for each attractor of each level, in pandas, which the extra `frames` installs.
 
@@ -118,22 +137,15 @@ class Followed:
         """
         import pandas as pd
 
-        parts = []
-        for level, (basins, branches) in enumerate(zip(self.basins, self.branches, strict=True)):
-            ends = wilson_interval(basins.sizes, torch.full_like(basins.sizes, len(basins.labels)))
-            columns = {
-                "level": torch.full_like(branches, level),
-                "value": self.levels[level].expand(len(branches)),
-                "branch": branches,
-                "attractor": torch.arange(len(branches)),
-                "basin_size": basins.sizes,
-                "fraction": basins.fractions,
-                "low": ends[:, 0],
-                "high": ends[:, 1],
-                "spectral_radius": basins.spectral_radii,
-            }
-            parts.append(pd.DataFrame({name: column.numpy() for name, column in columns.items()}))
-        return pd.concat(parts, ignore_index=True)
+        return pd.DataFrame({name: column.numpy() for name, column in self.attractor_columns().items()})
+
+    def event_rows(self) -> list[tuple[int, float, str, int, int, float]]:
+        """The rows of `events_frame`."""
+        values: list[float] = self.levels.tolist()
+        return [
+            (event.level, values[event.level], event.change.value, event.branch, event.other, event.share)
+            for event in self.events
+        ]
 
     def events_frame(self) -> pd.DataFrame:
         """One row for each event, in pandas, which the extra `frames` installs.
@@ -142,11 +154,7 @@ class Followed:
         """
         import pandas as pd
 
-        rows = [
-            (event.level, float(self.levels[event.level]), str(event.change), event.branch, event.other, event.share)
-            for event in self.events
-        ]
-        return pd.DataFrame(rows, columns=["level", "value", "change", "branch", "other", "share"])
+        return pd.DataFrame(self.event_rows(), columns=list(EVENT_COLUMNS))
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, which `load` reads back without loss.
@@ -184,7 +192,8 @@ class Followed:
                 found = cycle_arrays(basins.cycles, basins.cycle_labels, basins.fixed_points.shape[1])
                 arrays |= {f"{level}.{name}": array for name, array in found.items()}
         maps = json.dumps([basins.map_sha256 for basins in self.basins])
-        write_tensors(Path(path), arrays, {"kind": KIND, "parameter": self.parameter, "map_sha256": maps})
+        metadata = {"kind": KIND, "parameter": self.parameter, "share": repr(self.share), "map_sha256": maps}
+        write_tensors(Path(path), arrays, metadata)
 
     @staticmethod
     def load(path: str | Path) -> Followed:
@@ -236,7 +245,14 @@ def _from_arrays(arrays: dict[str, Tensor], metadata: dict[str, str]) -> Followe
             arrays["events"].tolist(), arrays["shares"].tolist(), strict=True
         )
     ]
-    return Followed(metadata["parameter"], arrays["levels"], basins, list(arrays["branches"].split(counts)), events)
+    return Followed(
+        parameter=metadata["parameter"],
+        levels=arrays["levels"],
+        basins=basins,
+        branches=list(arrays["branches"].split(counts)),
+        events=events,
+        share=float(metadata["share"]),
+    )
 
 
 def _fits_together(followed: Followed) -> bool:
@@ -252,6 +268,7 @@ def _fits_together(followed: Followed) -> bool:
         )
         and _branches_are_sound(followed)
         and _events_are_sound(followed)
+        and 0 <= followed.share <= 1
     )
 
 

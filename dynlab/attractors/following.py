@@ -18,20 +18,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins, basins_of_orbits
 from dynlab.attractors.followed import Change, Event, Followed
 from dynlab.attractors.reached import Reached, attractors_reached
-from dynlab.dynamics import FixedPoint, Orbits, iterate
+from dynlab.dynamics import FixedPoint, Orbits, iterate, spectral_radius
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.known import SAME_POINT
 from dynlab.dynamics.sources import Batch, Source
@@ -46,9 +47,9 @@ _STANDS = 1e-10
 
 
 def follow_attractors(
-    maps: Sequence[Map],
+    maps: Iterable[Map],
     samples: Batch,
-    levels: Sequence[float],
+    levels: Iterable[SupportsFloat],
     *,
     parameter: str = "corruption level",
     share: float = 0.5,
@@ -103,7 +104,8 @@ def follow_attractors(
     Raises:
         ValueError: If an argument is out of its range, or maps, levels and samples do not fit together.
     """
-    _check(maps, samples, levels, share)
+    maps, levels = list(maps), [float(level) for level in levels]
+    _check(maps, samples, levels, parameter, share)
     limits = {"tolerance": tolerance, "max_steps": max_steps, "max_exact_steps": max_exact_steps}
     reach = partial(attractors_reached, **limits)
     stages: list[_Stage] = []
@@ -166,14 +168,21 @@ def _lead(
     with torch.no_grad():
         lengths = torch.linalg.vector_norm(exact(states) - states, dim=1).tolist()
     return [
-        _UNDECIDED if length <= _STANDS * _scale(seed) and _has_left(seed, points, label) else label
-        for seed, length, label in zip(seeds, lengths, reached.labels.tolist(), strict=True)
+        _UNDECIDED
+        if length <= _STANDS * _scale(seed) and _has_left(seed, points, label) and _is_unstable(exact, state)
+        else label
+        for state, seed, length, label in zip(states, seeds, lengths, reached.labels.tolist(), strict=True)
     ]
 
 
 def _has_left(seed: FixedPoint, points: Sequence[FixedPoint], label: int) -> bool:
     apart = math.inf if label < 0 else float(torch.linalg.vector_norm(points[label].state - seed.state))
     return apart > SAME_POINT * _scale(seed)
+
+
+def _is_unstable(exact: Map, state: Float64[Tensor, " dim"]) -> bool:
+    """Whether orbits leave; near a slow attractor that has moved a little, they come to where it is now."""
+    return float(spectral_radius(exact, state[None])[0]) >= 1
 
 
 def _scale(point: FixedPoint) -> float:
@@ -214,6 +223,7 @@ def _followed(stages: Sequence[_Stage], parameter: str, levels: Sequence[float],
         basins=basins,
         branches=[torch.tensor(one, dtype=torch.int64) for one in branches],
         events=events,
+        share=float(share),
     )
 
 
@@ -273,7 +283,9 @@ def _part_of(on_progress: Callable[[float], None] | None, number: int, count: in
     return None if on_progress is None else lambda done: on_progress((number + done) / count)
 
 
-def _check(maps: Sequence[Map], samples: object, levels: Sequence[float], share: float) -> None:
+def _check(maps: Sequence[object], samples: Any, levels: Sequence[float], parameter: object, share: float) -> None:
+    if not isinstance(parameter, str):
+        raise ValueError(f"parameter is {parameter!r}, expected a name")
     steps = [after - before for before, after in pairwise(levels)]
     if not steps or not (all(step > 0 for step in steps) or all(step < 0 for step in steps)):
         raise ValueError(f"levels is {list(levels)}, expected at least two values, strictly rising or strictly falling")
@@ -287,9 +299,13 @@ def _check(maps: Sequence[Map], samples: object, levels: Sequence[float], share:
         raise ValueError(
             f"samples is a {type(samples).__name__}, expected a tensor or an array, as each level needs all"
         )
+    dim = None
     for number, system in enumerate(maps):
-        if system.dim != maps[0].dim:
-            raise ValueError(f"maps holds a map of dim {system.dim} at {number}, expected {maps[0].dim} as at 0")
+        if not isinstance(system, Map):
+            raise ValueError(f"maps holds a {type(system).__name__} at {number}, expected a Map, as `as_map` makes one")
+        dim = system.dim if dim is None else dim
+        if system.dim != dim:
+            raise ValueError(f"maps holds a map of dim {system.dim} at {number}, expected {dim} as at 0")
         if system.held_samples not in (None, 1):
             held = system.held_samples
             raise ValueError(f"maps holds inputs for {held} samples at {number}, expected one map for all samples")

@@ -13,7 +13,7 @@ from dynlab.attractors.cycles import cycles_of_arrays
 from dynlab.errors import InputError
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.results import Results
-from dynlab.evaluation.robustness import check_names
+from dynlab.evaluation.robustness_results import check_names
 
 RESULTS_FILE = "results.json"
 ARRAYS_FILE = "arrays.safetensors"

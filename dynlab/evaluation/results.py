@@ -12,7 +12,7 @@ from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import RecognizerReport
-from dynlab.evaluation.robustness import Robustness
+from dynlab.evaluation.robustness_results import Robustness
 from dynlab.evaluation.separability import Separability
 
 SCHEMA_VERSION = 2

@@ -57,16 +57,16 @@ def attractor_table(analysis: Analysis, screen: Screen) -> AttractorTable | None
 
 
 def composition_words(class_counts: dict[int, int]) -> str:
-    """The classes of a basin's samples in short, the most frequent first: `93% 8, 4% 3, 3% others`."""
+    """The classes of a basin's samples in short, the most frequent first: `8: 93%, 3: 4%, others: 3%`."""
     total = sum(class_counts.values())
     if not total:
         return ""
     by_count = sorted(class_counts.items(), key=lambda item: (-item[1], item[0]))
     if len(by_count) == 1:
         return f"all {by_count[0][0]}"
-    parts = [f"{_whole_percent(count / total)}\N{NO-BREAK SPACE}{known}" for known, count in by_count[:_CLASSES]]
+    parts = [f"{known}:\N{NO-BREAK SPACE}{_whole_percent(count / total)}" for known, count in by_count[:_CLASSES]]
     if others := sum(count for _, count in by_count[_CLASSES:]):
-        parts.append(f"{_whole_percent(others / total)}\N{NO-BREAK SPACE}others")
+        parts.append(f"others:\N{NO-BREAK SPACE}{_whole_percent(others / total)}")
     return ", ".join(parts)
 
 
@@ -79,10 +79,10 @@ def _row(analysis: Analysis, screen: Screen, attractor: Attractor) -> AttractorR
         samples=attractor.basin_size,
         interval=f"{percent(low)} to {percent(high)}",
         composition=composition_words(attractor.class_counts),
-        purity="" if attractor.purity is None else f"{attractor.purity:.2f}",
+        purity="" if attractor.purity is None else percent(attractor.purity),
         median_steps=_steps(attractor.median_steps),
         slow_steps=_steps(attractor.slow_steps),
-        spectral_radius=f"{attractor.spectral_radius:.3f}",
+        spectral_radius=_radius(attractor.spectral_radius),
         nearest=_starts(analysis, screen, attractor, attractor.nearest),
         farthest=_starts(analysis, screen, attractor, farthest),
     )
@@ -109,6 +109,12 @@ def _starts(analysis: Analysis, screen: Screen, attractor: Attractor, samples: l
 def _whole_percent(share: float) -> str:
     """A share in whole percent, never rounded to nothing or to all."""
     return "<1%" if share < 0.01 else ">99%" if share > 0.99 else f"{share:.0%}"
+
+
+def _radius(radius: float) -> str:
+    """Four digits, never rounded to 1, as on which side of it the radius is decides all."""
+    text = f"{radius:.4f}"
+    return text if text != "1.0000" or radius == 1 else ">0.9999" if radius < 1 else ">1.0000"
 
 
 def _steps(steps: float | None) -> str:

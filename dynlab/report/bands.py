@@ -140,7 +140,7 @@ def _points(followed: Followed, bands: Bands) -> go.Scatter:
         x=[x for x, _, _ in points],
         y=[y for _, y, _ in points],
         customdata=[row for _, _, row in points],
-        meta=column_names(series="", y="", custom=["band", "what", "samples", "fraction", "low", "high"]),
+        meta=column_names(series="", x="value", y="", custom=["band", "what", "samples", "fraction", "low", "high"]),
         mode="markers",
         marker={"opacity": 0, "size": 8, "color": light("ink")},
         hovertemplate=(
@@ -185,6 +185,7 @@ def _marks(followed: Followed, branches: list[Branch], bands: Bands) -> Iterator
             ),
             mode="markers",
             name=change.value,
+            cliponaxis=False,  # whole at the edges, too
             marker={
                 "symbol": symbol,
                 "size": 9,

@@ -31,6 +31,11 @@ class Stage:
     high: float
 
     @property
+    def what(self) -> tuple[Kind, int | None]:
+        """Its kind and class."""
+        return self.kind, self.label
+
+    @property
     def words(self) -> str:
         """What it is."""
         return kind_words(self.kind, self.label)
@@ -69,7 +74,7 @@ class Branch:
         votes: Counter[tuple[Kind, int | None]] = Counter()
         reached = any(stage.size for stage in self.stages)
         for stage in self.stages:
-            votes[stage.kind, stage.label] += stage.size if reached else 1
+            votes[stage.what] += stage.size if reached else 1
         return votes.most_common(1)[0][0]
 
     @property
@@ -134,10 +139,22 @@ CHANGE_WORDS = {
 }
 
 
+def stages_of(event: Event, branches: list[Branch]) -> tuple[Stage, Stage | None]:
+    """The branch of an event where it begins or ends, and the other one, if there is one, at the level beside that.
+
+    What split off did so from what there was before, and what merged did so into what there is now.
+    """
+    stages = branches[event.branch].stages
+    begins = event.change in (Change.APPEARED, Change.SPLIT)
+    other = branches[event.other].at(event.level - 1 if begins else event.level) if event.other >= 0 else None
+    return stages[0] if begins else stages[-1], other
+
+
 def event_words(event: Event, branches: list[Branch]) -> str:
     """What happened to which branch, and what its samples did, in a sentence without its place."""
-    what = f"{branches[event.branch].words} {CHANGE_WORDS[event.change]}"
-    if event.other < 0:
-        return what
+    stage, other = stages_of(event, branches)
+    happened = f"branch {event.branch} ({stage.words}) {CHANGE_WORDS[event.change]}"
+    if other is None:
+        return happened
     shared = "" if event.share != event.share else f", with {percent(event.share)} of its samples"
-    return f"{what} {branches[event.other].words}{shared}"
+    return f"{happened} branch {event.other} ({other.words}){shared}"

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.flows import FlowMatrix
+from dynlab.evaluation.kinds import Kind
 from dynlab.report.figure_data import column_names
 from dynlab.report.graph_layout import DRAWN, drawn_nodes, free_points, graph_layout
-from dynlab.report.layout import blank_figure
+from dynlab.report.layout import KIND_LOOKS, blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
 from dynlab.report.words import count, number
@@ -32,12 +33,6 @@ _SADDLE_COLUMNS = (
     "barrier_from_source",
     "barrier_from_target",
 )
-_KINDS = {  # colour and symbol
-    "prototype": ("kept", "circle"),
-    "stain": ("stain", "square"),
-    "explosion": ("explosion", "x"),
-    "unknown": ("unresolved", "circle-open"),
-}
 
 
 def connection_figure(analysis: Analysis, screen: Screen) -> go.Figure:
@@ -88,8 +83,8 @@ def connection_figure(analysis: Analysis, screen: Screen) -> go.Figure:
                 hovertemplate=_saddle_template(names),
             )
         )
-    for kind, (colour, symbol) in _KINDS.items():
-        nodes = [node for node in sorted(drawn) if graph.nodes[node].get("kind", "unknown") == kind]
+    for kind, (colour, symbol) in KIND_LOOKS.items():
+        nodes = [node for node in sorted(drawn) if graph.nodes[node].get("kind", Kind.UNKNOWN) == kind]
         if nodes:
             names = ["attractor", "basin_size", "basin_fraction", "spectral_radius"]
             of_class = ""
@@ -104,7 +99,7 @@ def connection_figure(analysis: Analysis, screen: Screen) -> go.Figure:
                     y=[feet[node][1] for node in nodes],
                     customdata=[[row.get(name) for name in names] for row in rows],
                     meta=column_names(custom=names),
-                    name=kind,
+                    name=str(kind),
                     marker={"color": light(colour), "size": 8, "symbol": symbol},
                     hovertemplate=f"attractor %{{customdata[0]}}, {kind}{of_class}<br>%{{customdata[2]:.2%}} of the "
                     "samples<extra></extra>",

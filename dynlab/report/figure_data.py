@@ -46,7 +46,7 @@ def column_names(
         name: What the trace is called in it; its name in the legend if not given.
         x: The column of the first coordinate; its axis's title if not given, "" for none.
         y: The column of the second coordinate, likewise.
-        z: The column of a heatmap's values; "value" if not given.
+        z: The column of a heatmap's values; "value" if not given, "" for none.
         custom: The columns of the entries of `customdata`, of which each point has so many.
 
     Returns:
@@ -123,8 +123,8 @@ def _table(figure: go.Figure, trace: Any) -> tuple[list[str], list[list[Any]]]:
         if column:
             found.append((column, coordinate))
             found += _error_bars(column, trace[f"error_{name}"]) if z is None and not custom else []
-    if z is not None:
-        found.append((given.get("z", "value"), z))
+    if z is not None and (column := given.get("z", "value")):
+        found.append((column, z))
     if custom:
         found += zip(custom, _columns(extra, len(x), len(custom)), strict=True)
     names = [name for name, _ in found]

@@ -32,6 +32,7 @@ class Mark:
 class Card:
     """One attractor in a gallery."""
 
+    attractor: int  # its number
     source: str
     words: str  # what a reader who cannot see the picture is told
     mark: Mark
@@ -166,6 +167,7 @@ def card_of(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:
     mark = kind_mark(attractor.kind, attractor.label)
     share = percent(attractor.basin_fraction)
     return Card(
+        attractor=attractor.id,
         source=screen.picture(analysis.arrays.fixed_points[attractor.id]),
         words=f"Attractor {attractor.id}, {mark.words}, basin of {count(attractor.basin_size, 'sample')} ({share})",
         mark=mark,
@@ -178,6 +180,7 @@ def _audit_card(analysis: Analysis, screen: Screen, attractor: Attractor) -> Car
     mark = kind_mark(attractor.kind, attractor.label)
     word = recognizer_word(attractor)
     return Card(
+        attractor=attractor.id,
         source=screen.picture(analysis.arrays.fixed_points[attractor.id]),
         words=f"Attractor {attractor.id}, {mark.words}; recognizer: {word}",
         mark=mark,

@@ -1,8 +1,9 @@
 """The connection graph as a picture for papers and slides: one SVG file with nothing outside it.
 
-Attractors are the pictures of their states, framed in the colour of their kind and with its mark, in which prototypes
-have their class. Lines are saddles, the wider the larger their unstable multiplier; where several join two attractors,
-they are bowed apart. A legend tells all this. Pictures are drawn above lines, which so end at their rims.
+Attractors are the pictures of their states, framed in the colour of their kind, with its mark, in which prototypes
+have their class, and their number. Lines are saddles, the wider the larger their unstable multiplier; where several
+join two attractors, they are bowed apart. A legend tells all this. Pictures are drawn above lines, which so end at
+their rims.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def _node(node: int, attributes: dict[str, Any], layout: Layout, screen: Screen)
     """The picture of an attractor, its frame and its mark."""
     x, y = _on_page(layout.places[node])
     side = layout.sides[node] / 2 * min(_plot())
-    mark = _mark_of(attributes)
+    mark, radius = _mark_of(attributes), min(max(0.2 * side, _SMALLEST), _LARGEST)
     height, width = (1, 1) if screen.is_strip else (screen.height, screen.width)
     width, height = side * width / max(width, height), side * height / max(width, height)
     box = f'x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}"'
@@ -125,7 +126,16 @@ def _node(node: int, attributes: dict[str, Any], layout: Layout, screen: Screen)
         f'<image {box} preserveAspectRatio="none" style="image-rendering:pixelated" '
         f'xlink:href="{screen.picture(attributes["state"])}"/>'
         f'<rect {box} fill="none" stroke="{light(_colour(mark))}" stroke-width="1.5"/>'
-        f"{_sign(mark, x, y + height / 2, min(max(0.2 * side, _SMALLEST), _LARGEST))}</g>"
+        f"{_sign(mark, x, y + height / 2, radius)}{_number(node, x + radius, y + height / 2, radius)}</g>"
+    )
+
+
+def _number(node: int, x: float, y: float, radius: float) -> str:
+    """The number of an attractor, to the right of its mark, with a rim of the page's colour."""
+    size = 1.3 * radius
+    return (
+        f'<text x="{x + 0.3 * radius:.1f}" y="{y + 0.36 * size:.1f}" font-size="{size:.1f}" fill="{light("ink")}" '
+        f'stroke="#ffffff" stroke-width="{0.3 * size:.1f}" stroke-linejoin="round" paint-order="stroke">#{node}</text>'
     )
 
 
@@ -162,6 +172,8 @@ def _sign(mark: Mark, x: float, y: float, radius: float) -> str:
 def _legend(graph: nx.MultiGraph) -> str:
     """What marks, lines and sizes mean, in as many rows as it takes."""
     entries = [*_kind_entries(graph), *_line_entries(graph)]
+    if len(graph):
+        entries.append(_entry("", 0, "#: number of the attractor"))
     largest = max((graph.nodes[node]["basin_fraction"] for node in graph), default=0.0)
     if largest:
         entries.append(_entry("", 0, f"larger pictures: larger basins, up to {percent(largest)}"))

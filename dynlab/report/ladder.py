@@ -10,11 +10,11 @@ import torch
 
 from dynlab.attractors.followed import Change, Event, Followed
 from dynlab.evaluation.kinds import Kind
-from dynlab.report.branches import CHANGE_WORDS, Branch, Stage, largest_first, level_words
+from dynlab.report.branches import CHANGE_WORDS, Branch, Stage, largest_first, level_words, stages_of
 from dynlab.report.gallery import Mark, kind_mark
 from dynlab.report.pictures import Screen
 from dynlab.report.stacking import Bands
-from dynlab.report.words import number, percent
+from dynlab.report.words import count, number, percent
 
 FILMS = 16  # branches, those with the largest fractions
 SHOWN = 12  # events that are shown at once, those of the largest basins
@@ -29,10 +29,10 @@ class Key:
 
     name: str
     sign: str
-    colour: str
+    colour: str  # "" where no band has it
     patterned: bool
-    branches: int  # 0 where that says nothing
     shares: str  # of the samples, at the first and the last level; of one branch, the largest one
+    note: str  # how many bands or branches that is, "" where that says nothing
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,26 @@ class BranchFilm:
     mark: Mark
     caption: str
 
+    @property
+    def changes(self) -> bool:
+        """Whether it is something else at some level."""
+        return any(frame is not None and frame.mark != self.mark for frame in self.frames)
+
 
 def ladder_words(followed: Followed, branches: list[Branch]) -> list[str]:
     """How many branches live through all levels, and how many events of each kind there are."""
     levels = len(followed.levels)
+    opening = f"From {_ends(followed)}, over {number(levels)} levels, there"
+    if not branches:
+        return [f"{opening} are 0 branches: no attractor that is a fixed point was found at any of them."]
     through = [branch for branch in branches if len(branch.stages) == levels]
     changes = Counter(event.change for event in followed.events)
-    samples = max(1, len(followed.basins[0].labels))
-    shares = [percent(sum(branch.stages[row].size for branch in through) / samples) for row in (0, -1)]
-    lives = f"{number(len(through))} {'lives' if len(through) == 1 else 'live'} through all levels"
+    lives = (
+        f"{number(len(through)) if through else 'None'} {'live' if len(through) > 1 else 'lives'} through all levels"
+    )
+    if through and (samples := len(followed.basins[0].labels)):
+        shares = [percent(sum(branch.stages[row].size for branch in through) / samples) for row in (0, -1)]
+        lives += f", with {shares[0]} of the samples at the first and {shares[1]} at the last"
     happened = (
         f"Between levels {number(changes[Change.APPEARED])} appeared, {number(changes[Change.SPLIT])} split off "
         f"another one, {number(changes[Change.MERGED])} merged into another one and "
@@ -92,32 +103,34 @@ def ladder_words(followed: Followed, branches: list[Branch]) -> list[str]:
     )
     return [
         (
-            f"From {_ends(followed)}, over {number(levels)} levels, there {'is' if len(branches) == 1 else 'are'} "
-            f"{_count(len(branches))}: attractors as they move from one level to the next."
+            f"{opening} {'is' if len(branches) == 1 else 'are'} {count(len(branches), 'branch')}: attractors as they "
+            "move from one level to the next."
         ),
-        f"{lives}{f', with {shares[0]} of the samples at the first and {shares[1]} at the last' if through else ''}.",
+        f"{lives}.",
         happened if changes else "No branch begins or ends in between.",
     ]
 
 
-def noise_words(followed: Followed, control: Followed | None) -> str:
+def noise_words(followed: Followed, control: Followed | None, trained: str = "") -> str:
     """How much of what happened may be noise of training; empty where the maps were not trained along the levels.
 
     Args:
         followed: The attractors along the levels.
         control: Attractors followed from the map of one of the levels, but the last, to one that was trained on from it
             like the next level, without a change of the level.
+        trained: How each level was trained on, where that is known.
 
     Raises:
         ValueError: If `control` is not of two maps, the first of them that of a level before the last.
     """
+    opening = (
+        f"Each level was trained on from the one before{trained and f', {trained}'}, so every change holds noise of"
+    )
     if control is None:
         if followed.parameter != TRAINED:
             return ""
-        return (
-            "Each level was trained on from the one before, so every change holds noise of training as well: some of "
-            "these events would come about at an unchanged level, too."
-        )
+        some = ": some of these events would come about at an unchanged level, too" if followed.events else ""
+        return f"{opening} training as well{some}."
     maps = [basins.map_sha256 for basins in followed.basins[:-1]]
     start = control.basins[0].map_sha256
     if start not in maps or len(control.levels) != 2:
@@ -125,41 +138,48 @@ def noise_words(followed: Followed, control: Followed | None) -> str:
     row = maps.index(start)
     between = sum(event.level == row + 1 for event in followed.events)
     unchanged, before, after = len(control.events), *level_words(followed)[row : row + 2]
-    verb = "begins or ends" if unchanged == 1 else "begin or end"
+    happened = f"{count(unchanged, 'branch')} begin or end" if unchanged else "no branch begins or ends"
+    if unchanged == 1:
+        happened = "1 branch begins or ends"
     return (
-        "Each level was trained on from the one before, so every change holds noise of training as well. How much: "
-        f"trained on for as long at the unchanged level {before}, {_count(unchanged)} {verb}; between {before} and "
-        f"{after} it is {number(between)}."
+        f"{opening} training as well. How much: trained on for as long at the unchanged level {before}, {happened}; "
+        f"between {before} and {after} it is {number(between) if between else 'none'}."
     )
 
 
-def _count(branches: int) -> str:
-    return f"{number(branches)} {'branch' if branches == 1 else 'branches'}"
-
-
-def bands_words(followed: Followed, bands: Bands) -> str:
-    """The largest groups at both ends, for a reader who cannot see the figure."""
-    keys = keys_of(bands)
+def bands_words(followed: Followed, branches: list[Branch], bands: Bands) -> str:
+    """The key in words, for a reader who cannot see the figure."""
+    key = "; ".join(f"{key.name} {key.shares}" for key in keys_of(branches, bands))
     return (
-        f"Basin fractions as stacked bands over the {followed.parameter}, {_ends(followed)}; shares of the samples at "
-        f"both ends: {'; '.join(f'{key.name} {key.shares}' for key in keys)}."
+        f"Basin fractions as stacked bands over the {followed.parameter}, {_ends(followed)}. Shares of the samples "
+        f"whose attractor is of a class or kind at the first and the last level, whatever its band: {key}."
     )
 
 
-def keys_of(bands: Bands) -> list[Key]:
-    """The key of the figure, from the bottom up."""
-    keys, first = [], 0
-    for group in bands.groups:
-        end = first + len(group.branches)
-        shares, counted = _shares(bands, first, end), len(group.branches)
-        if group.branches[0].kind[0] is Kind.UNKNOWN:
-            shares, counted = f"up to {percent(group.branches[0].most)}", 0
-        keys.append(Key(group.name, group.sign, group.colour, bool(group.pattern), counted, shares))
-        first = end
+def keys_of(branches: list[Branch], bands: Bands) -> list[Key]:
+    """The key of the figure, from the bottom up.
+
+    A band has one colour, but what its branch is may change from level to level. So the shares of a class or kind are
+    those of all attractors that are of it at the level, whatever their band; the smaller branches are among them.
+    """
+    drawn = [group.branches[0].kind for group in bands.groups]
+    keys = []
+    for group, what in zip(bands.groups, drawn, strict=True):
+        shares, note = _between(_at_ends(branches, bands, {what})), count(len(group.branches), "band")
+        if what[0] is Kind.UNKNOWN:
+            shares, note = f"up to {percent(group.branches[0].most)}", ""
+        keys.append(Key(group.name, group.sign, group.colour, bool(group.pattern), shares, note))
+    others = {stage.what for branch in branches for stage in branch.stages if stage.kind is not Kind.UNKNOWN}
+    found = _at_ends(branches, bands, others - set(drawn))
+    if any(found):
+        keys.append(Key("classes and kinds without a band", "", "", False, _between(found), ""))
     if bands.rest:
-        keys.append(Key("smaller branches", "", "rule", False, len(bands.rest), _shares(bands, first, first + 1)))
-    if bool((bands.edges[:, -2] < 1 - _ROUNDING).any()):
-        keys.append(Key("no fixed point", "", "unresolved", True, 0, _shares(bands, first + 1, first + 2)))
+        note = f"{count(len(bands.rest), 'branch')} in one band"
+        keys.append(Key("smaller branches", "", "rule", False, _between(_at_ends(bands.rest, bands)), note))
+    unresolved = 1 - bands.edges[:, -2]
+    if bool((unresolved > _ROUNDING).any()):
+        ends = float(unresolved[0]), float(unresolved[-1])
+        keys.append(Key("no fixed point", "", "unresolved", True, _between(ends), ""))
     return keys
 
 
@@ -189,7 +209,7 @@ def event_rows(
     Where there are few, all are shown at once.
     """
     events = followed.events
-    ranked = sorted(range(len(events)), key=lambda row: (-_beside(events[row], branches).fraction, row))
+    ranked = sorted(range(len(events)), key=lambda row: (-stages_of(events[row], branches)[0].fraction, row))
     at_once = sorted(ranked[:SHOWN])
     folded = sorted(ranked[SHOWN : SHOWN + FOLDED])
     shown, others = (
@@ -226,28 +246,33 @@ def _ends(followed: Followed) -> str:
     return f"{followed.parameter} {levels[0]} to {levels[-1]}"
 
 
-def _shares(bands: Bands, first: int, end: int) -> str:
-    return " → ".join(percent(round(float(bands.edges[row, end] - bands.edges[row, first]), 9)) for row in (0, -1))
+def _at_ends(
+    branches: list[Branch], bands: Bands, counted: set[tuple[Kind, int | None]] | None = None
+) -> tuple[float, float]:
+    """Share of the samples in basins of branches at the first and the last level, of those that are so there."""
+    found = [
+        [
+            stage.fraction
+            for branch in branches
+            if (stage := branch.at(level)) and (counted is None or stage.what in counted)
+        ]
+        for level in (0, len(bands.edges) - 1)
+    ]
+    return sum(found[0]), sum(found[1])
 
 
-def _beside(event: Event, branches: list[Branch]) -> Stage:
-    """The branch of an event where it begins or ends."""
-    stages = branches[event.branch].stages
-    return stages[0] if event.change in (Change.APPEARED, Change.SPLIT) else stages[-1]
+def _between(shares: tuple[float, float]) -> str:
+    return " → ".join(percent(round(share, 9)) for share in shares)
 
 
 def _event_row(event: Event, followed: Followed, branches: list[Branch], screen: Screen) -> EventRow:
     before, after = level_words(followed)[event.level - 1 : event.level + 1]
-    other = None
-    if event.other >= 0:
-        # The branch split off what there was before, and merged into what there is now.
-        stage = branches[event.other].at(event.level - 1 if event.change is Change.SPLIT else event.level)
-        other = None if stage is None else _sight(branches[event.other], stage, followed, screen)
+    stage, other = stages_of(event, branches)
     return EventRow(
         between=f"{before} → {after}",
-        branch=_sight(branches[event.branch], _beside(event, branches), followed, screen),
+        branch=_sight(branches[event.branch], stage, followed, screen),
         change=CHANGE_WORDS[event.change],
-        other=other,
+        other=None if other is None else _sight(branches[event.other], other, followed, screen),
         share="–" if math.isnan(event.share) else percent(event.share),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
+from dynlab.evaluation.kinds import Kind
 from dynlab.report.labels import Axis
 from dynlab.report.palette import LEVELS, light
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LONGEST = 28  # letters of a label
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon", "star")
+KIND_LOOKS = {  # colour and symbol of attractors
+    Kind.PROTOTYPE: ("kept", "circle"),
+    Kind.STAIN: ("stain", "square"),
+    Kind.EXPLOSION: ("explosion", "x"),
+    Kind.UNKNOWN: ("unresolved", "circle-open"),
+}
 
 
 def label_text(text: str) -> str:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from jaxtyping import Float64
 from torch import Tensor
 
+from dynlab.attractors.followed import Followed
 from dynlab.attractors.matching import Matching, SharedSamples, match_attractors, shared_samples
 from dynlab.evaluation.analysis import Analysis
 
@@ -34,12 +35,14 @@ class MatchRow:
     overlap: str  # median over matched pairs
     agreement: str  # adjusted Rand index
     samples: int  # that have an attractor in both
+    are_followed: bool  # whether both maps are among those along which attractors were followed
 
 
-def match_rows(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[MatchRow]:
+def match_rows(analyses: Sequence[Analysis], labels: Sequence[str], followed: Followed | None = None) -> list[MatchRow]:
     """A row for each two neighbours that saw the same samples."""
+    maps = set() if followed is None else {basins.map_sha256 for basins in followed.basins}
     return [
-        _row(first, second, *names)
+        _row(first, second, *names, are_followed={first.results.map.sha256, second.results.map.sha256} <= maps)
         for (first, second), names in zip(pairwise(analyses), pairwise(labels), strict=True)
         if _saw_the_same(first, second)
     ]
@@ -53,7 +56,7 @@ def _saw_the_same(first: Analysis, second: Analysis) -> bool:
     )
 
 
-def _row(first: Analysis, second: Analysis, first_name: str, second_name: str) -> MatchRow:
+def _row(first: Analysis, second: Analysis, first_name: str, second_name: str, *, are_followed: bool) -> MatchRow:
     one, other = first.basins(), second.basins()
     matching: Matching | None = None
     if len(one.fixed_points) * len(other.fixed_points) <= MOST_PAIRS:
@@ -74,6 +77,7 @@ def _row(first: Analysis, second: Analysis, first_name: str, second_name: str) -
         overlap="" if matching is None else _median(matching.jaccard[~matching.jaccard.isnan()]),
         agreement="" if math.isnan(index) else f"{index:.3f}",
         samples=shared.samples,
+        are_followed=are_followed,
     )
 
 

@@ -20,7 +20,9 @@ from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.files import check_writable_folder, written_atomically
 from dynlab.report import gallery, words
+from dynlab.report.drawing import inline_json
 from dynlab.report.labels import in_order, labels_of
+from dynlab.report.ladder_view import ladder_of
 from dynlab.report.matching import match_rows
 from dynlab.report.palette import PALETTE
 from dynlab.report.pictures import screen_of
@@ -31,7 +33,7 @@ from dynlab.report.published import (
     TEST_SAMPLES,
 )
 from dynlab.report.shock_films import STEPS as SHOCK_STEPS
-from dynlab.report.view import comparison, inline_json, ladder_of, recognizers_of, section_of
+from dynlab.report.view import comparison, recognizers_of, section_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -97,18 +99,19 @@ def render_page(
     ladder = None
     if followed is not None:
         _check_followed(followed, analyses[0])
-        ladder = ladder_of(followed, followed_kinds or kinds_along(followed, None), screen_of(analyses[0]), control)
+        kinds = followed_kinds or kinds_along(followed, None)
+        ladder = ladder_of(followed, kinds, screen_of(analyses[0]), control, analyses)
     assets = resources.files("dynlab.report") / "templates"
     return (
         _environment()
         .get_template("page.html.jinja")
         .render(
             title=_title(analyses) if followed is None else _followed_title(followed, analyses),
-            introduction=words.introduction(analyses, labels),
+            introduction=words.introduction(analyses, labels, ladder.analysed if ladder else ""),
             ladder=ladder,
             sections=sections,
             across=comparison(analyses, labels) if len(analyses) > 1 else [],
-            matches=match_rows(analyses, labels),
+            matches=match_rows(analyses, labels, followed),
             same_data=len({analysis.results.data.sha256 for analysis in analyses}) == 1,
             equal_samples=counts[0].samples,
             recognizers=recognizers_of(analyses, labels),

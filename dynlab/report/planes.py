@@ -64,8 +64,13 @@ class _Drawn:
 
 def planes_of(analysis: Analysis, screen: Screen) -> list[Plane]:
     """What the page says of each picture; nothing where there is none."""
+    attractors = len(analysis.results.attractors)
     return [
-        Plane(_keys(analysis, screen, drawn), picture_words(drawn.picture, len(drawn.labels)), _entropy_of(drawn))
+        Plane(
+            _keys(analysis, screen, drawn),
+            picture_words(drawn.picture, len(drawn.labels), attractors),
+            _entropy_of(drawn),
+        )
         for drawn in _drawn(analysis)
     ]
 
@@ -75,21 +80,35 @@ def plane_figures(analysis: Analysis, screen: Screen) -> list[go.Figure]:
     return [_figure(analysis, screen, drawn) for drawn in _drawn(analysis)]
 
 
-def picture_words(picture: PlanePicture, side: int) -> str:
-    """What was drawn, and what is on it."""
+def picture_words(picture: PlanePicture, side: int, attractors: int) -> str:
+    """What was drawn, and what is on it.
+
+    Args:
+        picture: What it shows.
+        side: States along a side of it.
+        attractors: How many attractors samples reach.
+    """
     first, second, third = picture.attractors
+    reached = f": they reach {count(picture.basins, 'attractor')}" if picture.basins else ""
     sentences = [
         (
             f"The plane goes through attractors {first}, {second} and {third}, where the circles are; distances on it "
-            f"are those between states. Each of {side} × {side} states was iterated: they reach "
-            f"{count(picture.basins, 'attractor')}."
+            f"are those between states. Each of {side} × {side} states was iterated{reached}."
         )
     ]
+    if not picture.basins:
+        return " ".join([*sentences, "No state reached a fixed point: the picture is blank."])
     if picture.unsampled:
         verb = "is" if picture.unsampled == 1 else "are"
-        sentences.append(f"Of these, {number(picture.unsampled)} {verb} reached by no sample.")
+        sentences.append(
+            f"Of these, {number(picture.unsampled)} {verb} reached by no sample; such attractors are numbered from "
+            f"{number(attractors)} on."
+        )
     if picture.unresolved:
-        sentences.append(f"{count(picture.unresolved, 'state')} for which no fixed point was found: left out.")
+        what = "it is blank, and counts" if picture.unresolved == 1 else "they are blank, and count"
+        sentences.append(
+            f"For {count(picture.unresolved, 'state')} no fixed point was found: {what} as one more basin below."
+        )
     if picture.basins > len(COLOURS):
         sentences.append("Basins without a colour of their own are grey, in three shades that neighbours may share.")
     return " ".join(sentences)
@@ -121,6 +140,8 @@ def entropy_words(entropy: BasinEntropy, crowded_boxes: int) -> str:
 
 
 def _entropy_of(drawn: _Drawn) -> str:
+    if not drawn.picture.basins:
+        return "There is no basin on it, so nothing is known of boundaries."
     return entropy_words(drawn.picture.entropy, drawn.picture.crowded_boxes)
 
 
@@ -159,7 +180,9 @@ def _card(analysis: Analysis, screen: Screen, attractor: int) -> Card:
         return card_of(analysis, screen, sampled[attractor])
     state = _others(analysis.arrays)[attractor - len(sampled)]
     mark = kind_mark(Kind.UNKNOWN, None)
-    return Card(screen.picture(state), f"Attractor {attractor}, which no sample reaches", mark, percent(0), 0.0)
+    return Card(
+        attractor, screen.picture(state), f"Attractor {attractor}, which no sample reaches", mark, percent(0), 0.0
+    )
 
 
 def _others(arrays: Arrays) -> torch.Tensor:
@@ -188,7 +211,7 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
             y=drawn.axes[1],
             z=[[shade_of[label] for label in row] for row in labels.tolist()],
             customdata=labels.tolist(),
-            meta=column_names(series="", x="distance_along", y="distance_across", z="shade", custom=["attractor"]),
+            meta=column_names(series="", x="distance_along", y="distance_across", z="", custom=["attractor"]),
             colorscale=scale,
             zmin=-0.5,
             zmax=steps - 0.5,

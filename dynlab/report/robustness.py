@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from dynlab.attractors.pulled_back import LowerBound
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.robustness import AttractorEscape, NoiseSource, Robustness, Shock
+from dynlab.evaluation.robustness_results import AttractorEscape, NoiseSource, Robustness, Shock
 from dynlab.report.gallery import Card, card_of
 from dynlab.report.pictures import Screen
-from dynlab.report.shock_films import ShockFilm, at_most, shock_films
-from dynlab.report.words import count, enumeration, number, percent
+from dynlab.report.shock_films import ShockFilm, shock_films
+from dynlab.report.shock_words import shock_words, unsampled_words
+from dynlab.report.words import count, number, percent
 
 PICTURED_ATTRACTORS, PICTURED_SAMPLES = 6, 4  # shocks with pictures
 GROUPS, MEMBERS = 8, 10  # metastable groups, and attractors of each, that are shown
@@ -55,59 +55,18 @@ def robustness_view(analysis: Analysis, screen: Screen) -> RobustnessView | None
     found = analysis.results.robustness
     if found is None:
         return None
-    films = shock_films(analysis, screen, found)
+    films, reached = shock_films(analysis, screen, found), len(analysis.results.attractors)
     of_attractors = sum(shock.upper is not None for shock in found.attractor_shocks)
     return RobustnessView(
-        attractors=shock_words(found.attractor_shocks, "attractor"),
+        attractors=_shocks_words(found.attractor_shocks, "attractor", reached),
         attractor_films=films[:of_attractors][:PICTURED_ATTRACTORS],
-        samples=shock_words(found.sample_shocks, "sample"),
+        samples=_shocks_words(found.sample_shocks, "sample", reached),
         sample_films=films[of_attractors:][:PICTURED_SAMPLES],
         noise=escape_words(analysis),
         sample_noise=sample_noise_words(found),
         chain=chain_words(found.attractor_escapes, found.draws),
         groups=_groups(analysis, screen, found),
     )
-
-
-def shock_words(shocks: Sequence[Shock], of: str) -> str:
-    """How small the smallest shocks found are, and what each end of the intervals is worth.
-
-    Args:
-        shocks: Of attractors or samples.
-        of: Which these are: "attractor" or "sample".
-    """
-    if not shocks:
-        return f"No {of} was shocked."
-    found = [shock for shock in shocks if shock.upper is not None]
-    where = "elsewhere" if of == "attractor" else "to another attractor than without it"
-    if not found:
-        none = f"the one {of}" if len(shocks) == 1 else f"any of the {number(len(shocks))} {of}s"
-        return f"No shock was found that sends {none} {where}, which does not say that there is none."
-    uppers = sorted(shock.upper for shock in found if shock.upper is not None)
-    least = min(found, key=lambda shock: shock.upper or math.inf)
-    if len(shocks) == 1:
-        sentences = [f"A shock of length {at_most(uppers[0])} sends {of} {least.start} {where}."]
-    else:
-        sentences = [
-            (
-                f"The smallest shock found that sends one of {count(len(shocks), of)} {where} has length "
-                f"{at_most(uppers[0])} ({of} {least.start}); in the median it is {at_most(_median(uppers))}."
-            )
-        ]
-        if missing := len(shocks) - len(found):
-            sentences.append(f"For {number(missing)} of them none was found, which does not say that there is none.")
-    shares = [shock.upper / shock.nearest for shock in found if shock.upper is not None and shock.nearest]
-    if shares:
-        median = "" if len(shares) == 1 else "in the median "
-        sentences.append(
-            f"That is {median}{at_most(_median(shares))} times the distance to the nearest other attractor."
-        )
-    sentences.append(
-        "These are upper ends: the best shocks that an optimization found, down to the boundary of the basin. There "
-        "may be smaller ones."
-    )
-    sentences.append(_lower_words(shocks, of))
-    return " ".join(sentences)
 
 
 def escape_words(analysis: Analysis) -> str:
@@ -151,8 +110,13 @@ def sample_noise_words(found: Robustness) -> str:
     """How often the same noise gives samples another outcome."""
     known = [escape for escape in found.sample_escapes if escape.probability is not None]
     shares = sorted(escape.probability for escape in known if escape.probability is not None)
-    if not shares:
+    if not found.sample_escapes:
         return "No sample was perturbed."
+    if not shares:
+        return (
+            f"The same noise was added to {count(len(found.sample_escapes), 'sample')} too, of which none reaches an "
+            "attractor without it: there is no outcome to change."
+        )
     if len(shares) == 1:
         low, high = percent(known[0].low or 0.0), percent(known[0].high or 0.0)
         return (
@@ -190,10 +154,12 @@ def chain_words(escapes: Sequence[AttractorEscape], draws: int) -> str:
         )
     elif classes:
         sentences.append(
-            f"It has {number(classes)} recurrent classes, which none of the {number(draws)} draws from each attractor "
-            "left: in the long run it stays in one of them, and which one depends on where it began. More draws may "
-            "join them."
+            f"It has {number(classes)} recurrent classes, which no draw that stayed among these attractors left: in "
+            "the long run it stays in one of them, and which one depends on where it began. More draws than "
+            f"{number(draws)} from each attractor may join them."
         )
+    if leaks := _leak_words([escape for escape in escapes if escape.recurrent_class >= 0]):
+        sentences.append(leaks)
     if transient:
         verb = "is" if transient == 1 else "are"
         sentences.append(f"{count(transient, 'attractor')} {verb} transient: left sooner or later for good.")
@@ -211,22 +177,27 @@ def chain_words(escapes: Sequence[AttractorEscape], draws: int) -> str:
     return " ".join(sentences)
 
 
-def _lower_words(shocks: Sequence[Shock], of: str) -> str:
-    """What the lower ends are worth."""
-    counts = {kind: sum(shock.lower_bound is kind for shock in shocks) for kind in LowerBound}
-    if counts[LowerBound.NONE] == len(shocks):
-        return "No lower ends are known: the smallest shock there is may be of any length below."
-    parts = []
-    if proved := counts[LowerBound.PROVED]:
-        parts.append(f"proved for {number(proved)}")
-    if estimated := counts[LowerBound.ESTIMATED]:
-        parts.append(f"estimated for {number(estimated)}, without proof")
-    if none := counts[LowerBound.NONE]:
-        parts.append(f"unknown for {number(none)}")
-    why = "" if of == "attractor" else ", carried back along the orbit"
+def _shocks_words(shocks: Sequence[Shock], of: str, attractors: int) -> str:
+    return f"{shock_words(shocks, of)} {unsampled_words(shocks, attractors)}".rstrip()
+
+
+def _leak_words(recurrent: Sequence[AttractorEscape]) -> str:
+    """How often draws left the recurrent classes for what is not in the chain; empty where none did."""
+    worst = max(recurrent, key=lambda escape: escape.elsewhere + escape.unresolved, default=None)
+    if worst is None or not worst.elsewhere + worst.unresolved:
+        return ""
+    leaking = [escape for escape in recurrent if escape.elsewhere + escape.unresolved]
+    ends = []
+    if any(escape.elsewhere for escape in leaking):
+        ends.append("to attractors that no sample reaches")
+    if any(escape.unresolved for escape in leaking):
+        ends.append("to none" if ends else "to no attractor")
+    share = percent(worst.elsewhere + worst.unresolved)
+    if len(leaking) == 1:
+        return f"Yet {share} of the draws from attractor {worst.attractor} led {' or '.join(ends)}."
     return (
-        f"Lower ends are balls from which no orbit escapes{why}: {enumeration(parts)}. The smallest shock there is "
-        "lies between the two ends."
+        f"Yet draws from {number(len(leaking))} of these attractors led {' or '.join(ends)}: {share} of those from "
+        f"attractor {worst.attractor}, the most."
     )
 
 

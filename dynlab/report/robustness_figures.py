@@ -10,10 +10,9 @@ from torch import Tensor
 
 from dynlab.attractors.pulled_back import LowerBound
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.kinds import Kind
-from dynlab.evaluation.robustness import Shock
+from dynlab.evaluation.robustness_results import Shock
 from dynlab.report.figure_data import column_names
-from dynlab.report.layout import blank_figure
+from dynlab.report.layout import KIND_LOOKS, blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
 
@@ -27,12 +26,6 @@ _ENDS = {  # colour and words of lower ends
     LowerBound.PROVED: ("kept", "lower end, proved"),
     LowerBound.ESTIMATED: ("basins", "lower end, estimated"),
 }
-_KINDS = {  # colour and symbol
-    Kind.PROTOTYPE: ("kept", "circle"),
-    Kind.STAIN: ("stain", "square"),
-    Kind.EXPLOSION: ("explosion", "x"),
-    Kind.UNKNOWN: ("unresolved", "circle-open"),
-}
 
 
 def shock_figure(shocks: Sequence[Shock], starts: Tensor, screen: Screen, of: str) -> go.Figure:
@@ -45,63 +38,41 @@ def shock_figure(shocks: Sequence[Shock], starts: Tensor, screen: Screen, of: st
         of: What starts are: "attractor" or "sample".
 
     Returns:
-        The figure; empty where no row has an upper end.
+        The figure; empty where no row has an end above 0 and below infinity.
     """
-    import plotly.graph_objects as go
-
     figure = blank_figure("length of the shock, in units of the state", "", legend=True)
-    found = [(row, shock) for row, shock in enumerate(shocks) if shock.upper is not None]
-    if not found:
+    rows = [(row, shock) for row, shock in enumerate(shocks) if shock.upper is not None]
+    known = [length for _, shock in rows for length in (shock.upper, shock.straight, shock.nearest) if length]
+    known = known or [shock.lower for shock in shocks if shock.lower]
+    if not known:
         return figure
     figure.update_layout(meta=column_names(series="what", x="length", y="", custom=[of]))
-    largest = max(max(shock.nearest or 0.0, shock.straight or 0.0, shock.upper or 0.0) for _, shock in found)
+    largest = max(known)
     left = largest * 10.0**-DECADES
-    least = max(left, min(shock.lower or shock.upper or left for _, shock in found))
-    for kind, (colour, name) in _ENDS.items():
-        rows = [(row, shock) for row, shock in found if shock.lower_bound is kind and shock.lower]
-        if not rows:
-            continue
-        figure.add_trace(
-            go.Scatter(
-                x=[end for _, shock in rows for end in (max(shock.lower or left, left), shock.upper, None)],
-                y=[place for row, _ in rows for place in (row, row, None)],
-                mode="lines",
-                line={"color": light(colour), "width": 7},
-                opacity=0.55,
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
-        marker = {"color": light(colour), "symbol": "line-ns-open", "size": 13, "line": {"width": 2}}
-        seen = [(row, shock.start, shock.lower) for row, shock in rows if (shock.lower or 0.0) >= left]
-        if seen:
-            figure.add_trace(_ends(of, seen, name, marker))
-        if len(seen) < len(rows):
-            marker = {"color": light(colour), "symbol": "triangle-left", "size": 9}
-            cut = [(row, shock.start, left) for row, shock in rows if (shock.lower or 0.0) < left]
-            figure.add_trace(
-                _ends(of, cut, f"{name}, farther left", marker).update(hoverinfo="skip", hovertemplate=None)
-            )
+    least = max(left, min(shock.lower or shock.upper or largest for shock in shocks))
+    for kind in _ENDS:
+        figure.add_traces(_lower_ends(shocks, kind, of, left, largest))
     upper: Any = _ends(
         of,
-        [(row, shock.start, shock.upper) for row, shock in found],
+        [(row, shock.start, shock.upper) for row, shock in rows],
         "upper end, best found",
         {"color": light("ink"), "symbol": "diamond", "size": 9},
     )
     upper.meta = column_names(custom=[of, "lower", "lower_end", "reached"])
-    upper.customdata = [[shock.start, shock.lower, str(shock.lower_bound), shock.reached] for _, shock in found]
+    upper.customdata = [[shock.start, shock.lower, str(shock.lower_bound), shock.reached] for _, shock in rows]
     upper.hovertemplate = f"{of} %{{customdata[0]}}: %{{customdata[1]:.3~g}} to %{{x:.3~g}}<extra></extra>"
-    figure.add_trace(upper)
+    if rows:
+        figure.add_trace(upper)
     for name, marker, lengths in (
         (
             "best before optimization",
             {"color": light("quiet"), "symbol": "circle-open", "size": 8},
-            [(row, shock.start, shock.straight) for row, shock in found],
+            [(row, shock.start, shock.straight) for row, shock in rows],
         ),
         (
             "nearest other attractor",
             {"color": light("iterated"), "symbol": "x-thin-open", "size": 8, "line": {"width": 2}},
-            [(row, shock.start, shock.nearest) for row, shock in found if shock.nearest is not None],
+            [(row, shock.start, shock.nearest) for row, shock in rows if shock.nearest is not None],
         ),
     ):
         if lengths:
@@ -149,7 +120,7 @@ def escape_figure(analysis: Analysis) -> go.Figure:
         )
     )
     attractors = analysis.results.attractors
-    for kind, (colour, symbol) in _KINDS.items():
+    for kind, (colour, symbol) in KIND_LOOKS.items():
         rows = [escape for escape in robust.attractor_escapes if attractors[escape.attractor].kind is kind]
         if not rows:
             continue
@@ -191,6 +162,53 @@ def escape_figure(analysis: Analysis) -> go.Figure:
     figure.update_xaxes(type="log", dtick=1, exponentformat="none")
     most = max((escape.escape_high for escape in robust.attractor_escapes), default=1.0)
     return figure.update_yaxes(range=[-0.03 * most, 1.03 * most], tickformat=".0%")
+
+
+def _lower_ends(shocks: Sequence[Shock], kind: LowerBound, of: str, left: float, right: float) -> list[go.Scatter]:
+    """Bars, and marks of the lower ends that are worth so much; those that are not within the figure at its sides.
+
+    Where no perturbation leads elsewhere the lower end is infinite. The data have the ends as they are.
+    """
+    import plotly.graph_objects as go
+
+    colour, name = _ENDS[kind]
+    rows = [
+        (row, shock.start, math.inf if shock.lower is None else shock.lower, shock.upper)
+        for row, shock in enumerate(shocks)
+        if shock.lower_bound is kind and shock.lower != 0
+    ]
+    bars = [(row, max(lower, left), upper) for row, _, lower, upper in rows if upper is not None and lower < math.inf]
+    found = []
+    if bars:
+        found.append(
+            go.Scatter(
+                x=[end for _, lower, upper in bars for end in (lower, upper, None)],
+                y=[place for row, _, _ in bars for place in (row, row, None)],
+                mode="lines",
+                line={"color": light(colour), "width": 7},
+                opacity=0.55,
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    marks = [(row, start, lower) for row, start, lower, _ in rows]
+    line: dict[str, Any] = {"color": light(colour), "symbol": "line-ns-open", "size": 13, "line": {"width": 2}}
+    if seen := [mark for mark in marks if left <= mark[2] <= right]:
+        found.append(_ends(of, seen, name, line))
+    for side, place, cut in (
+        ("left", left, [mark for mark in marks if mark[2] < left]),
+        ("right", right, [mark for mark in marks if mark[2] > right]),
+    ):
+        if not cut:
+            continue
+        marker = {"color": light(colour), "symbol": f"triangle-{side}", "size": 9}
+        trace: Any = _ends(of, [(row, start, place) for row, start, _ in cut], f"{name}, farther {side}", marker)
+        trace.customdata = [[start, lower] for _, start, lower in cut]
+        trace.meta = column_names(name=name, x="", custom=[of, "length"])
+        trace.text = ["of any size" if lower == math.inf else f"{lower:.3g}" for _, _, lower in cut]
+        trace.hovertemplate = f"{of} %{{customdata[0]}}, {name}: %{{text}}<extra></extra>"
+        found.append(trace)
+    return found
 
 
 def _ends(of: str, rows: Sequence[tuple[int, int, float | None]], name: str, marker: dict[str, Any]) -> go.Scatter:

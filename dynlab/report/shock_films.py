@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Context
 from torch import Tensor
 
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.robustness import Robustness, Shock
+from dynlab.evaluation.robustness_results import Robustness, Shock
 from dynlab.report.gallery import Frame, kind_mark
 from dynlab.report.pictures import Screen
 
@@ -20,7 +20,8 @@ class ShockFilm:
     """One shock in pictures, as many as `STEPS`."""
 
     frames: list[Frame]
-    caption: str
+    caption: str  # what is shocked, and how long the shock is
+    way: str  # where it goes by itself, and where after the shock
 
 
 def shock_films(analysis: Analysis, screen: Screen, found: Robustness) -> list[ShockFilm]:
@@ -52,7 +53,8 @@ def _film(analysis: Analysis, screen: Screen, shock: Shock, of: str, start: Tens
     )
     return ShockFilm(
         [Frame(source, words) for source, words in pictures],
-        f"length {at_most(shock.upper or 0.0)}: {_name(analysis, shock.attractor)} → {_name(analysis, shock.reached)}",
+        f"{name}, length {at_most(shock.upper or 0.0)}",
+        f"{_name(analysis, shock.attractor)} → {_name(analysis, shock.reached)}",
     )
 
 
@@ -70,5 +72,5 @@ def _name(analysis: Analysis, attractor: int) -> str:
 
 
 def at_most(length: float) -> str:
-    """Three figures, rounded up: a bound from above."""
-    return f"{float(Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(length)):.3g}"
+    """Four figures, rounded up: a bound from above."""
+    return f"{float(Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(length)):.4g}"

@@ -21,6 +21,7 @@ _HEIGHT = 420
 _ROOM = 0.08  # around what is drawn, as a share of the width
 _NARROW = 1.2  # width of a part of the plane up to which it is shown instead of the whole circle
 _LEAST_RANGE = 8.0  # of a logarithmic axis, so that some ticks are on it
+_LEAST_WRITTEN = 5e-5  # imaginary part that four digits do not round to 0
 _TIE = 1e-9  # moduli that differ by no more are equal, relative to the larger
 
 
@@ -56,8 +57,8 @@ def multipliers_in_the_plane(analysis: Analysis) -> go.Figure:
                     mode="markers",
                     name=name,
                     marker={**marker, "opacity": 0.75},
-                    hovertemplate="%{x:.4f} %{y:+.4~f}i, modulus %{customdata[0]:.4f}, attractor %{customdata[1]}"
-                    "<extra></extra>",
+                    text=[_complex_text(value) for value in values.tolist()],
+                    hovertemplate="%{text}, modulus %{customdata[0]:.4f}, attractor %{customdata[1]}<extra></extra>",
                 )
             )
     figure.add_hline(y=0, line={"color": light("rule"), "width": 1}, layer="below")
@@ -68,6 +69,13 @@ def multipliers_in_the_plane(analysis: Analysis) -> go.Figure:
     scale["dtick"] = 0.5 if width > _NARROW else 0.2 if width > _NARROW / 2 else 0.1
     figure.update_xaxes(range=x_range, **scale)
     return figure.update_yaxes(range=y_range, scaleanchor="x", showgrid=False, **scale)
+
+
+def _complex_text(value: complex) -> str:
+    """A complex number with four digits, a real one without its imaginary part."""
+    if not value.imag:
+        return f"{value.real:.4f}"
+    return f"{value.real:.4f} {value.imag:+{'.4f' if abs(value.imag) >= _LEAST_WRITTEN else '.1e'}}i"
 
 
 def drawn_attractors(analysis: Analysis) -> NDArray[np.int64]:

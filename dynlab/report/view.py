@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from dynlab.attractors.diversity import AttractorCount, equal_sample_counts
-from dynlab.attractors.followed import Change, Followed
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.flows import flow_of
-from dynlab.evaluation.followed_kinds import FollowedKinds
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.recognizer import RecognizerReport
-from dynlab.report import connections, figures, gallery, spectra, words
+from dynlab.report import across_maps, connections, figures, gallery, spectra, words
 from dynlab.report.attractor_table import AttractorTable, attractor_table
-from dynlab.report.bands import band_figure
-from dynlab.report.branches import branches_of, level_words
-from dynlab.report.figure_data import csv_uri, figure_data
+from dynlab.report.drawing import Drawing, drawing_of
 from dynlab.report.fixed_points import FixedPoints, fixed_points_of
-from dynlab.report.ladder import (
-    BranchFilm,
-    EventRow,
-    Key,
-    Rung,
-    bands_words,
-    branch_films,
-    event_rows,
-    fitted,
-    keys_of,
-    ladder_words,
-    noise_words,
-    rungs_of,
-)
 from dynlab.report.pictures import Screen, screen_of
 from dynlab.report.planes import Plane, plane_figures, planes_of
 from dynlab.report.published import Published, published_for
-from dynlab.report.robustness import RobustnessView, escape_words, robustness_view, shock_words
+from dynlab.report.robustness import RobustnessView, escape_words, robustness_view
 from dynlab.report.robustness_figures import escape_figure, shock_figure
-from dynlab.report.stacking import DRAWN, LARGE, bands_of
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A plotly figure on the page."""
-
-    anchor: str
-    json: str
-    height: int
-    words: str  # what a reader who cannot see it is told
-    data: str  # the numbers in it, as CSV in a data URI
+from dynlab.report.shock_words import shock_words
 
 
 @dataclass(frozen=True)
@@ -89,27 +55,6 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """What the page shows of attractors that were followed over several levels."""
-
-    parameter: str
-    levels: list[str]
-    words: list[str]
-    noise: str
-    bands: Drawing | None
-    keys: list[Key]
-    large: float  # fraction that a branch with a band of its own reaches
-    most: int  # such branches
-    rungs: list[Rung]
-    changes: list[Change]  # columns of the rungs
-    films: list[BranchFilm]
-    events: list[EventRow]
-    folded_events: list[EventRow]
-    left_out: int  # events that are not shown
-    screen: Screen
-
-
-@dataclass(frozen=True)
 class Recognizer:
     """A recognizer and the analyses that it judged for."""
 
@@ -136,7 +81,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         films=gallery.film_groups(analysis, screen),
         audits=gallery.audit_groups(analysis, screen),
         explosions=gallery.explosions(analysis, screen),
-        decay=_drawing(
+        decay=drawing_of(
             f"{anchor}-decay",
             figures.step_length_decay(analysis),
             f"Step lengths of recorded orbits against the step, on a logarithmic axis, for {label}. "
@@ -144,32 +89,32 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         ),
         along_orbit=None
         if separability is None
-        else _drawing(
+        else drawing_of(
             f"{anchor}-orbit",
             figures.separability_along_orbit([analysis]),
             f"Test accuracy of logistic regression against the step for {label}: "
             + ", ".join(f"{point.test:.3f} after {point.step}" for point in separability.along_orbit)
             + ".",
         ),
-        multipliers=_drawing(
+        multipliers=drawing_of(
             f"{anchor}-multipliers",
             spectra.multipliers_in_the_plane(analysis),
             f"Multipliers in the complex plane for {label}. {fixed_points.multipliers}",
         ),
-        rates=_drawing(
+        rates=drawing_of(
             f"{anchor}-rates",
             spectra.rate_against_radius(analysis),
             f"Fitted rates against spectral radii on logarithmic axes for {label}. {fixed_points.rates}",
         ),
         fixed_points=fixed_points,
         planes=_planes(anchor, label, analysis, screen),
-        flow=_drawing(
+        flow=drawing_of(
             f"{anchor}-flow",
             connections.flow_figure(flow),
             f"Shares of each class by what their attractors are, for {label}. {flow_words}",
         ),
         flow_words=flow_words,
-        connections=_drawing(
+        connections=drawing_of(
             f"{anchor}-connections",
             connections.connection_figure(analysis, screen),
             f"Attractors and the saddles that join them, for {label}. {connection_words}",
@@ -178,7 +123,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         robustness=robustness_view(analysis, screen),
         attractor_shocks=_shocks(anchor, label, analysis, screen, "attractor"),
         sample_shocks=_shocks(anchor, label, analysis, screen, "sample"),
-        escapes=_drawing(
+        escapes=drawing_of(
             f"{anchor}-escapes",
             escape_figure(analysis),
             f"Probability of leaving by noise against the basin size, for {label}. {escape_words(analysis)}",
@@ -192,7 +137,7 @@ def _planes(anchor: str, label: str, analysis: Analysis, screen: Screen) -> list
     """The pictures of basins, each with what is said of it."""
     found = zip(planes_of(analysis, screen), plane_figures(analysis, screen), strict=True)
     drawings = [
-        (plane, _drawing(f"{anchor}-plane-{row}", figure, f"Basins on a plane, for {label}. {plane.words}"))
+        (plane, drawing_of(f"{anchor}-plane-{row}", figure, f"Basins on a plane, for {label}. {plane.words}"))
         for row, (plane, figure) in enumerate(found, start=1)
     ]
     return [(plane, drawing) for plane, drawing in drawings if drawing is not None]
@@ -207,34 +152,7 @@ def _shocks(anchor: str, label: str, analysis: Analysis, screen: Screen, of: str
     shocks = found.attractor_shocks if of == "attractor" else found.sample_shocks
     figure = shock_figure(shocks, starts[:first] if of == "attractor" else starts[first:], screen, of)
     words = f"Intervals of the smallest shock of each {of}, for {label}. {shock_words(shocks, of)}"
-    return _drawing(f"{anchor}-{of}-shocks", figure, words)
-
-
-def ladder_of(followed: Followed, kinds: FollowedKinds, looked_at: Screen, control: Followed | None) -> Ladder:
-    """Everything the page shows of followed attractors, whose states are looked at as on that screen.
-
-    By `control` the noise of training is told; see `noise_words`.
-    """
-    branches, screen = branches_of(followed, kinds), fitted(looked_at, followed)
-    bands = bands_of(followed, branches)
-    events, folded, left_out = event_rows(followed, branches, screen)
-    return Ladder(
-        parameter=followed.parameter,
-        levels=level_words(followed),
-        words=ladder_words(followed, branches),
-        noise=noise_words(followed, control),
-        bands=_drawing("ladder-bands", band_figure(followed, branches, bands), bands_words(followed, bands)),
-        keys=keys_of(bands),
-        large=LARGE,
-        most=DRAWN,
-        rungs=rungs_of(followed, branches),
-        changes=list(Change),
-        films=branch_films(followed, branches, screen),
-        events=events,
-        folded_events=folded,
-        left_out=left_out,
-        screen=screen,
-    )
+    return drawing_of(f"{anchor}-{of}-shocks", figure, words)
 
 
 def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tuple[str, str, Drawing]]:
@@ -244,9 +162,9 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
         (
             "What became of the samples",
             "Every sample has one outcome. Unresolved ones are counted, never guessed.",
-            _drawing(
+            drawing_of(
                 "across-outcomes",
-                figures.outcome_shares(analyses),
+                across_maps.outcome_shares(analyses),
                 "Share of each outcome, a bar for each map. The table above has the numbers.",
             ),
         ),
@@ -256,9 +174,9 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
                 "More samples reach more attractors, so here are the expected numbers if only "
                 f"{words.number(counts[0].samples)} of the resolved samples were drawn, with two standard deviations."
             ),
-            _drawing(
+            drawing_of(
                 "across-attractors",
-                figures.attractors_by_corruption_level(analyses),
+                across_maps.attractors_by_corruption_level(analyses),
                 "Number of attractors at equal sample size: "
                 + ", ".join(f"{found.expected:.0f} at {label}" for found, label in zip(counts, labels, strict=True))
                 + ".",
@@ -267,9 +185,9 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
         (
             "Explosions",
             "Share of samples that end in an attractor with no bright pixel, with its 95% interval.",
-            _drawing(
+            drawing_of(
                 "across-explosions",
-                figures.explosion_share(analyses),
+                across_maps.explosion_share(analyses),
                 "Share of explosions: "
                 + ", ".join(
                     f"{words.percent(words.outcome_share(analysis, Outcome.EXPLOSION))} at {label}"
@@ -284,16 +202,16 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
             (
                 "How well classes can be told apart",
                 "Test accuracy of logistic regression, and of each basin's majority class.",
-                _drawing(
+                drawing_of(
                     "across-accuracy",
-                    figures.accuracy_by_corruption_level(analyses),
+                    across_maps.accuracy_by_corruption_level(analyses),
                     "Test accuracy across the maps. The table above has the numbers.",
                 ),
             ),
             (
                 "The same along the orbit",
                 "Classes are often easiest to tell apart after a few steps, long before orbits come to rest.",
-                _drawing(
+                drawing_of(
                     "across-orbit",
                     figures.separability_along_orbit(analyses),
                     "Test accuracy of logistic regression after 0, 1, 2, 4 and more steps, a line for each map.",
@@ -301,14 +219,6 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
             ),
         ]
     return [(title, explanation, drawing) for title, explanation, drawing in found if drawing is not None]
-
-
-def _drawing(anchor: str, figure: go.Figure, description: str) -> Drawing | None:
-    """A figure for the page; None where there is nothing in it."""
-    if not figure.data:
-        return None
-    specification = _escape_script(figure.to_json(engine="json") or "")
-    return Drawing(anchor, specification, figure.layout.height, description, csv_uri(figure_data(figure)))
 
 
 def recognizers_of(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[Recognizer]:
@@ -324,13 +234,3 @@ def recognizers_of(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[
         else:
             found.append(Recognizer(report, [label]))
     return found
-
-
-def inline_json(value: Any) -> str:
-    """A value as JSON that can stand in a script element."""
-    return _escape_script(json.dumps(value))
-
-
-def _escape_script(text: str) -> str:
-    """JSON that can stand in a script element: `<`, `>` and `&` occur only in strings, where they can be escaped."""
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

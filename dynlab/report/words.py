@@ -25,9 +25,19 @@ LETTERS = {
     "unknown": "?",
 }
 
+OUTCOME_WORDS = {
+    Outcome.KEPT: "kept its class",
+    Outcome.CHANGED: "changed its class",
+    Outcome.STAIN: "stain",
+    Outcome.EXPLOSION: "explosion",
+    Outcome.UNRESOLVED: "unresolved",
+    Outcome.UNKNOWN: "unknown",
+}
+
 LONGEST_LIST = 6  # values of a setting that are all written out
 REPORT_SHARE, REPORT_TOLERANCE = 0.75, 1e-4  # of the rule that stops a set, in the report
 
+_PLURALS = {"branch": "branches"}  # that do not end in a mere s
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -52,7 +62,7 @@ def count(how_many: int, noun: str) -> str:
 
 def plural(how_many: int, noun: str) -> str:
     """The noun as it stands after that number."""
-    return noun if how_many == 1 else f"{noun}s"
+    return noun if how_many == 1 else _PLURALS.get(noun, f"{noun}s")
 
 
 def spelled(how_many: int) -> str:
@@ -90,9 +100,10 @@ def kinds_known(analysis: Analysis) -> bool:
     return all(attractor.kind != Kind.UNKNOWN for attractor in analysis.results.attractors)
 
 
-def introduction(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[str]:
-    """What was iterated and where things went, in two or three sentences."""
-    return _one(analyses[0]) if len(analyses) == 1 else _several(analyses, labels)
+def introduction(analyses: Sequence[Analysis], labels: Sequence[str], before: str = "") -> list[str]:
+    """What was iterated and where things went, in two or three sentences, after what there is to say before."""
+    sentences = _one(analyses[0]) if len(analyses) == 1 else _several(analyses, labels)
+    return [before, *sentences] if before else sentences
 
 
 def section_words(analysis: Analysis) -> str:
@@ -213,8 +224,9 @@ def _several(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[str]:
     names = sorted({analysis.results.data.name for analysis in analyses})
     how_many = number(samples[0]) if len(samples) == 1 else f"{number(samples[0])} to {number(samples[-1])}"
     of = names[0] if len(names) == 1 else f"{spelled(len(names))} data sets"
+    ends = f"{labels[0]} {'and' if maps == 2 else 'to'} {labels[-1]}"
     opening = (
-        f"{spelled(maps).capitalize()} maps, {labels[0]} to {labels[-1]}, were each applied again and again to "
+        f"{spelled(maps).capitalize()} maps, {ends}, were each applied again and again to "
         f"{how_many} samples of {of}, every output becoming the next input, until it was certain where each "
         "sample ends."
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from dynlab.attractors.followed import Followed
+from dynlab.attractors.followed import EVENT_COLUMNS, Followed
 from dynlab.attractors.following import follow_attractors
 from dynlab.datasets import Dataset, labels_of
 from dynlab.display import Display
@@ -29,7 +29,6 @@ from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_reco
 from dynlab.files import check_writable_file, check_writable_folder, written_atomically
 from dynlab.maps import DenoisingAutoencoder, map_hash
 from dynlab.report import write_report
-from dynlab.report.branches import branches_of
 from dynlab.report.figure_data import csv_text
 from dynlab.training import EpochProgress, TrainingSettings, train_on_dataset
 from dynlab.training.ladder import ladder_settings
@@ -214,32 +213,14 @@ def write_tables(out: Path, followed: Followed, kinds: FollowedKinds) -> None:
     Raises:
         InputError: If they cannot be written.
     """
-    values: list[float] = followed.levels.tolist()
-    radii = [basins.spectral_radii.tolist() for basins in followed.basins]
-    stages = [(branch.number, stage) for branch in branches_of(followed, kinds) for stage in branch.stages]
-    bands = [
-        [
-            stage.level,
-            values[stage.level],
-            number,
-            stage.attractor,
-            stage.kind.value,
-            stage.label,
-            stage.size,
-            stage.fraction,
-            stage.low,
-            stage.high,
-            radii[stage.level][stage.attractor],
-        ]
-        for number, stage in sorted(stages, key=lambda entry: (entry[1].level, entry[1].attractor))
-    ]
-    columns = ["level", "value", "branch", "attractor", "kind", "class", "basin_size", "fraction", "low", "high"]
-    _write(out / BANDS, csv_text([*columns, "spectral_radius"], bands))
-    events = [
-        [event.level, values[event.level], event.change.value, event.branch, event.other, event.share]
-        for event in followed.events
-    ]
-    _write(out / EVENTS, csv_text(["level", "value", "change", "branch", "other", "share"], events))
+    columns: dict[str, list[Any]] = {}
+    for name, column in followed.attractor_columns().items():
+        columns[name] = column.tolist()
+        if name == "attractor":
+            columns["kind"] = [kind.value for row in kinds.kinds for kind in row]
+            columns["class"] = [label for row in kinds.classes for label in row]
+    _write(out / BANDS, csv_text(list(columns), zip(*columns.values(), strict=True)))
+    _write(out / EVENTS, csv_text(EVENT_COLUMNS, followed.event_rows()))
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,10 +16,11 @@ first training at 0.2 that ended at a rate of 0.0018 with 28 and 33 attractors):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ _SPAWN_KEY = 0  # with the number of the level it makes a key of two, which no s
 def train_ladder(
     images: Float32[Tensor, "samples dim"],
     settings: TrainingSettings,
-    levels: Sequence[float],
+    levels: Iterable[SupportsFloat],
     *,
     epochs_per_level: int,
     same_noise: bool = True,
@@ -87,7 +88,7 @@ def _trained(
 
 
 def ladder_settings(
-    settings: TrainingSettings, levels: Sequence[float], epochs_per_level: int, *, same_noise: bool = True
+    settings: TrainingSettings, levels: Iterable[SupportsFloat], epochs_per_level: int, *, same_noise: bool = True
 ) -> list[TrainingSettings]:
     """How `train_ladder` trains at each level, for work that is done a level at a time.
 
@@ -102,8 +103,9 @@ def ladder_settings(
 
     Raises:
         InputError: If `levels` are no ladder or do not begin with `settings.sigma`, or `epochs_per_level` is out of its
-            range.
+            range, or so many epochs of annealing leave no learning rate.
     """
+    levels = [float(level) for level in levels]
     steps = [after - before for before, after in pairwise(levels)]
     if not steps or not (all(step > 0 for step in steps) or all(step < 0 for step in steps)):
         raise InputError(f"levels is {list(levels)}, expected at least two, strictly rising or strictly falling")
@@ -112,6 +114,11 @@ def ladder_settings(
     if epochs_per_level < 1:
         raise InputError(f"epochs_per_level is {epochs_per_level}, expected at least 1")
     learning_rate = settings.learning_rate * settings.annealing ** (settings.epochs - 1)
+    if not learning_rate > 0:
+        raise InputError(
+            f"annealing is {settings.annealing}, expected more: after {settings.epochs} epochs nothing is left of the "
+            "learning rate, which further levels go on with"
+        )
     further = [
         replace(
             settings,
@@ -124,6 +131,20 @@ def ladder_settings(
         for number, level in enumerate(levels[1:], start=1)
     ]
     return [settings, *further]
+
+
+def noise_of_level(seed: int, level_seed: int | None, number: int) -> set[bool]:
+    """The values of `same_noise` with which `train_ladder` gives a level this seed.
+
+    Args:
+        seed: The seed of the first level.
+        level_seed: That of a later one.
+        number: Which level that is, from 1 on.
+
+    Returns:
+        Both values at the level after the first, where they are the same; none where the seed is that of no ladder.
+    """
+    return {same for same in (False, True) if _seed_of_level(seed, 1 if same else number) == level_seed}
 
 
 def _seed_of_level(seed: int, number: int) -> int:

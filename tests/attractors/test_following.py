@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from dynlab.maps import DenoisingAutoencoder, Map, float64_copy, map_hash
 from dynlab.maps.classical import DoubleWell, Linear, Logistic, MultiWell
 from dynlab.training import TrainingSettings
 from dynlab.training.ladder import train_ladder
+
+from systems import Formula
 
 APPEARED, SPLIT, MERGED, DISAPPEARED = Change
 FOLD = 2 / math.sqrt(27)  # of the cusp, at both signs of p
@@ -399,7 +401,7 @@ def small() -> Followed:
     """Four levels with all that a file must hold: a cycle, a branch that begins and ends, a level with nothing."""
     levels = [-0.9, -0.6, 0.0, 0.3]
     maps = along(lambda x, c: x * x + c, levels, torch.device("cpu"))
-    return follow_attractors(maps, column(-1.6, 1.6), levels, parameter="c", max_steps=500)
+    return follow_attractors(maps, column(-1.6, 1.6), levels, parameter="c", share=0.7, max_steps=500)
 
 
 def equal(one: Followed, other: Followed) -> bool:
@@ -419,11 +421,12 @@ def equal(one: Followed, other: Followed) -> bool:
         all(left.dtype == right.dtype and torch.equal(left, right) for left, right in pairs)
         and [basins.map_sha256 for basins in one.basins] == [basins.map_sha256 for basins in other.basins]
         and str(one.events) == str(other.events)
-        and one.parameter == other.parameter
+        and (one.parameter, one.share) == (other.parameter, other.share)
     )
 
 
 def test_a_file_holds_all_of_it(followed: Followed, small: Followed, tmp_path: Path) -> None:
+    assert (followed.share, small.share) == (0.5, 0.7)
     for number, original in enumerate((followed, small)):
         original.save(tmp_path / f"{number}.safetensors")
         assert equal(Followed.load(tmp_path / f"{number}.safetensors"), original)
@@ -466,6 +469,10 @@ def with_value(place: tuple[int, ...], value: float) -> Callable[[Tensor], Tenso
         lambda arrays, _: arrays.pop("labels"),
         lambda _, metadata: metadata.update(kind="basins-of-attraction"),
         lambda _, metadata: metadata.pop("parameter"),
+        lambda _, metadata: metadata.pop("share"),
+        lambda _, metadata: metadata.update(share="most"),
+        lambda _, metadata: metadata.update(share="1.5"),
+        lambda _, metadata: metadata.update(share="nan"),
         lambda _, metadata: metadata.update(map_sha256="[]"),
         lambda _, metadata: metadata.update(map_sha256="nothing"),
         lambda _, metadata: metadata.update(map_sha256="[1, 2, 3, 4]"),
@@ -590,3 +597,35 @@ def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) ->
     # Without the check of shapes that tests have, as a user calls it.
     with pytest.raises(ValueError, match=message):
         inspect.unwrap(follow_attractors)(**given)
+
+
+@pytest.mark.parametrize("step", [1e-3, 1e-5, 5e-6, 2e-6, 1e-6])
+def test_a_slow_attractor_that_moves_a_little_is_one_branch(step: float) -> None:
+    # Of multiplier 1 - 1e-5, so that a small distance to it is a far smaller step.
+    maps = [Formula(1, lambda x, c=c: x - 1e-5 * (x - c) - (x - c) ** 3) for c in (0.0, step)]
+    samples = torch.tensor([[0.5], [-0.5]], dtype=torch.float64)
+    followed = follow_attractors(maps, samples, [0.0, step])
+    assert (followed.branch_count, followed.events) == (1, [])
+
+
+def test_maps_and_levels_may_come_from_iterators() -> None:
+    def maps() -> Iterator[Formula]:
+        yield from (Formula(1, lambda x, c=c: 0.5 * x + c) for c in (0.0, 0.1))
+
+    followed = follow_attractors(maps(), torch.ones(2, 1), iter([0, 1]))
+    assert followed.levels.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parameter": 3}, "parameter is 3, expected a name"),
+        ({"maps": [torch.nn.Linear(1, 1)] * 2}, "maps holds a Linear at 0, expected a Map"),
+    ],
+)
+def test_what_is_no_name_and_no_map_is_refused(change: dict, message: str) -> None:
+    arguments = {"maps": [Formula(1, lambda x: 0.5 * x)] * 2, "parameter": "level"} | change
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(follow_attractors)(
+            arguments["maps"], torch.ones(2, 1), [0.0, 1.0], parameter=arguments["parameter"]
+        )

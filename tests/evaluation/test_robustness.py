@@ -20,7 +20,8 @@ from dynlab.attractors.reached import known_attractors
 from dynlab.attractors.shocks import critical_shocks
 from dynlab.errors import InputError
 from dynlab.evaluation.arrays import Arrays
-from dynlab.evaluation.robustness import NoiseSource, Robustness, shocked_samples
+from dynlab.evaluation.robustness import shocked_samples
+from dynlab.evaluation.robustness_results import NoiseSource, Robustness
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.maps import DenoisingAutoencoder, Map
 from dynlab.maps.classical import DoubleWell, Linear, MultiWell

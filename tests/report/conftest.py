@@ -34,7 +34,7 @@ from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import Judgement, RecognizerReport
 from dynlab.evaluation.results import SCHEMA_VERSION, Attractor, DataIdentity, MapIdentity, Results, TransformedSet
-from dynlab.evaluation.robustness import AttractorEscape, NoiseSource, Robustness, SampleEscape, Shock
+from dynlab.evaluation.robustness_results import AttractorEscape, NoiseSource, Robustness, SampleEscape, Shock
 from dynlab.evaluation.separability import Accuracy, OrbitAccuracy, Separability
 
 MakeAnalysis = Callable[..., Analysis]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +29,10 @@ TITLE = "The largest basins in numbers"
     [
         ({}, ""),
         ({4: 1}, "all 4"),
-        ({8: 93, 3: 4, 5: 3}, "93% 8, 4% 3, 3% 5"),
-        ({1: 10, 0: 10}, "50% 0, 50% 1"),
-        ({1: 1, 2: 2, 3: 3, 4: 4, 5: 10}, "50% 5, 20% 4, 15% 3, 15% others"),
-        ({7: 999, 2: 1}, ">99% 7, <1% 2"),
+        ({8: 93, 3: 4, 5: 3}, "8: 93%, 3: 4%, 5: 3%"),
+        ({1: 10, 0: 10}, "0: 50%, 1: 50%"),
+        ({1: 1, 2: 2, 3: 3, 4: 4, 5: 10}, "5: 50%, 4: 20%, 3: 15%, others: 15%"),
+        ({7: 999, 2: 1}, "7: >99%, 2: <1%"),
     ],
 )
 def test_composition_in_short(counts: dict[int, int], words: str) -> None:
@@ -69,11 +70,43 @@ def test_a_row_says_what_is_known(make_analysis: MakeAnalysis, with_basins: Make
     table = attractor_table(analysis, screen_of(analysis))
     assert table is not None
     row = table.shown[0]
-    assert (row.interval, row.purity, row.median_steps, row.slow_steps) == ("1.2% to 25.0%", "0.88", "1,234", "")
-    assert row.spectral_radius == "0.988"
+    assert (row.interval, row.purity, row.median_steps, row.slow_steps) == ("1.2% to 25.0%", "87.6%", "1,234", "")
+    assert row.spectral_radius == "0.9877"
     page = render_page([analysis])
-    for words in ("1.2% to 25.0%", ">0.88<", ">1,234<", ">0.988<", "88%\N{NO-BREAK SPACE}3, 12%\N{NO-BREAK SPACE}1"):
+    composition = "3:\N{NO-BREAK SPACE}88%, 1:\N{NO-BREAK SPACE}12%"
+    for words in ("1.2% to 25.0%", ">87.6%<", ">1,234<", ">0.9877<", composition):
         assert words in page
+
+
+@pytest.mark.parametrize(
+    ("purity", "radius", "words"),
+    [
+        (299 / 300, 0.99999, ("99.7%", ">0.9999")),
+        (1.0, 1.0, ("100%", "1.0000")),
+        (0.99999, 1.00001, (">99.9%", ">1.0000")),
+        (0.5, 0.9999, ("50.0%", "0.9999")),
+    ],
+)
+def test_nothing_is_rounded_to_one(
+    make_analysis: MakeAnalysis, with_basins: MakeAnalysis, purity: float, radius: float, words: tuple[str, str]
+) -> None:
+    analysis = with_basins(make_analysis(attractors=3))
+    attractors = [
+        replace(attractor, purity=purity, spectral_radius=radius) for attractor in analysis.results.attractors
+    ]
+    analysis = replace(analysis, results=replace(analysis.results, attractors=attractors))
+    table = attractor_table(analysis, screen_of(analysis))
+    assert table is not None
+    assert (table.shown[0].purity, table.shown[0].spectral_radius) == words
+
+
+def test_numbers_of_attractors_can_be_read(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    page = render_page([with_basins(make_analysis(attractors=5))])
+    for number in range(5):
+        assert page.count(f'<span class="id">#{number}</span>') >= 1
+    _, _, table = page.partition('<table class="wide attractors')
+    heads = re.findall(r'<th scope="row">.*?<span class="quiet">#(\d+)</span></th>', table.partition("</table>")[0])
+    assert [int(head) for head in heads] == list(range(5))
 
 
 def test_pictures_of_typical_members_are_those_of_the_samples(

@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,12 @@ from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.recognizer import Recognition, Recognizer, RecognizerReport
 from dynlab.report import write_report
 from dynlab.report.bands import band_figure
-from dynlab.report.branches import branches_of, level_words
+from dynlab.report.branches import branches_of, event_words, level_words
 from dynlab.report.figure_data import figure_data
 from dynlab.report.ladder import (
     FOLDED,
     SHOWN,
+    bands_words,
     branch_films,
     event_rows,
     fitted,
@@ -39,10 +40,14 @@ from dynlab.report.ladder import (
     noise_words,
     rungs_of,
 )
+from dynlab.report.ladder_identity import analysed_words, training_along
+from dynlab.report.matching import match_rows
 from dynlab.report.page import render_page
 from dynlab.report.palette import PALETTE
 from dynlab.report.pictures import Screen
 from dynlab.report.stacking import DRAWN, Bands, bands_of
+from dynlab.training import TrainingSettings
+from dynlab.training.ladder import ladder_settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -88,6 +93,7 @@ def make_followed(
     parameter: str = "corruption level",
     samples: int = SAMPLES,
     dim: int = 64,
+    share: float = 0.5,
 ) -> Followed:
     """Followed attractors with basins of these sizes, whose states tell branch and level."""
     basins, branches = [], []
@@ -106,7 +112,7 @@ def make_followed(
             )
         )
         branches.append(torch.tensor(order, dtype=torch.int64))
-    return Followed(parameter, torch.tensor(levels, dtype=torch.float64), basins, branches, events)
+    return Followed(parameter, torch.tensor(levels, dtype=torch.float64), basins, branches, events, share)
 
 
 def make_kinds(followed: Followed, of: dict[int, tuple[Kind, int | None]]) -> FollowedKinds:
@@ -253,6 +259,18 @@ def test_axis_is_named_by_the_parameter_letter_by_letter(followed: Followed, kin
     assert list(figure.layout.xaxis.ticktext) == ["0.1", "0.2", "0.25", "0.4"]
 
 
+@pytest.mark.parametrize("name", ["samples", "fraction", "band", "what", "low", "high", "value", "event", "", "x"])
+def test_a_parameter_may_be_called_as_a_column_is(followed: Followed, kinds: FollowedKinds, name: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(figure_data(_figure(replace(followed, parameter=name), kinds)))))
+    sizes = {(row["value"], row["band"]): int(row["samples"]) for row in rows if row["samples"]}
+    assert sizes["0.25", "branch 0"] == 90
+
+
+def test_marks_at_the_edges_are_whole(followed: Followed, kinds: FollowedKinds) -> None:
+    marks = [trace for trace in _figure(followed, kinds).data if trace.name is not None]
+    assert [trace.cliponaxis for trace in marks] == [False] * 3
+
+
 def test_many_levels_have_marks_but_not_all_of_them_values() -> None:
     levels = np.linspace(0.15, 0.3, 19).tolist()
     followed = make_followed([{0: 200}] * 19, levels, [])
@@ -315,13 +333,123 @@ def test_no_samples_and_no_attractors() -> None:
     nothing = make_followed([{}] * 2, [1, 2], [])
     figure = _figure(nothing, make_kinds(nothing, KINDS))
     assert [_height(area, 1) for area in _areas(figure)] == [0, 1]
-    assert "0 branches" in ladder_words(nothing, [])[0]
     assert branch_films(nothing, [], fitted(SCREEN, nothing)) == []
+
+
+def test_words_where_there_is_nothing(make_analysis: MakeAnalysis) -> None:
+    nothing = make_followed([{}] * 2, [1, 2], [])
+    (words,) = ladder_words(nothing, [])
+    assert words.endswith("there are 0 branches: no attractor that is a fixed point was found at any of them.")
+    page = render_page([make_analysis()], nothing)
+    assert "There are no branches." in page
+    assert "all branches live" not in page
+    assert "these events" not in page
+    assert "so every change holds noise of training as well." in noise_words(nothing, None)
+
+    changing = make_followed([{0: 200}, {1: 200}], [1, 2], [Event(Change.APPEARED, 1, 1, -1, math.nan)])
+    unknown = make_kinds(changing, dict.fromkeys(range(2), (Kind.UNKNOWN, None)))
+    assert ladder_words(changing, branches_of(changing, unknown))[1] == "None lives through all levels."
+    still = make_followed([{0: 200}] * 2, [1, 2], [])
+    assert "None does: all branches live through all levels." in render_page([make_analysis()], still)
+    nobody = make_followed([{0: 0}] * 2, [1, 2], [], samples=0)
+    unknown = make_kinds(nobody, {0: (Kind.UNKNOWN, None)})
+    assert ladder_words(nobody, branches_of(nobody, unknown))[1] == "1 lives through all levels."
+
+
+def test_a_control_without_changes_is_told_in_words() -> None:
+    still = make_followed([{0: 200}] * 3, [1, 2, 3], [])
+    control = make_followed([{0: 200}] * 2, [0, 1], [], "repetition")
+    words = noise_words(still, control)
+    assert "at the unchanged level 1, no branch begins or ends; between 1 and 2 it is none." in words
+    control.events[:] = [Event(Change.APPEARED, 1, branch, -1, math.nan) for branch in (1, 2)]
+    assert "2 branches begin or end;" in noise_words(still, control)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.7, "at least 70% of them; it"), (0.0, "however many of them; it"), (1.0, "all of them; it")],
+)
+def test_the_page_tells_the_share_that_must_go_along(share: float, words: str, make_analysis: MakeAnalysis) -> None:
+    followed = make_followed(SIZES, LEVELS, EVENTS, share=share)
+    page = render_page([make_analysis()], followed)
+    assert f"its samples went along, {words}" in page
+    assert f"<dd>share = {share:g}</dd>" in page
+    assert "if not set otherwise" not in page
+
+
+def _levels_of_ladder(
+    make_analysis: MakeAnalysis, *levels: int, same_noise: bool = True, number: int = 4
+) -> list[Analysis]:
+    """Analyses of these levels of a ladder; seeds of analyses make hashes as `make_followed` makes those of levels."""
+    settings = TrainingSettings(sigma=0.1, epochs=20, annealing=0.5, learning_rate=0.8, seed=3)
+    rungs = ladder_settings(settings, [0.1, 0.2, 0.3, 0.4, 0.5][:number], 7, same_noise=same_noise)
+    found = []
+    for level in levels:
+        made = make_analysis(sigma=rungs[level].sigma, seed=level)
+        training = asdict(rungs[level]) | ({"started_from": f"{level - 1:064x}"} if level else {})
+        results = replace(made.results, map=replace(made.results.map, training=training))
+        found.append(replace(made, results=results))
+    return found
+
+
+@pytest.mark.parametrize("same_noise", [True, False])
+def test_the_page_tells_how_levels_were_trained(
+    followed: Followed, make_analysis: MakeAnalysis, same_noise: bool
+) -> None:
+    analyses = _levels_of_ladder(make_analysis, 0, 3, same_noise=same_noise)
+    told = {"epochs_per_level": 7, "learning_rate": 0.8 * 0.5**19, "same_noise": same_noise}
+    assert training_along(followed, analyses) == told
+    page = render_page(analyses, followed)
+    noise = "the same noise" if same_noise else "new noise"
+    assert f"from the one before, for 7 epochs with {noise} at each level, so every change holds noise of" in page
+    assert f"same_noise = {same_noise}" in page
+    assert f"{2:064x}" in page  # the map of a level that has no analysis
+
+
+def test_training_that_analyses_do_not_tell_is_not_told(followed: Followed, make_analysis: MakeAnalysis) -> None:
+    first, second, last = _levels_of_ladder(make_analysis, 0, 1, 3)
+    # At the level after the first both kinds of noise are one.
+    assert set(training_along(followed, [first, second])) == {"epochs_per_level", "learning_rate"}
+    assert training_along(followed, [first]) == training_along(followed, [last]) == {}
+    for change in ({"seed": 5}, {"seed": None}, {"epochs": None}):
+        other = replace(last.results.map, training=last.results.map.training | change)
+        changed = replace(last, results=replace(last.results, map=other))
+        assert training_along(followed, [first, changed]) == {}
+    assert "<dd>unknown</dd>" in render_page([first], followed)
+
+
+def test_the_page_says_of_which_levels_it_has_an_analysis(followed: Followed, make_analysis: MakeAnalysis) -> None:
+    analyses = _levels_of_ladder(make_analysis, 0, 1, 2, 3)
+    ends = [analyses[0], analyses[-1]]
+    opening = "Attractors were followed over 4 levels, corruption level 0.1 to 0.4"
+    told = f"{opening}; only the first and the last of them are analysed in full."
+    assert analysed_words(followed, ends) == told
+    assert analysed_words(followed, analyses[1:2]) == f"{opening}; only 0.2 of them is analysed in full."
+    assert analysed_words(followed, analyses) == f"{opening}, each of which is analysed in full as well."
+    assert analysed_words(followed, [make_analysis(seed=9)]) == f"{opening}."
+    page = render_page(ends, followed)
+    assert f'<p class="lede">{told} Two maps, σ = 0.1 and σ = 0.4, were' in page
+    assert re.search(rf'Comparison</h2>\s*<p class="note">{re.escape(told)}', page)
+    assert opening not in render_page(ends)
+
+
+def test_maps_of_one_ladder_are_not_called_independent(followed: Followed, make_analysis: MakeAnalysis) -> None:
+    first, last = _levels_of_ladder(make_analysis, 0, 3)
+    sentence = "Between maps that were trained independently"
+    last = replace(last, results=replace(last.results, data=first.results.data))
+    other = make_analysis(sigma=0.7, seed=9)
+    other = replace(other, results=replace(other.results, data=first.results.data))
+    assert [row.are_followed for row in match_rows([first, last, other], ["a", "b", "c"], followed)] == [True, False]
+    page = render_page([first, last], followed)
+    assert "Do the maps have the same attractors?" in page
+    assert sentence not in page
+    assert sentence in render_page([first, last, other], followed)
+    assert sentence in render_page([first, last])
 
 
 def test_data_of_the_figure_are_sizes_and_events(followed: Followed, kinds: FollowedKinds) -> None:
     rows = list(csv.DictReader(io.StringIO(figure_data(_figure(followed, kinds)))))
-    sizes = {(row["corruption level"], row["band"]): int(row["samples"]) for row in rows if row["samples"]}
+    sizes = {(row["value"], row["band"]): int(row["samples"]) for row in rows if row["samples"]}
     assert sizes["0.2", "branch 5"] == 20
     assert sum(size for (level, _), size in sizes.items() if level == "0.25") == SAMPLES
     events = [(row["event"], row["branch"], row["other branch"], row["after"]) for row in rows if row["event"]]
@@ -367,14 +495,101 @@ def test_each_level_adds_up(followed: Followed, kinds: FollowedKinds) -> None:
 
 
 def test_key_tells_shares_at_both_ends(followed: Followed, kinds: FollowedKinds) -> None:
-    keys = {key.name: (key.branches, key.shares) for key in keys_of(_bands(followed, kinds))}
+    branches = branches_of(followed, kinds)
+    keys = [(key.name, key.shares, key.note) for key in keys_of(branches, bands_of(followed, branches))]
+    assert keys == [
+        ("class 3", "50.0% → 40.0%", "2 bands"),
+        ("class 7", "40.0% → 60.0%", "2 bands"),
+        ("stains", "9.5% → 0%", "1 band"),
+        ("classes and kinds without a band", "0.5% → 0%", ""),  # an explosion among the smaller branches
+        ("smaller branches", "0.5% → 0%", "2 branches in one band"),
+        ("no fixed point", "0% → 0%", ""),
+    ]
+
+
+@pytest.fixture
+def turning() -> tuple[Followed, FollowedKinds]:
+    """Branches of which two become something else on their way, and a small one of a class that others have."""
+    sizes = [{0: 90, 1: 60, 2: 38, 3: 2}, {0: 110, 1: 50, 2: 38, 3: 2}, {0: 120, 1: 30, 2: 38, 3: 2}]
+    followed = make_followed(sizes, [0.1, 0.2, 0.3], [])
+    kinds = make_kinds(
+        followed,
+        {0: (Kind.PROTOTYPE, 7), 1: (Kind.PROTOTYPE, 3), 2: (Kind.STAIN, None), 3: (Kind.PROTOTYPE, 7)},
+    )
+    for level, branch, kind in ((0, 0, Kind.STAIN), (2, 1, Kind.EXPLOSION)):
+        attractor = followed.branches[level].tolist().index(branch)
+        kinds.kinds[level][attractor], kinds.classes[level][attractor] = kind, None
+    return followed, kinds
+
+
+def test_the_key_counts_what_is_of_a_kind_at_the_level_whatever_its_band(
+    turning: tuple[Followed, FollowedKinds],
+) -> None:
+    followed, kinds = turning
+    branches = branches_of(followed, kinds)
+    bands = bands_of(followed, branches)
+    assert [(group.name, [branch.number for branch in group.branches]) for group in bands.groups] == [
+        ("class 3", [1]),
+        ("class 7", [0, 3]),
+        ("stains", [2]),
+    ]
+    keys = {key.name: key.shares for key in keys_of(branches, bands)}
     assert keys == {
-        "class 3": (2, "50.0% → 40.0%"),
-        "class 7": (2, "40.0% → 60.0%"),
-        "stains": (1, "9.5% → 0%"),
-        "smaller branches": (2, "0.5% → 0%"),
-        "no fixed point": (0, "0% → 0%"),
+        "class 3": "30.0% → 0%",
+        "class 7": "1.0% → 61.0%",
+        "stains": "64.0% → 19.0%",
+        "classes and kinds without a band": "0% → 15.0%",
+        "no fixed point": "5.0% → 5.0%",
     }
+    for end in (0, 1):  # nothing is counted twice or left out
+        assert sum(float(shares.split(" → ")[end][:-1]) for shares in keys.values()) == pytest.approx(100)
+    assert "stains 64.0% → 19.0%" in bands_words(followed, branches, bands)
+
+
+def test_smaller_branches_are_counted_in_their_class(turning: tuple[Followed, FollowedKinds]) -> None:
+    _, kinds = turning
+    sizes = [{0: 100, 1: 60, 2: 38, 3: 1}, {0: 110, 1: 50, 2: 38, 3: 1}, {0: 120, 1: 30, 2: 38, 3: 1}]
+    branches = branches_of(make_followed(sizes, [0.1, 0.2, 0.3], []), kinds)
+    bands = bands_of(make_followed(sizes, [0.1, 0.2, 0.3], []), branches)
+    keys = {key.name: key.shares for key in keys_of(branches, bands)}
+    assert (keys["class 7"], keys["smaller branches"]) == ("0.5% → 60.5%", "0.5% → 0.5%")
+
+
+def test_films_and_events_show_what_a_branch_is_at_the_level(
+    turning: tuple[Followed, FollowedKinds], make_analysis: MakeAnalysis
+) -> None:
+    followed, kinds = turning
+    films = {film.caption.split(",")[0]: film for film in branch_films(followed, branches_of(followed, kinds), SCREEN)}
+    signs = {
+        name: (film.mark.sign, [frame.mark.sign for frame in film.frames if frame]) for name, film in films.items()
+    }
+    assert signs["branch 0"] == ("7", ["S", "7", "7"])
+    assert signs["branch 1"] == ("3", ["3", "3", "E"])
+    assert [films[f"branch {number}"].changes for number in range(4)] == [True, True, False, False]
+    page = render_page([make_analysis()], followed, kinds)
+    table = re.search(r'<table class="branches.*?</table>', page, re.DOTALL)
+    assert table is not None
+    # The mark of each branch, and two that are something else at a level.
+    assert re.findall(r'aria-hidden="true">(.)</span>', table[0]) == ["7", "S", "3", "E", "S", "7"]
+    assert "in the colour of what the branch is for most of its samples" in page
+    assert "A mark below a picture says" in page
+    steady = render_page([make_analysis()], *_with_kinds(followed, {0: 7, 1: 3, 2: 1, 3: 7}))
+    assert "A mark below a picture says" not in steady
+
+
+def _with_kinds(followed: Followed, classes: dict[int, int]) -> tuple[Followed, FollowedKinds]:
+    return followed, make_kinds(followed, {branch: (Kind.PROTOTYPE, label) for branch, label in classes.items()})
+
+
+def test_an_event_is_told_of_what_its_branches_are_there() -> None:
+    event = Event(Change.MERGED, 2, 1, 0, 1.0)
+    followed = make_followed([{0: 100, 1: 100}, {0: 160, 1: 40}, {0: 200}], [1, 2, 3], [event])
+    kinds = make_kinds(followed, {0: (Kind.PROTOTYPE, 7), 1: (Kind.PROTOTYPE, 3)})
+    kinds.kinds[1][1], kinds.classes[1][1] = Kind.STAIN, None
+    kinds.kinds[2][0], kinds.classes[2][0] = Kind.EXPLOSION, None
+    assert event_words(event, branches_of(followed, kinds)) == (
+        "branch 1 (stain) merged into branch 0 (explosion), with 100% of its samples"
+    )
 
 
 def test_events_show_the_branch_where_it_ends_and_what_it_went_to(followed: Followed, kinds: FollowedKinds) -> None:
@@ -575,5 +790,16 @@ def test_in_a_browser_the_pointer_reads_bands_and_levels(
 
     assert "at 0.2: 70 samples, 35.0%" in words_at(0.2, 0.175)  # the middle of branch 2
     assert "branch 2 (prototype of class 3)from 0.1 to 0.4" in words_at(0.32, 0.3)  # far from any level
+    middles = page.evaluate(
+        """[...document.querySelectorAll("table.events tbody tr")].map(row => {
+            const middle = part => { const box = part.getBoundingClientRect(); return (box.top + box.bottom) / 2; };
+            const words = document.createRange();
+            words.selectNodeContents(row.cells[2]);
+            return [middle(words), middle(row.cells[1].querySelector("img"))];
+        })"""
+    )
+    assert len(middles) == len(EVENTS)
+    assert all(abs(words - picture) < 1.5 for words, picture in middles)
+    page.locator("#ladder-bands").scroll_into_view_if_needed()
     assert "branch 3 (stain) disappeared" in words_at(0.225, (0.9 + 0.9 + 0.05 + 0.975 + 0.975) / 4)
     context.close()

@@ -18,7 +18,7 @@ import torch
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.flows import flow_of
 from dynlab.evaluation.kinds import Outcome
-from dynlab.report import connections, figures, spectra
+from dynlab.report import across_maps, connections, figures, spectra
 from dynlab.report.figure_data import column_names, csv_text, csv_uri, figure_data
 from dynlab.report.layout import blank_figure, label_text
 from dynlab.report.page import render_page
@@ -242,10 +242,10 @@ def test_comparisons_name_the_maps_in_full(make_analysis: MakeAnalysis) -> None:
     analyses = [make_analysis(sigma=None, name=names[0]), make_analysis(sigma=None, name=names[1], seed=1)]
     assert label_text(names[1]) != names[1]
     drawn = {
-        "outcomes": figures.outcome_shares(analyses),
-        "attractors": figures.attractors_by_corruption_level(analyses),
-        "explosions": figures.explosion_share(analyses),
-        "accuracy": figures.accuracy_by_corruption_level(analyses),
+        "outcomes": across_maps.outcome_shares(analyses),
+        "attractors": across_maps.attractors_by_corruption_level(analyses),
+        "explosions": across_maps.explosion_share(analyses),
+        "accuracy": across_maps.accuracy_by_corruption_level(analyses),
         "orbit": figures.separability_along_orbit(analyses),
     }
     for figure in drawn.values():
@@ -266,13 +266,13 @@ def test_comparisons_name_the_maps_in_full(make_analysis: MakeAnalysis) -> None:
 
 def test_comparisons_have_the_corruption_level_where_it_tells_maps_apart(levels: list[Analysis]) -> None:
     for figure in (
-        figures.attractors_by_corruption_level(levels),
-        figures.explosion_share(levels),
-        figures.accuracy_by_corruption_level(levels),
+        across_maps.attractors_by_corruption_level(levels),
+        across_maps.explosion_share(levels),
+        across_maps.accuracy_by_corruption_level(levels),
     ):
         found = _frame(figure)
         assert sorted(set(found["corruption_level"])) == [0.15, 0.2, 0.25, 0.3]
-    found = _frame(figures.explosion_share(levels))
+    found = _frame(across_maps.explosion_share(levels))
     assert (found["interval_low"] <= found["share"]).all()
     assert (found["share"] <= found["interval_high"]).all()
     assert (found["share"] == found["explosions"] / found["samples"]).all()

@@ -14,7 +14,7 @@ import torch
 from dynlab.attractors.diversity import attractor_count
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
-from dynlab.report import figures
+from dynlab.report import across_maps, figures
 from dynlab.report.palette import PALETTE, contrast
 
 MakeAnalysis = Callable[..., Analysis]
@@ -97,14 +97,14 @@ def test_doublings_are_equally_far_apart(levels: list[Analysis]) -> None:
 def test_attractors_are_compared_at_the_smallest_resolved_size(make_analysis: MakeAnalysis) -> None:
     small = make_analysis(sigma=0.2, samples=200, unresolved=20, attractors=30)
     large = make_analysis(sigma=0.1, samples=900, unresolved=0, attractors=80)
-    figure = figures.attractors_by_corruption_level([large, small])
+    figure = across_maps.attractors_by_corruption_level([large, small])
     assert list(_traces(figure)[0].x) == [0.1, 0.2]
     assert list(_traces(figure)[0].y) == pytest.approx([attractor_count(large.basin_sizes(), 180).expected, 30])
     assert "180 samples" in _layout(figure).yaxis.title.text
 
 
 def test_shares_of_outcomes_add_up(levels: list[Analysis]) -> None:
-    figure = figures.outcome_shares(levels)
+    figure = across_maps.outcome_shares(levels)
     for row, analysis in enumerate(levels):
         assert sum(trace.x[row] for trace in _traces(figure)) == pytest.approx(1)
         exploded = next(trace for trace in _traces(figure) if trace.name == "explosion")
@@ -113,14 +113,14 @@ def test_shares_of_outcomes_add_up(levels: list[Analysis]) -> None:
 
 def test_unknown_or_equal_levels_stand_side_by_side(make_analysis: MakeAnalysis) -> None:
     analyses = [make_analysis(sigma=None, name="first"), make_analysis(sigma=None, name="first", seed=1)]
-    figure = figures.explosion_share(analyses)
+    figure = across_maps.explosion_share(analyses)
     assert list(_traces(figure)[0].x) == [0, 1]
     assert len(set(_layout(figure).xaxis.ticktext)) == 2
 
 
 def test_accuracy_leaves_out_what_was_not_examined(make_analysis: MakeAnalysis) -> None:
     analyses = [make_analysis(sigma=0.1), make_analysis(sigma=0.2, separability=False), make_analysis(sigma=0.3)]
-    figure = figures.accuracy_by_corruption_level(analyses)
+    figure = across_maps.accuracy_by_corruption_level(analyses)
     assert all(list(trace.x) == [0.1, 0.3] for trace in _traces(figure))
 
 
@@ -129,7 +129,7 @@ def test_accuracy_without_orbits_has_no_best_along_them(make_analysis: MakeAnaly
     found = analysis.results.separability
     assert found is not None
     analysis = replace(analysis, results=replace(analysis.results, separability=replace(found, along_orbit=[])))
-    curves = {trace.name: list(trace.y) for trace in _traces(figures.accuracy_by_corruption_level([analysis]))}
+    curves = {trace.name: list(trace.y) for trace in _traces(across_maps.accuracy_by_corruption_level([analysis]))}
     assert curves["best along the orbit"] == [None]
     assert curves["raw"] == [found.raw.test]
 

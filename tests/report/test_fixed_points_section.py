@@ -64,6 +64,14 @@ def test_every_multiplier_is_drawn_once_and_leading_pairs_are_whole(make_analysi
     ]
 
 
+def test_a_real_multiplier_is_said_without_an_imaginary_part(make_analysis: MakeAnalysis) -> None:
+    multipliers = torch.tensor([[0.77331, 0.7 + 0.1j, 0.7 - 0.1j, 0.5 + 1e-9j]], dtype=torch.complex128)
+    figure: Any = spectra.multipliers_in_the_plane(_with_multipliers(make_analysis(attractors=1), multipliers))
+    said = [text for trace in figure.data if trace.mode == "markers" for text in trace.text]
+    assert sorted(said) == ["0.5000 +1.0e-09i", "0.7000 +0.1000i", "0.7000 -0.1000i", "0.7733"]
+    assert all(trace.hovertemplate.startswith("%{text}, modulus") for trace in figure.data if trace.mode == "markers")
+
+
 @pytest.mark.parametrize("multipliers", [[0.95, 0.7], [0.9, -0.9], [0.6 + 0.7j, 0.6 - 0.7j], [0.0, 0.0]])
 def test_the_plane_has_one_scale_and_all_points_in_it(make_analysis: MakeAnalysis, multipliers: list[complex]) -> None:
     analysis = _with_multipliers(make_analysis(attractors=1), torch.tensor([multipliers], dtype=torch.complex128))

@@ -82,7 +82,8 @@ def test_each_attractor_is_its_picture_with_frame_and_mark(
         assert (pixels == expected).all()
         kind, label = graph.nodes[node]["kind"], graph.nodes[node].get("label")
         signs = {Kind.PROTOTYPE: str(label), Kind.STAIN: "S", Kind.EXPLOSION: "E", Kind.UNKNOWN: "?"}
-        assert group.findtext(f"{SVG}text") == signs[Kind(kind)]
+        texts = [text.text for text in group.iter(f"{SVG}text")]
+        assert texts == [signs[Kind(kind)], f"#{node}"]
         frame = next(rect for rect in group.iter(f"{SVG}rect") if rect.attrib.get("fill") == "none")
         colours = {Kind.PROTOTYPE: "kept", Kind.STAIN: "stain", Kind.EXPLOSION: "explosion", Kind.UNKNOWN: "unknown"}
         assert frame.attrib["stroke"] == light(colours[Kind(kind)])

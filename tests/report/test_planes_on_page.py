@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from dynlab.attractors.planes import BasinEntropy
+from dynlab.attractors.planes import BasinEntropy, basin_entropy_of
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.report import write_report
+from dynlab.report.figure_data import figure_data
 from dynlab.report.page import render_page
 from dynlab.report.palette import light
 from dynlab.report.pictures import screen_of
@@ -94,15 +97,49 @@ def test_keys_name_the_colours(make_analysis: MakeAnalysis, with_basins: MakeAna
 
 def test_words_of_a_picture() -> None:
     entropy = BasinEntropy(16, 4, 0.1, 0.4)
-    plain = picture_words(PlanePicture((0, 4, 7), 3, 0, 0, entropy, 0), 60)
+    plain = picture_words(PlanePicture((0, 4, 7), 3, 0, 0, entropy, 0), 60, 12)
     assert plain == (
         "The plane goes through attractors 0, 4 and 7, where the circles are; distances on it are those between "
         "states. Each of 60 × 60 states was iterated: they reach 3 attractors."
     )
-    full = picture_words(PlanePicture((0, 4, 7), 9, 1, 2, entropy, 0), 60)
-    assert "Of these, 1 is reached by no sample." in full
-    assert "2 states for which no fixed point was found: left out." in full
+    full = picture_words(PlanePicture((0, 4, 7), 9, 1, 2, entropy, 0), 60, 12)
+    assert "Of these, 1 is reached by no sample; such attractors are numbered from 12 on." in full
+    assert "For 2 states no fixed point was found: they are blank, and count as one more basin below." in full
     assert "grey" in full
+    single = picture_words(PlanePicture((0, 4, 7), 9, 0, 1, entropy, 0), 60, 12)
+    assert "For 1 state no fixed point was found: it is blank, and counts as one more basin below." in single
+    nothing = picture_words(PlanePicture((0, 4, 7), 0, 0, 3600, BasinEntropy(144, 0, 0.0, None), 0), 60, 12)
+    assert nothing.endswith("60 × 60 states was iterated. No state reached a fixed point: the picture is blank.")
+
+
+def test_a_picture_without_basins_is_said_to_be_none(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    analysis = with_basins(make_analysis(attractors=15))
+    labels = torch.full((1, 20, 20), -1)
+    picture = PlanePicture((0, 1, 2), 0, 0, 400, basin_entropy_of(labels[0]), 0)
+    analysis = replace(
+        analysis,
+        results=replace(analysis.results, planes=[picture]),
+        arrays=replace(analysis.arrays, plane_labels=labels),
+    )
+    (plane,) = planes_of(analysis, screen_of(analysis))
+    assert "No state reached a fixed point" in plane.words
+    assert plane.entropy == "There is no basin on it, so nothing is known of boundaries."
+    assert "One basin fills the picture" not in render_page([analysis])
+
+
+def test_data_name_the_attractor_of_each_state(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
+    analysis = with_basins(make_analysis(attractors=15))
+    arrays = analysis.arrays
+    assert arrays.plane_labels is not None
+    assert arrays.plane_axes is not None
+    rows = list(csv.DictReader(io.StringIO(figure_data(plane_figures(analysis, screen_of(analysis))[0]))))
+    assert list(rows[0]) == ["distance_along", "distance_across", "attractor", "what"]
+    along, across = ({value: place for place, value in enumerate(axis.tolist())} for axis in arrays.plane_axes[0])
+    states = [row for row in rows if row["attractor"]]
+    assert len(states) == 400
+    for row in states:
+        place = along[float(row["distance_along"])], across[float(row["distance_across"])]
+        assert int(row["attractor"]) == int(arrays.plane_labels[0][place])
 
 
 def test_words_of_the_entropy() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, SupportsFloat
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +18,7 @@ from dynlab.datasets import Dataset
 from dynlab.errors import InputError
 from dynlab.maps import DenoisingAutoencoder, map_hash
 from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, reconstruction_errors, train
-from dynlab.training.ladder import train_ladder
+from dynlab.training.ladder import ladder_settings, noise_of_level, train_ladder
 
 CPU = torch.device("cpu")
 SETTINGS = TrainingSettings(sigma=0.1, walkback=2, epochs=4, annealing=0.5, learning_rate=0.2, hidden=8, seed=5)
@@ -71,6 +74,15 @@ def test_noise_is_new_at_each_level_or_the_same_after_the_first(same_noise: bool
     assert found[0] == SETTINGS.seed
     assert len(set(found)) == seeds
     assert found[1] != found[0]
+
+
+@pytest.mark.parametrize("same_noise", [False, True])
+def test_a_seed_tells_the_noise_of_its_level(same_noise: bool) -> None:
+    _, second, third = ladder_settings(SETTINGS, LEVELS, 1, same_noise=same_noise)
+    assert noise_of_level(SETTINGS.seed, second.seed, 1) == {False, True}
+    assert noise_of_level(SETTINGS.seed, third.seed, 2) == {same_noise}
+    assert noise_of_level(SETTINGS.seed + 1, third.seed, 2) == set()
+    assert noise_of_level(SETTINGS.seed, None, 2) == set()
 
 
 def test_levels_may_fall_and_the_largest_seed_will_do() -> None:
@@ -138,3 +150,17 @@ def test_what_is_no_ladder_is_refused_at_once(arguments: dict[str, Any], message
     # Without the check of shapes that tests have, as a user calls it.
     with pytest.raises(InputError, match=message):
         inspect.unwrap(train_ladder)(random_images(), SETTINGS, device=CPU, **given)
+
+
+@pytest.mark.parametrize("levels", [torch.tensor([0.5, 0.25]), np.array([0.5, 0.25], dtype=np.float32)])
+def test_levels_of_any_type_can_be_saved(levels: Iterable[SupportsFloat], tmp_path: Path) -> None:
+    settings = TrainingSettings(sigma=0.5, epochs=1, hidden=8)
+    for autoencoder in train_ladder(random_images(), settings, levels, epochs_per_level=1, device=CPU):
+        autoencoder.save(tmp_path / "dae.safetensors")
+    assert DenoisingAutoencoder.load(tmp_path / "dae.safetensors").training_settings["sigma"] == 0.25
+
+
+def test_a_learning_rate_that_annealing_uses_up_is_named() -> None:
+    settings = TrainingSettings(sigma=0.1, epochs=1100, annealing=0.5)
+    with pytest.raises(InputError, match=r"annealing is 0\.5, expected more: after 1100 epochs"):
+        train_ladder(random_images(), settings, [0.1, 0.2], epochs_per_level=1)
