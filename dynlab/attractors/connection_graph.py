@@ -56,6 +56,8 @@ def connection_graph(
         samples: The samples of `basins`, shape (samples, dim): if they are given, each whose nearest neighbour has
             another attractor suggests a pair as well. As many pairs are tracked as there are attractors, those that
             are suggested most often.
+        search_starts: From how many starts at most to look for further fixed points between those that tracking found,
+            as `search_fixed_points` does; saddles of every index come to light so, and attractors without samples.
         on_progress: Called with the share of pairs that are done, from 0 to 1.
 
     Returns:
@@ -76,8 +78,8 @@ def connection_graph(
     basins.check_map(system)
     if neighbours < 1:
         raise ValueError(f"neighbours is {neighbours}, expected at least 1")
-    if search_starts < 0:
-        raise ValueError(f"search_starts is {search_starts}, expected at least 0")
+    if not isinstance(search_starts, int) or search_starts < 0:
+        raise ValueError(f"search_starts is {search_starts}, expected a whole number of at least 0")
     if samples is not None:
         check_states(system, samples, parameter="samples")
         if len(samples) != len(basins.labels):

@@ -97,8 +97,8 @@ def search_fixed_points(
     """
     check_states(system, known, parameter="known")
     for parameter, value in (("max_rounds", max_rounds), ("max_starts", max_starts), ("neighbours", neighbours)):
-        if value < 1:
-            raise ValueError(f"{parameter} is {value}, expected at least 1")
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{parameter} is {value}, expected a whole number of at least 1")
     if system.held_samples not in (None, 1):
         raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for all states")
     exact = float64_copy(system)

@@ -20,7 +20,7 @@ from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE, load_graph, s
 from dynlab.errors import InputError
 from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE, Arrays, check_arrays
 from dynlab.evaluation.results import SCHEMA_VERSION, Results
-from dynlab.files import read_tensors, write_json, write_tensors
+from dynlab.files import read_tensors, sha256, write_json, write_tensors
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -74,7 +74,8 @@ class Analysis:
             save_graph(folder, self.graph)
         if self.escapes is not None:
             save_escapes(folder, self.escapes)
-        write_json(folder / RESULTS_FILE, asdict(self.results))
+        files = [ARRAYS_FILE] + [GRAPH_FILE] * (self.graph is not None) + [ESCAPES_FILE] * (self.escapes is not None)
+        write_json(folder / RESULTS_FILE, {**asdict(self.results), "files": {f: sha256(folder / f) for f in files}})
         if self.graph is None:  # not before the results of the analysis that it belonged to are replaced
             for name in (GRAPH_FILE, STATES_FILE):
                 (folder / name).unlink(missing_ok=True)
@@ -118,6 +119,10 @@ class Analysis:
             escapes.graph["map_sha256"] != results.map.sha256 or len(escapes) != len(results.attractors)
         ):
             raise InputError(f"{Path(folder) / ESCAPES_FILE}: of another map than {RESULTS_FILE} beside it")
+        # An analysis that was interrupted while it was saved leaves new files beside the results of an older one.
+        for name, told in raw.get("files", {}).items():
+            if name in (ARRAYS_FILE, GRAPH_FILE, ESCAPES_FILE) and sha256(Path(folder) / name) != told:
+                raise InputError(f"{Path(folder) / name}: does not belong to {RESULTS_FILE} beside it; analyse again")
         arrays = Arrays(**{array.name: tensors[array.name] for array in fields(Arrays) if array.name in tensors})
         return Analysis(results, arrays, graph, escapes)
 

@@ -93,6 +93,31 @@ def test_what_names_an_attractor_that_is_not_there_is_refused(tmp_path: Path, pa
         dl.Analysis.load(tmp_path)
 
 
+@pytest.mark.parametrize("moment", ["save_graph", "save_escapes", "write_json"])
+def test_an_interrupted_save_is_no_mixture_of_two_analyses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+):
+    one, other = (
+        dl.analyse(
+            dl.as_map(lambda x, c=c: x + 0.3 * (x - x**3) + c, (2,)),
+            torch.tensor([[0.6, 0.7], [-0.8, 0.9], [-0.9, -0.5]]),
+            settings=dl.AnalysisSettings(graph=True, robustness=True, noise_draws=2, basin_planes=0),
+        )
+        for c in (0.0, 0.001)
+    )
+    one.save(tmp_path)
+    dl.Analysis.load(tmp_path)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"dynlab.evaluation.analysis.{moment}", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        other.save(tmp_path)
+    with pytest.raises(InputError, match=r"(does not belong to results\.json|of another map than results\.json)"):
+        dl.Analysis.load(tmp_path)
+
+
 def test_ids_are_rows(tmp_path: Path):
     analysis().save(tmp_path)
     results = json.loads((tmp_path / "results.json").read_text())
