@@ -155,9 +155,11 @@ def _fit_together(arrays: dict[str, Tensor]) -> bool:
         and arrays["residuals"].shape == (len(points),)
         and arrays["multipliers"].ndim == 3
         and (len(arrays["multipliers"]), arrays["multipliers"].shape[2]) == (len(points), 2)
+        and arrays["multipliers"].shape[1] >= 1
         and bool(((labels >= -1) & (labels < len(points))).all())
         and bool((samples >= 0).all() and (samples.diff() > 0).all())
-        and bool(points.isfinite().all() and arrays["residuals"].isfinite().all())
+        and bool(points.isfinite().all() and arrays["multipliers"][:, :1].isfinite().all())
+        and bool((arrays["residuals"].isfinite() & (arrays["residuals"] >= 0)).all())
     )
 
 

@@ -107,13 +107,15 @@ def cycles_of_arrays(
         states.dtype == residuals.dtype == multipliers.dtype == torch.float64
         and periods.dtype == found.dtype == torch.int64
         and (periods.ndim, states.ndim, multipliers.ndim) == (1, 2, 3)
-        and bool((periods >= 2).all())
+        and bool(((periods >= 2) & (periods <= len(states))).all())  # so that their sum is no wrapped one
         and states.shape == (int(periods.sum()), dim)
         and residuals.shape == (count,)
         and (multipliers.shape[0], multipliers.shape[2]) == (count, 2)
+        and multipliers.shape[1] >= 1
         and found.shape == labels.shape
         and bool(((found >= -1) & (found < count) & ((found < 0) | (labels < 0))).all())
-        and bool(states.isfinite().all() and residuals.isfinite().all() and multipliers[:, :1].isfinite().all())
+        and bool(states.isfinite().all() and multipliers[:, :1].isfinite().all())
+        and bool((residuals.isfinite() & (residuals >= 0)).all())
     )
     if not fits:
         raise ValueError("the arrays of the cycles do not fit together, or not with those of the fixed points")

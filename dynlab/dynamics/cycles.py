@@ -33,9 +33,12 @@ from dynlab.maps.iterated import Iterated
 
 LEADING = 6  # multipliers of each cycle
 _TOGETHER, _TOGETHER_NUMBERS = 128, 2**22  # starts of Newton's method at once, and numbers in all of their orbits
-# States of an orbit that are nearer to each other, relatively, are one: steps below the rounding floor, which the
-# decision calls no cycle, are of this length.
+# An orbit that comes this near to itself, relatively, after a part of its period is of that period: steps below the
+# rounding floor, which the decision calls no cycle, are of this length.
 _SAME_PHASE = 1e-7
+_LEAST_REACH = 1e-3  # of Newton's method: a slow orbit comes back long before it is near its cycle
+_IN_VAIN = 256  # starts in a row that led to no attractor, after which the other ones of a round are left alone
+_REMEMBERED = 512  # states on cycles that are not stable; where each orbit is such a cycle, none is met again
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself: two orbits that end at one object end on one cycle
@@ -63,7 +66,7 @@ class Return(Enum):
 
     APPROACHING = auto()  # Newton's method leads on to a stable cycle
     SEEMING = auto()  # or to a cycle of a shorter period, or a fixed point
-    OF_NO_ATTRACTOR = auto()  # or nowhere, or to a cycle that is not stable
+    OF_NO_ATTRACTOR = auto()  # or nowhere, or to a cycle that is not stable, as all around do that were looked at
 
 
 class KnownCycles:
@@ -80,7 +83,8 @@ class KnownCycles:
 
         Args:
             exact: The map in float64.
-            states: States that the orbits came back to, on the device of the map.
+            states: States that the orbits came back to, on the device of the map; the most promising ones first, for
+                where many have led to no attractor, as under a rotation, the others are not looked at.
             period: After how many steps, at least 2.
             largest_radius: Upper limit of the safe radius of a cycle, in units of the state.
 
@@ -94,10 +98,17 @@ class KnownCycles:
         returns = [Return.OF_NO_ATTRACTOR] * len(states)
         open_ = np.flatnonzero(labels < 0)
         together = max(1, min(_TOGETHER, _TOGETHER_NUMBERS // (period * exact.dim)))
-        while len(open_):
-            rows, open_ = open_[:together], open_[together:]
-            for row, found in zip(rows, known.look(rows_of(states, rows), largest_radius, self.found), strict=True):
-                returns[row] = found
+        in_vain = 0
+        while len(open_) and in_vain < _IN_VAIN:
+            # The first ones, and if these led to nothing, some of all the others.
+            chosen = np.arange(len(open_)) < together
+            if in_vain:
+                chosen = np.isin(np.arange(len(open_)), np.linspace(0, len(open_) - 1, together).astype(np.int64))
+            rows, open_ = open_[chosen], open_[~chosen]
+            judged = known.look(rows_of(states, rows), largest_radius, self.found)
+            for row, meaning in zip(rows, judged, strict=True):
+                returns[row] = meaning
+            in_vain = in_vain + len(rows) if set(judged) == {Return.OF_NO_ATTRACTOR} else 0
             undecided = np.concatenate([rows, open_])
             labels[undecided] = known.balls_of(rows_of(states, undecided))
             open_ = open_[labels[open_] < 0]
@@ -130,11 +141,12 @@ class _OfPeriod:
 
     def look(self, starts: Float64[Tensor, "starts dim"], largest: float, found: list[Cycle]) -> list[Return]:
         """Look for the cycle near each start by Newton's method; new ones that are stable are added to `found`."""
-        reach = starts.new_full((len(starts),), largest)
-        states, residuals = newton_together(self.iterated, self.iterated, starts, reach)
+        reach = max(largest, _LEAST_REACH)
+        limits = starts.new_full((len(starts),), reach)
+        states, residuals = newton_together(self.iterated, self.iterated, starts, limits)
         for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
             solution = newton(self.iterated, starts[row], 1)  # these starts nearly are solutions
-            if float((solution.state - starts[row]).norm()) < largest:
+            if float((solution.state - starts[row]).norm()) < reach:
                 states[row], residuals[row] = solution.state, solution.residual
         returns = [Return.OF_NO_ATTRACTOR] * len(starts)
         solved = np.flatnonzero((residuals <= RESIDUAL_TOLERANCE).cpu().numpy())
@@ -152,7 +164,10 @@ class _OfPeriod:
         apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
         closest = apart.amin(dim=(1, 2))
         scale = torch.linalg.vector_norm(orbits, dim=2).amax(dim=1).clamp(min=1.0)
-        is_whole = closest > _SAME_PHASE * scale
+        is_whole = torch.ones_like(closest, dtype=torch.bool)
+        for part in (steps for steps in range(1, self.period) if self.period % steps == 0):
+            turned = torch.linalg.vector_norm(orbits.roll(-part, dims=1) - orbits, dim=2)
+            is_whole &= turned.amax(dim=1) > _SAME_PHASE * scale
         self._examine(orbits[is_whole], torch.clamp(closest[is_whole] / 2, max=largest), found)
         for orbit in orbits[~is_whole]:
             self.seeming.add(FixedPoint(orbit[0].cpu(), 0.0, 0.0))
@@ -179,8 +194,9 @@ class _OfPeriod:
             if self.stable.holds(orbit[:1])[0]:  # another start led to another state of it
                 continue
             kind = self.stable if centre.is_stable else self.others
-            for state in orbit.cpu():
-                kind.add(FixedPoint(state, residual, 0.0))
+            if centre.is_stable or len(self.others.points) < _REMEMBERED:
+                for state in orbit.cpu():
+                    kind.add(FixedPoint(state, residual, 0.0))
             if centre.is_stable:
                 multipliers = spectrum(self.iterated, orbit[:1], min(self.exact.dim, LEADING)).eigenvalues[0]
                 self.centres.add(centre)

@@ -3,8 +3,9 @@
 A sample inside the safe ball of a known fixed point has converged to it. From one that is in no ball Newton's method
 looks for a fixed point, once per attractor and not once per sample; what it finds may be a saddle, or an attractor
 elsewhere, so only entering its ball counts. Until then iteration goes on, and searches come at ever longer intervals.
-An orbit that comes back to where it was, with steps far above the rounding floor, is periodic; if it does so near a
-stable cycle, it is followed into the safe ball of that (`dynlab.dynamics.cycles`).
+An orbit that comes back to where it was, with steps far above the rounding floor, may be periodic. Near a stable cycle
+it is followed into the safe ball of that (`dynlab.dynamics.cycles`); elsewhere it is periodic only if it moves no more
+than rounding moves it, for one that passes a saddle or the ghost of a fold comes back nearly, too, and goes on.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ _FACTORIZATIONS = 5  # spent on a start that may well lead nowhere
 _APART = 100  # tolerances: samples nearer to each other most likely have one attractor
 _RETURN = 1e-9  # relative distance at which an orbit has come back
 _ROUNDING_FLOOR = 1e-7  # relative step length below which nothing is called a cycle
+_AT_REST = 3e-15  # relative distance per step that rounding alone may take an orbit away from where it came back to
 
 
 class Status(StrEnum):
-    """What is known of the end of an orbit. The order is that of the codes stored with an analysis."""
+    """What is known of the end of an orbit. The order is that of the codes stored with an analysis.
+
+    A return is looked for within 512 steps in float64: an orbit of a longer period is unresolved.
+    """
 
     CONVERGED = "converged"  # inside the safe ball of a stable fixed point
     PERIODIC = "periodic"  # came back to where it was after more than one step
@@ -100,49 +105,58 @@ class Search:
         while len(pending) and taken < self.max_steps:
             length = min(length, self.max_steps - taken)
             current = rows_of(states, pending).to(device)
-            current, periods = _advance(self.exact, current, length)
+            current, periods, at_rest = _advance(self.exact, current, length)
             states[torch.from_numpy(pending)] = current.cpu()
             taken, length = taken + length, min(2 * length, _LONGEST_ROUND)
 
             finite = torch.isfinite(rows_of(states, pending)).all(dim=1).numpy()
             decision.status[pending[~finite]] = CODES[Status.DIVERGED]
-            periods[~finite] = 0
-            pending = pending[finite & ~self.settle(decision, pending, periods)]
+            decision.period[pending[~finite]] = 0
+            pending, periods, at_rest = pending[finite], periods[finite], at_rest[finite]
+            # An orbit may have come back early in the round, near a saddle, and have reached a ball since.
+            goes_on = ~self._converge(decision, pending, self.known.balls_of(rows_of(states, pending).to(device)))
+            pending, periods, at_rest = pending[goes_on], periods[goes_on], at_rest[goes_on]
+            pending = pending[~self.settle(decision, pending, periods, at_rest)]
 
             # The last look is a search as well.
             if taken >= due or taken == self.max_steps:
                 thorough = taken >= _THOROUGH_FROM or taken == self.max_steps
                 found, due = self.match(rows_of(states, pending), thorough=thorough), 2 * taken
-            else:
-                found = self.known.balls_of(rows_of(states, pending).to(device))
-            decided = found >= 0
-            decision.fixed_point[pending[decided]] = found[decided]
-            decision.status[pending[decided]] = CODES[Status.CONVERGED]
-            decision.period[pending[decided]] = 1
-            pending = pending[~decided]
+                pending = pending[~self._converge(decision, pending, found)]
         return decision
 
-    def settle(self, decision: Decision, pending: np.ndarray, periods: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def _converge(decision: Decision, pending: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Write down which fixed points samples have reached, -1 for none; whether each has reached one."""
+        decided = found >= 0
+        decision.fixed_point[pending[decided]] = found[decided]
+        decision.status[pending[decided]] = CODES[Status.CONVERGED]
+        decision.period[pending[decided]] = 1
+        return decided
+
+    def settle(self, decision: Decision, pending: np.ndarray, periods: np.ndarray, at_rest: np.ndarray) -> np.ndarray:
         """Say what became of samples whose orbits came back; which of all are done with.
 
         Args:
             decision: What is told of them is written here.
             pending: Which samples are looked at.
             periods: After how many steps the orbit of each came back, 0 if it did not.
+            at_rest: Whether it was still there at the end of the round, but for rounding.
         """
+        decision.status[pending], decision.period[pending] = CODES[Status.UNRESOLVED], 0
         settled = np.zeros(len(pending), dtype=bool)
         for period in np.unique(periods[periods > 0]).tolist():
-            rows = np.flatnonzero(periods == period)
+            # Orbits on their way to an attractor still move in the round in which they first come back.
+            rows = np.concatenate([np.flatnonzero((periods == period) & (at_rest == rests)) for rests in (False, True)])
             states = rows_of(decision.states, pending[rows]).to(self.known.device)
             reached, returns = self.cycles.reached(self.exact, states, period, LARGEST_RADIUS * self.tolerance)
             for row, cycle, found in zip(rows.tolist(), reached.tolist(), returns, strict=True):
                 sample = int(pending[row])
-                has_returned = cycle >= 0 or found is not Return.SEEMING
-                decision.status[sample] = CODES[Status.PERIODIC if has_returned else Status.UNRESOLVED]
-                decision.period[sample] = period if has_returned else 0
+                settled[row] = cycle >= 0 or (found is Return.OF_NO_ATTRACTOR and at_rest[row])
+                if settled[row] or found is Return.APPROACHING:
+                    decision.status[sample], decision.period[sample] = CODES[Status.PERIODIC], period
                 if cycle >= 0:
                     decision.cycles[sample] = self.cycles.found[cycle]
-                settled[row] = cycle >= 0 or found is Return.OF_NO_ATTRACTOR
         return settled
 
     def match(self, states: Float64[Tensor, "samples dim"], *, thorough: bool) -> np.ndarray:
@@ -234,20 +248,30 @@ class Search:
 @torch.no_grad()
 def _advance(
     exact: Map, states: Float64[Tensor, "samples dim"], steps: int
-) -> tuple[Float64[Tensor, "samples dim"], np.ndarray]:
-    """Take steps in float64; also the number of steps after which each orbit came back, 0 if it did not."""
-    ends, periods = [], []
+) -> tuple[Float64[Tensor, "samples dim"], np.ndarray, np.ndarray]:
+    """Take steps in float64.
+
+    Returns:
+        The states then.
+        The number of steps after which each orbit came back, 0 if it did not.
+        Whether it was still back, but for rounding, after as many times this number as there were.
+    """
+    ends, periods, rests = [], [], []
     for block in states.split(block_rows(exact.dim, states)):
         scale = torch.linalg.vector_norm(block, dim=1).clamp(min=1.0)
         period = torch.zeros(len(block), dtype=torch.int64, device=block.device)
+        has_moved, at_rest = (torch.zeros(len(block), dtype=torch.bool, device=block.device) for _ in range(2))
         current = block
         for step in range(1, steps + 1):
             following = exact(current)
-            moving = torch.linalg.vector_norm(following - current, dim=1) > _ROUNDING_FLOOR * scale
-            back = torch.linalg.vector_norm(following - block, dim=1) < _RETURN * scale
+            has_moved |= torch.linalg.vector_norm(following - current, dim=1) > _ROUNDING_FLOOR * scale
+            apart = torch.linalg.vector_norm(following - block, dim=1)
             if step > 1:
-                period = torch.where((period == 0) & moving & back, step, period)
+                period = torch.where((period == 0) & has_moved & (apart < _RETURN * scale), step, period)
+                in_phase = (period > 0) & (step % period.clamp(min=1) == 0)
+                at_rest = torch.where(in_phase, apart <= step * _AT_REST * scale, at_rest)
             current = following
         ends.append(current)
         periods.append(period)
-    return torch.cat(ends), torch.cat(periods).cpu().numpy()
+        rests.append(at_rest)
+    return torch.cat(ends), torch.cat(periods).cpu().numpy(), torch.cat(rests).cpu().numpy()

@@ -286,10 +286,23 @@ def test_cycles_are_saved_without_loss_and_older_files_have_none(tmp_path: Path)
         ("cycle_multipliers", torch.zeros(2, 2)),
         ("cycle_labels", torch.tensor([2, -1, 0, 0])),
         ("cycle_labels", torch.tensor([1, -1, 0])),
+        ("cycle_residuals", torch.tensor([0.0, -1e-14], dtype=torch.float64)),
+        ("cycle_multipliers", torch.zeros(2, 0, 2, dtype=torch.float64)),
+        ("cycle_multipliers", torch.full((2, 1, 2), torch.nan, dtype=torch.float64)),
     ):
         save_file({**arrays, name: wrong}, path, metadata=metadata)
         with pytest.raises(InputError, match="cycles do not fit together"):
             Basins.load(path)
+    wrapped = {  # four times 2^62 is 0 in 64 bits
+        "cycle_periods": torch.full((4,), 2**62),
+        "cycle_states": torch.zeros(0, 2, dtype=torch.float64),
+        "cycle_residuals": torch.zeros(4, dtype=torch.float64),
+        "cycle_multipliers": torch.zeros(4, 1, 2, dtype=torch.float64),
+        "cycle_labels": torch.full((4,), -1),
+    }
+    save_file({**arrays, **wrapped}, path, metadata=metadata)
+    with pytest.raises(InputError, match="cycles do not fit together"):
+        Basins.load(path)
     missing = {name: array for name, array in arrays.items() if name != "cycle_periods"}
     save_file(missing, path, metadata=metadata)
     with pytest.raises(InputError, match="array cycle_periods is missing"):
@@ -330,3 +343,18 @@ def test_an_analysis_counts_cycles_and_their_periods(tmp_path: Path, device: tor
     assert cycle.spectral_radius == pytest.approx(abs(slope), rel=1e-6)
     analysis.save(tmp_path)
     assert dl.Analysis.load(tmp_path).results.cycles == [cycle]
+
+
+def test_damaged_fixed_points_are_refused(tmp_path: Path):
+    path = tmp_path / "basins.safetensors"
+    basins_of_attraction(Logistic(2.5), uniform(5, 1)).save(path)
+    arrays = load_file(path)
+    assert arrays["multipliers"].shape == (1, 1, 2)
+    for name, wrong in (
+        ("multipliers", torch.zeros(1, 0, 2, dtype=torch.float64)),
+        ("multipliers", torch.full((1, 1, 2), torch.nan, dtype=torch.float64)),
+        ("residuals", torch.tensor([-1e-14], dtype=torch.float64)),
+    ):
+        save_file({**arrays, name: wrong}, path, metadata={"kind": "basins-of-attraction", "map_sha256": "a" * 64})
+        with pytest.raises(InputError, match="the arrays of these basins do not fit together"):
+            Basins.load(path)
