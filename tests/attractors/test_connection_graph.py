@@ -24,7 +24,7 @@ from dynlab.datasets import Dataset
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.errors import InputError
 from dynlab.maps import DenoisingAutoencoder, Map, float64_copy
-from dynlab.maps.classical import CubeRootNewton, Henon, MultiWell
+from dynlab.maps.classical import CubeRootNewton, Henon, Hopfield, MultiWell
 
 from systems import Formula, fold
 
@@ -63,6 +63,35 @@ def test_all_wells_saddles_and_connections_of_a_potential(wells: MultiWell, devi
         assert attributes["distance_to_source"] == pytest.approx(1.0, abs=1e-9)  # MultiWell's docstring
         assert attributes["distance_to_target"] == pytest.approx(1.0, abs=1e-9)
         assert attributes["residual"] <= 1e-12
+
+
+def test_hopfield_memories_are_joined_by_their_mixtures(device: torch.device) -> None:
+    # With orthogonal patterns p and q the sum u and the difference v of the overlaps obey u = tanh(gain u) each by
+    # itself. So u and v are 0 or one of +-m: both m, the memories +-m p and +-m q, attract; with one at 0, the four
+    # mixtures m (+-p +- q) / 2 of neighbours are saddles, of multipliers gain and gain (1 - m^2); and 0 is unstable
+    # twice.
+    p = torch.ones(20, dtype=torch.float64)
+    q = torch.cat([torch.ones(10), -torch.ones(10)]).double()
+    gain, m = 1.5, 1.0
+    for _ in range(200):
+        m = float(np.tanh(gain * m))
+    system = Hopfield(torch.stack([p, q]), gain).double().to(device)
+    memories = torch.stack([m * p, m * q, -m * p, -m * q])
+    noise = 0.2 * torch.randn(4, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    basins = basins_of_attraction(system, (memories + noise).to(device))
+    apart = torch.cdist(basins.fixed_points, memories, compute_mode="donot_use_mm_for_euclid_dist")
+    assert float(apart.amin(dim=1).max()) < 1e-9
+    memory_of = apart.argmin(dim=1).tolist()
+    assert sorted(memory_of) == [0, 1, 2, 3]
+    graph = connection_graph(system, basins, neighbours=2, search_starts=200)
+    assert graph.number_of_edges() == 4
+    for source, target, attributes in graph.edges(data=True):
+        ends = memories[memory_of[source]], memories[memory_of[target]]
+        assert abs(float(ends[0] @ ends[1])) < 1e-9  # a memory and its negative have no boundary in common
+        torch.testing.assert_close(attributes["state"], (ends[0] + ends[1]) / 2, rtol=0, atol=1e-9)
+        assert attributes["unstable_multiplier"] == pytest.approx(gain, abs=1e-9)
+    assert [(saddle.index, float(saddle.state.norm()) < 1e-9) for saddle in graph.graph["other_saddles"]] == [(2, True)]
+    assert graph.graph["index_sum"] == 1
 
 
 def test_index_sum_of_a_potential_with_two_double_wells_is_one(device: torch.device) -> None:
