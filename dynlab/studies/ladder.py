@@ -78,7 +78,7 @@ def run_ladder(
     """
     rungs = ladder_settings(settings, levels, epochs_per_level, same_noise=same_noise)
     _check(training, samples, share)
-    names = [f"level-{row:02d}-sigma-{rung.sigma:g}" for row, rung in enumerate(rungs)]
+    names = [f"level-{row:03d}-sigma-{rung.sigma:g}" for row, rung in enumerate(rungs)]
     # Not of the first level where that can be helped: training has not settled there.
     controlled = min(1, len(rungs) - 2)
     unchanged = replace(rungs[controlled + 1], sigma=rungs[controlled].sigma)

@@ -34,7 +34,7 @@ COMMAND = (
     *("--walkback", "2", "--annealing", "0.99", "--hidden", "32", "--seed", "3", "--limit", "80", "--device", "cpu"),
 )
 CONTROL = "control-sigma-0.35.safetensors"
-CHECKPOINTS = [f"level-{row:02d}-sigma-{level:g}.safetensors" for row, level in enumerate(LEVELS)]
+CHECKPOINTS = [f"level-{row:03d}-sigma-{level:g}.safetensors" for row, level in enumerate(LEVELS)]
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def test_all_files_are_there(folder: Path) -> None:
         [
             *CHECKPOINTS,
             CONTROL,
-            "level-00-sigma-0.3",
-            "level-02-sigma-0.4",
+            "level-000-sigma-0.3",
+            "level-002-sigma-0.4",
             "followed.safetensors",
             "bands.csv",
             "events.csv",
@@ -86,7 +86,7 @@ def test_all_files_are_there(folder: Path) -> None:
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert 'id="ladder-bands"' in page
     assert page.count('id="analysis-2"') == 1
-    for name, level in (("level-00-sigma-0.3", 0.3), ("level-02-sigma-0.4", 0.4)):
+    for name, level in (("level-000-sigma-0.3", 0.3), ("level-002-sigma-0.4", 0.4)):
         results = Analysis.load(folder / name).results
         assert (results.map.corruption_level, results.data.samples) == (level, 80)
 
@@ -127,7 +127,7 @@ def test_attractors_are_those_of_follow_attractors_and_the_tables_hold_them(fold
     assert set(bands["kind"]) <= {"prototype", "stain", "explosion"}
     assert bands["class"].notna().tolist() == (bands["kind"] == "prototype").tolist()
     # The page's analysis of the first level found the same attractors that samples reach.
-    results = Analysis.load(folder / "level-00-sigma-0.3").results
+    results = Analysis.load(folder / "level-000-sigma-0.3").results
     reached = bands.query("level == 0 and basin_size > 0")
     assert [attractor.basin_size for attractor in results.attractors] == reached["basin_size"].tolist()
     assert [attractor.kind.value for attractor in results.attractors] == reached["kind"].tolist()
@@ -160,19 +160,19 @@ def test_interrupted_work_goes_on_and_comes_out_the_same(run: Run, tmp_path: Pat
 
 def test_a_longer_ladder_begins_with_the_levels_that_are_there(folder: Path) -> None:
     rungs = ladder_settings(SETTINGS, [*LEVELS, 0.45], 4, same_noise=True)
-    names = [*(Path(name).stem for name in CHECKPOINTS), "level-03-sigma-0.45"]
+    names = [*(Path(name).stem for name in CHECKPOINTS), "level-003-sigma-0.45"]
     found = finished_levels(folder, load_dataset("digits/train"), names, rungs)
     assert [autoencoder.training_settings["sigma"] for autoencoder in found] == LEVELS
 
 
 REFUSED = {
-    "other settings": (("--hidden", "33"), ["level-00-sigma-0.3.safetensors", "hidden 32", "33"]),
-    "other epochs": (("--epochs-per-level", "5"), ["level-01-sigma-0.35.safetensors", "epochs 4", "5"]),
-    "noise of its own": (("--own-noise",), ["level-02-sigma-0.4.safetensors", "seed"]),
-    "another seed": (("--seed", "4"), ["level-00-sigma-0.3.safetensors", "seed 3", "4"]),
-    "other images": (("--data", "digits"), ["level-00-sigma-0.3.safetensors", "samples 1000", "1797"]),
-    "other levels": (("--sigmas", "0.3:0.5:3"), ["level-01-sigma-0.35.safetensors", "another ladder"]),
-    "fewer levels": (("--sigmas", "0.3,0.35"), ["level-02-sigma-0.4.safetensors", "another ladder"]),
+    "other settings": (("--hidden", "33"), ["level-000-sigma-0.3.safetensors", "hidden 32", "33"]),
+    "other epochs": (("--epochs-per-level", "5"), ["level-001-sigma-0.35.safetensors", "epochs 4", "5"]),
+    "noise of its own": (("--own-noise",), ["level-002-sigma-0.4.safetensors", "seed"]),
+    "another seed": (("--seed", "4"), ["level-000-sigma-0.3.safetensors", "seed 3", "4"]),
+    "other images": (("--data", "digits"), ["level-000-sigma-0.3.safetensors", "samples 1000", "1797"]),
+    "other levels": (("--sigmas", "0.3:0.5:3"), ["level-001-sigma-0.35.safetensors", "another ladder"]),
+    "fewer levels": (("--sigmas", "0.3,0.35"), ["level-002-sigma-0.4.safetensors", "another ladder"]),
 }
 
 
@@ -194,7 +194,7 @@ def test_a_level_that_began_elsewhere_is_refused(run: Run, copied: Path) -> None
     autoencoder.save(path)
     status, _, err = run(*COMMAND, "--out", "out")
     assert (status, err.count("\n")) == (2, 1)
-    assert "level-01-sigma-0.35.safetensors: was trained with started_from" in err
+    assert "level-001-sigma-0.35.safetensors: was trained with started_from" in err
 
 
 def test_a_damaged_checkpoint_is_named(run: Run, copied: Path) -> None:
@@ -227,7 +227,7 @@ def make_files() -> None:
     Path("taken").mkdir()
     (Path("taken") / "followed.safetensors").mkdir()
     Path("strange").mkdir()
-    save_file({"some": torch.zeros(3)}, "strange/level-00-sigma-0.2.safetensors")
+    save_file({"some": torch.zeros(3)}, "strange/level-000-sigma-0.2.safetensors")
 
 
 SMALL = (
@@ -264,7 +264,7 @@ BAD = {
     "folder is a file": (("--out", "file"), ["out", "file"]),
     "folder below a file": (("--out", "file/new"), ["out", "file"]),
     "a folder in place of a file": (("--out", "taken"), ["out", "followed.safetensors", "folder"]),
-    "a checkpoint that is none": (("--out", "strange"), ["level-00-sigma-0.2.safetensors"]),
+    "a checkpoint that is none": (("--out", "strange"), ["level-000-sigma-0.2.safetensors"]),
 }
 
 
