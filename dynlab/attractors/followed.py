@@ -225,8 +225,12 @@ def _from_arrays(arrays: dict[str, Tensor], metadata: dict[str, str]) -> Followe
     if any(arrays[name].dtype != torch.float64 for name in numbers):
         raise TypeError("expected float64")
     counts, widths, maps = arrays["attractors"].tolist(), arrays["leading"].tolist(), json.loads(metadata["map_sha256"])
-    if not (all(isinstance(one, str) for one in maps) and max(widths) == arrays["multipliers"].shape[1]):
-        raise ValueError("expected hashes of maps, and all multipliers")
+    if not (isinstance(maps, list) and all(isinstance(one, str) for one in maps)):
+        raise TypeError("expected hashes of maps")
+    if not (min(widths) >= 1 and max(widths) == arrays["multipliers"].shape[1]):
+        raise ValueError("expected at least one multiplier, and all of them")
+    if not len(arrays["levels"]) == len(counts) == len(widths) == len(maps) == len(arrays["labels"]):
+        raise ValueError("expected as much of each as there are levels")
     dim = arrays["fixed_points"].shape[1]
     parts = [arrays[name].split(counts) for name in ("fixed_points", "residuals", "multipliers")]
     basins = []
@@ -281,7 +285,8 @@ def _are_sound(basins: Basins) -> bool:
         and labels.shape == samples.shape
         and bool(((labels >= -1) & (labels < len(points))).all())
         and bool((samples >= 0).all() and (samples.diff() > 0).all())
-        and bool(points.isfinite().all() and basins.residuals.isfinite().all())
+        and bool(points.isfinite().all() and basins.residuals.isfinite().all() and (basins.residuals >= 0).all())
+        and bool(basins.multipliers[:, :1].isfinite().all())
     )
 
 

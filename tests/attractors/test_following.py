@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -476,6 +477,12 @@ def with_value(place: tuple[int, ...], value: float) -> Callable[[Tensor], Tenso
         lambda _, metadata: metadata.update(map_sha256="[]"),
         lambda _, metadata: metadata.update(map_sha256="nothing"),
         lambda _, metadata: metadata.update(map_sha256="[1, 2, 3, 4]"),
+        lambda _, metadata: metadata.update(map_sha256='"abcdef"'),
+        lambda _, metadata: metadata.update(map_sha256=json.dumps([*json.loads(metadata["map_sha256"]), "a"])),
+        changed("residuals", lambda residuals: -1 - residuals),
+        changed("multipliers", lambda multipliers: multipliers * math.nan),
+        changed("leading", with_value((0,), 0)),
+        changed("labels", lambda labels: torch.cat([labels, labels[:1]])),
         changed("levels", lambda levels: levels.float()),
         changed("levels", with_value((1,), 0.3)),
         changed("levels", with_value((1,), math.nan)),
