@@ -151,7 +151,7 @@ def test_a_folder_of_an_older_dynlab_is_read(tmp_path: Path) -> None:
     results["attractors"] = [
         {name: value for name, value in attractor.items() if name not in later} for attractor in results["attractors"]
     ]
-    del results["planes"]
+    del results["planes"], results["files"]
     path.write_text(json.dumps(results))
     arrays = tmp_path / "arrays.safetensors"
     save_file({k: v for k, v in load_file(arrays).items() if not k.startswith(("member_", "plane_"))}, arrays)
