@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from dynlab.cli.options import DATA_HELP, PAGE, DataDir, Device, Labels, Limit, Quiet, integer, number
+from dynlab.cli.options import (
+    DATA_HELP,
+    PAGE,
+    BatchSize,
+    DataDir,
+    Device,
+    Hidden,
+    Labels,
+    LearningRate,
+    Limit,
+    Quiet,
+    Tied,
+    Walkback,
+    integer,
+    number,
+)
 from dynlab.cli.output import print_error, print_summary
 from dynlab.errors import InputError
 
@@ -37,7 +52,7 @@ def ladder(
     epochs_per_level: Annotated[
         int, typer.Option(help="Passes over the images at each further level.", parser=integer, metavar="INTEGER")
     ] = 100,
-    walkback: Annotated[int, typer.Option(help="Walkback steps k.", parser=integer, metavar="INTEGER")] = 3,
+    walkback: Walkback = 3,
     annealing: Annotated[
         float,
         typer.Option(
@@ -46,12 +61,10 @@ def ladder(
             metavar="NUMBER",
         ),
     ] = 0.99,
-    batch_size: Annotated[int, typer.Option(help="Samples in a minibatch.", parser=integer, metavar="INTEGER")] = 20,
-    learning_rate: Annotated[
-        float, typer.Option(help="Learning rate of the first epoch.", parser=number, metavar="NUMBER")
-    ] = 0.1,
-    hidden: Annotated[int, typer.Option(help="Hidden units.", parser=integer, metavar="INTEGER")] = 256,
-    tied: Annotated[bool, typer.Option("--tied", help="Decode with the transpose of the encoder's weight.")] = False,
+    batch_size: BatchSize = 20,
+    learning_rate: LearningRate = 0.1,
+    hidden: Hidden = 256,
+    tied: Tied = False,
     same_noise: Annotated[
         bool,
         typer.Option(

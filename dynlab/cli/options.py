@@ -40,6 +40,11 @@ Limit = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Walkback = Annotated[int, typer.Option(help="Walkback steps k.", parser=integer, metavar="INTEGER")]
+BatchSize = Annotated[int, typer.Option(help="Samples in a minibatch.", parser=integer, metavar="INTEGER")]
+LearningRate = Annotated[float, typer.Option(help="Learning rate of the first epoch.", parser=number, metavar="NUMBER")]
+Hidden = Annotated[int, typer.Option(help="Hidden units.", parser=integer, metavar="INTEGER")]
+Tied = Annotated[bool, typer.Option("--tied", help="Decode with the transpose of the encoder's weight.")]
 
 
 def check_same_dim(data: Dataset, dim: int, other: str) -> None:

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from dynlab.cli.options import DATA_HELP, DataDir, Device, Limit, Quiet, check_same_dim, integer, number
+from dynlab.cli.options import (
+    DATA_HELP,
+    BatchSize,
+    DataDir,
+    Device,
+    Hidden,
+    LearningRate,
+    Limit,
+    Quiet,
+    Tied,
+    Walkback,
+    check_same_dim,
+    integer,
+    number,
+)
 from dynlab.cli.output import print_error
 
 
@@ -21,16 +35,14 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="Checkpoint to write, .safetensors.")],
     epochs: Annotated[int, typer.Option(help="Passes over the images.", parser=integer, metavar="INTEGER")] = 100,
-    walkback: Annotated[int, typer.Option(help="Walkback steps k.", parser=integer, metavar="INTEGER")] = 1,
+    walkback: Walkback = 1,
     annealing: Annotated[
         float, typer.Option(help="Factor of the learning rate after each epoch.", parser=number, metavar="NUMBER")
     ] = 0.99,
-    batch_size: Annotated[int, typer.Option(help="Samples in a minibatch.", parser=integer, metavar="INTEGER")] = 20,
-    learning_rate: Annotated[
-        float, typer.Option(help="Learning rate of the first epoch.", parser=number, metavar="NUMBER")
-    ] = 0.1,
-    hidden: Annotated[int, typer.Option(help="Hidden units.", parser=integer, metavar="INTEGER")] = 500,
-    tied: Annotated[bool, typer.Option("--tied", help="Decode with the transpose of the encoder's weight.")] = False,
+    batch_size: BatchSize = 20,
+    learning_rate: LearningRate = 0.1,
+    hidden: Hidden = 500,
+    tied: Tied = False,
     seed: Annotated[
         int, typer.Option(help="Seed of initialization and corruption.", parser=integer, metavar="INTEGER")
     ] = 0,
