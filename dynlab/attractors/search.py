@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.dynamics import FixedPoint, completeness, spectrum
+from dynlab.dynamics import Completeness, FixedPoint, completeness, spectrum
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.completeness import EXPECTED
 from dynlab.dynamics.damped import newton_damped
@@ -53,12 +53,12 @@ class FoundFixedPoints:
     @property
     def index_sum(self) -> int:
         """The sum of the signs."""
-        return int(self.indices.sum())
+        return Completeness(self.indices).index_sum
 
     @property
     def undecided(self) -> int:
         """How many of the signs are too near to call."""
-        return int((self.indices == 0).sum())
+        return Completeness(self.indices).undecided
 
 
 def search_fixed_points(
@@ -175,7 +175,8 @@ class _Points:
 
     def is_due(self, expected: int) -> bool:
         """Whether all signs are known and add up to the sum expected."""
-        return bool((self.indices != 0).all()) and int(self.indices.sum()) == expected
+        signs = Completeness(self.indices)
+        return signs.undecided == 0 and signs.index_sum == expected
 
     def _unstable(self, states: Float64[Tensor, "points dim"]) -> Int64[Tensor, " points"]:
         moduli = spectrum(self.exact, states, min(_FIRST_COUNT, self.exact.dim)).eigenvalues.abs()
