@@ -160,6 +160,7 @@ def analyse(
         )
         name_nodes(graph, [(attractor.kind, attractor.label) for attractor in attractors])
 
+    identity = map_identity(system, name)
     robust, shock_states, escapes = None, None, None
     if settings.robustness:
         robust, shock_states, escapes = robustness_of(
@@ -167,7 +168,7 @@ def analyse(
             basins,
             data.images,
             certified,
-            map_identity(system, name).corruption_level,
+            identity.corruption_level,
             settings,
             report,
         )
@@ -175,7 +176,7 @@ def analyse(
     results = Results(
         schema_version=SCHEMA_VERSION,
         title=printable(title or name),
-        map=map_identity(system, name),
+        map=identity,
         data=data_identity(data),
         train_data=None if train_data is None else data_identity(train_data),
         recognizer_data=None if recognizer_data is None else data_identity(recognizer_data),

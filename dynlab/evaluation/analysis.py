@@ -74,8 +74,8 @@ class Analysis:
             save_graph(folder, self.graph)
         if self.escapes is not None:
             save_escapes(folder, self.escapes)
-        files = [ARRAYS_FILE] + [GRAPH_FILE] * (self.graph is not None) + [ESCAPES_FILE] * (self.escapes is not None)
-        write_json(folder / RESULTS_FILE, {**asdict(self.results), "files": {f: sha256(folder / f) for f in files}})
+        files = {name: sha256(folder / name) for name in self._files()}
+        write_json(folder / RESULTS_FILE, {**asdict(self.results), "files": files})
         if self.graph is None:  # not before the results of the analysis that it belonged to are replaced
             for name in (GRAPH_FILE, STATES_FILE):
                 (folder / name).unlink(missing_ok=True)
@@ -100,6 +100,7 @@ class Analysis:
             if found != SCHEMA_VERSION:
                 raise InputError(f"{path}: schema version is {found}, expected {SCHEMA_VERSION}{_advice(found)}")
             results = TypeAdapter(Results).validate_python(raw)
+            files = TypeAdapter(dict[str, str]).validate_python(raw.get("files", {}))
         except InputError:
             raise
         except (RecursionError, ValueError, ValidationError) as error:
@@ -119,12 +120,17 @@ class Analysis:
             escapes.graph["map_sha256"] != results.map.sha256 or len(escapes) != len(results.attractors)
         ):
             raise InputError(f"{Path(folder) / ESCAPES_FILE}: of another map than {RESULTS_FILE} beside it")
-        # An analysis that was interrupted while it was saved leaves new files beside the results of an older one.
-        for name, told in raw.get("files", {}).items():
-            if name in (ARRAYS_FILE, GRAPH_FILE, ESCAPES_FILE) and sha256(Path(folder) / name) != told:
-                raise InputError(f"{Path(folder) / name}: does not belong to {RESULTS_FILE} beside it; analyse again")
         arrays = Arrays(**{array.name: tensors[array.name] for array in fields(Arrays) if array.name in tensors})
-        return Analysis(results, arrays, graph, escapes)
+        analysis = Analysis(results, arrays, graph, escapes)
+        # An analysis that was interrupted while it was saved leaves new files beside the results of an older one.
+        for name in analysis._files():
+            if name in files and files[name] != sha256(Path(folder) / name):
+                raise InputError(f"{Path(folder) / name}: does not belong to {RESULTS_FILE} beside it; analyse again")
+        return analysis
+
+    def _files(self) -> list[str]:
+        """Names of the files beside the results that belong to them."""
+        return [ARRAYS_FILE] + [GRAPH_FILE] * (self.graph is not None) + [ESCAPES_FILE] * (self.escapes is not None)
 
 
 def _advice(found: object) -> str:

@@ -118,6 +118,15 @@ def test_an_interrupted_save_is_no_mixture_of_two_analyses(
         dl.Analysis.load(tmp_path)
 
 
+@pytest.mark.parametrize("files", ["arrays.safetensors", ["arrays.safetensors"], {"arrays.safetensors": 7}, None])
+def test_hashes_of_files_that_are_none_are_refused(tmp_path: Path, files: object):
+    analysis().save(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps({**results, "files": files}))
+    with pytest.raises(InputError, match=r"results\.json: not the results of an analysis"):
+        dl.Analysis.load(tmp_path)
+
+
 def test_ids_are_rows(tmp_path: Path):
     analysis().save(tmp_path)
     results = json.loads((tmp_path / "results.json").read_text())
