@@ -166,12 +166,15 @@ def connection_words(analysis: Analysis) -> str:
     if found.unsampled:
         sentences.append(f"{count(found.unsampled, 'attractor')} that no sample reaches came to light on the way.")
     if found.other_saddles:
-        sentences.append(f"{count(found.other_saddles, 'unstable fixed point')} more join no two attractors.")
+        joins = "joins" if found.other_saddles == 1 else "join"
+        sentences.append(f"{count(found.other_saddles, 'unstable fixed point')} more {joins} no two attractors.")
     if analysis.results.index_sum is not None:
         sentences.append(
             f"Over all fixed points known the signs of det(I − J) add up to {found.index_sum}, where "
             f"{analysis.results.index_sum.expected} is due."
         )
+        if found.index_sum == analysis.results.index_sum.expected:
+            sentences.append("That does not show that all are known: missing ones can cancel out.")
         if found.index_undecided:
             sentences.append(f"{count(found.index_undecided, 'sign')} could not be told.")
     if len(graph) > DRAWN:

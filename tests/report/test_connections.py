@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,19 @@ def test_words_count_what_is_in_the_graph(make_analysis: MakeAnalysis, with_grap
     assert "Of 3 pairs that were tracked: 1 joined, 1 led to a third attractor, mostly between the two" in words
     assert "1 unresolved" in words
     assert "3 attractors that no sample reaches" in words
-    assert "1 unstable fixed point more" in words
+    assert "1 unstable fixed point more joins no two attractors" in words
+
+
+def test_a_sum_that_is_due_is_not_taken_for_completeness(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
+    analysis = with_graph(make_analysis(attractors=12), [(0, 1)])
+    connections, due = analysis.results.connections, analysis.results.index_sum
+    assert connections is not None
+    assert due is not None
+    for index_sum in (due.expected, due.expected + 3):
+        results = replace(analysis.results, connections=replace(connections, index_sum=index_sum))
+        words = connection_words(replace(analysis, results=results))
+        assert f"add up to {index_sum}, where {due.expected} is due." in words
+        assert ("does not show that all are known" in words) == (index_sum == due.expected)
 
 
 def test_layout_keeps_classes_together(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
