@@ -137,13 +137,14 @@ def analyse(
     statistics = basin_statistics(basins, data.images, orbits.steps, data.labels, MEMBERS)
     member_samples, member_states = typical_members(statistics, data.images)
     attractors = with_statistics(attractors_of(basins, recognizer), statistics)
-    outcomes = outcomes_of(basins.labels, data.labels, [a.kind for a in attractors], [a.label for a in attractors])
+    looks = [(attractor.kind, attractor.label) for attractor in attractors]
+    outcomes = outcomes_of(basins.labels, data.labels, [kind for kind, _ in looks], [label for _, label in looks])
     films = film_samples(data, outcomes, settings.seed)
     report("basin planes", 0.0)
     planes = basin_planes(
         system,
         basins.fixed_points,
-        [(attractor.kind, attractor.label) for attractor in attractors],
+        looks,
         orbits.fixed_points,
         planes=settings.basin_planes,
         resolution=settings.plane_resolution,
@@ -158,7 +159,7 @@ def analyse(
         graph = connection_graph(
             system, basins, samples=data.images, on_progress=lambda done: report("connection graph", done)
         )
-        name_nodes(graph, [(attractor.kind, attractor.label) for attractor in attractors])
+        name_nodes(graph, looks)
 
     identity = map_identity(system, name)
     robust, shock_states, escapes = None, None, None

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float64
+from torch import Tensor
+
 from dynlab.attractors import Basins
 from dynlab.dynamics import Transformed
 from dynlab.evaluation.kinds import Kind, black_fraction, is_explosion, white_fraction
-from dynlab.evaluation.recognizer import Recognizer
+from dynlab.evaluation.recognizer import Recognition, Recognizer
 from dynlab.evaluation.results import Attractor, PeriodicAttractor, TransformedSet
 
 
 def attractors_of(basins: Basins, recognizer: Recognizer | None) -> list[Attractor]:
     """The fixed points of the basins, in their order; without a recognizer only explosions have a kind."""
     points, sizes, fractions = basins.fixed_points, basins.sizes, basins.fractions
-    explosions = is_explosion(points).tolist()
     recognized = recognizer.recognize(points) if recognizer is not None and len(points) else None
     attractors = []
-    for index in range(len(points)):
-        kind = Kind.UNKNOWN
-        if explosions[index]:
-            kind = Kind.EXPLOSION
-        elif recognized is not None:
-            kind = Kind.PROTOTYPE if bool(recognized.is_member[index]) else Kind.STAIN
+    for index, (kind, label) in enumerate(kinds_of(points, recognized)):
         attractors.append(
             Attractor(
                 id=index,
                 kind=kind,
-                label=int(recognized.classes[index]) if recognized is not None and kind is Kind.PROTOTYPE else None,
+                label=label,
                 basin_size=int(sizes[index]),
                 basin_fraction=float(fractions[index]),
                 max_intensity=float(points[index].amax()),
@@ -38,6 +35,28 @@ def attractors_of(basins: Basins, recognizer: Recognizer | None) -> list[Attract
             )
         )
     return attractors
+
+
+def kinds_of(
+    states: Float64[Tensor, "attractors dim"], recognized: Recognition | None
+) -> list[tuple[Kind, int | None]]:
+    """Kind of each attractor, and class of a prototype.
+
+    Args:
+        states: The attractors.
+        recognized: The recognizer's word on them; without it, what is no explosion is of unknown kind.
+    """
+    found: list[tuple[Kind, int | None]] = []
+    for index, explosion in enumerate(is_explosion(states).tolist()):
+        if explosion:
+            found.append((Kind.EXPLOSION, None))
+        elif recognized is None:
+            found.append((Kind.UNKNOWN, None))
+        elif bool(recognized.is_member[index]):
+            found.append((Kind.PROTOTYPE, int(recognized.classes[index])))
+        else:
+            found.append((Kind.STAIN, None))
+    return found
 
 
 def cycles_of(basins: Basins) -> list[PeriodicAttractor]:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
 from dynlab.attractors.followed import Followed
-from dynlab.evaluation.kinds import Kind, is_explosion
+from dynlab.evaluation.attractors import kinds_of
+from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.recognizer import Recognizer
 
 
@@ -40,24 +39,7 @@ def kinds_along(followed: Followed, recognizer: Recognizer | None) -> FollowedKi
         ValueError: If the recognizer is for states of another dim.
     """
     counts = [len(basins.fixed_points) for basins in followed.basins]
-    found = iter(_kinds(torch.cat([basins.fixed_points for basins in followed.basins]), recognizer))
+    states = torch.cat([basins.fixed_points for basins in followed.basins])
+    found = iter(kinds_of(states, recognizer.recognize(states) if recognizer is not None and len(states) else None))
     rows = [list(islice(found, count)) for count in counts]
     return FollowedKinds([[kind for kind, _ in row] for row in rows], [[label for _, label in row] for row in rows])
-
-
-def _kinds(states: Float64[Tensor, "attractors dim"], recognizer: Recognizer | None) -> list[tuple[Kind, int | None]]:
-    if not len(states):
-        return []
-    exploded = is_explosion(states).tolist()
-    if recognizer is None:
-        return [(Kind.EXPLOSION if explosion else Kind.UNKNOWN, None) for explosion in exploded]
-    recognized = recognizer.recognize(states)
-    found: list[tuple[Kind, int | None]] = []
-    for explosion, member, label in zip(
-        exploded, recognized.is_member.tolist(), recognized.classes.tolist(), strict=True
-    ):
-        if explosion:
-            found.append((Kind.EXPLOSION, None))
-        else:
-            found.append((Kind.PROTOTYPE, label) if member else (Kind.STAIN, None))
-    return found
