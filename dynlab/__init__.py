@@ -98,9 +98,11 @@ if TYPE_CHECKING:
     from dynlab.evaluation import analyse as analyse
     from dynlab.evaluation import flow_matrix as flow_matrix
     from dynlab.evaluation import kinds_along as kinds_along
+    from dynlab.maps import DeepAutoencoder as DeepAutoencoder
     from dynlab.maps import DenoisingAutoencoder as DenoisingAutoencoder
     from dynlab.maps import Map as Map
     from dynlab.maps import as_map as as_map
+    from dynlab.maps import load_map as load_map
     from dynlab.maps import with_gain as with_gain
     from dynlab.report import write_graph_picture as write_graph_picture
     from dynlab.report import write_report as write_report
@@ -128,6 +130,7 @@ _HOME = {
     "Cycle": "dynlab.dynamics",
     "Dataset": "dynlab.datasets",
     "Decay": "dynlab.dynamics",
+    "DeepAutoencoder": "dynlab.maps",
     "DenoisingAutoencoder": "dynlab.maps",
     "Diversity": "dynlab.attractors",
     "EnergyAlongOrbits": "dynlab.dynamics",
@@ -182,6 +185,7 @@ _HOME = {
     "load_dataset": "dynlab.datasets",
     "load_escapes": "dynlab.attractors",
     "load_graph": "dynlab.attractors",
+    "load_map": "dynlab.maps",
     "lyapunov_exponents": "dynlab.dynamics",
     "match_attractors": "dynlab.attractors",
     "merge_basins": "dynlab.attractors",

@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows
-from dynlab.maps import DenoisingAutoencoder, check_states, float64_copy
+from dynlab.maps import DenoisingAutoencoder, Map, check_states, float64_copy
 
 
 def energy(autoencoder: DenoisingAutoencoder, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
@@ -46,7 +46,8 @@ def energy(autoencoder: DenoisingAutoencoder, states: Float[Tensor, "batch dim"]
         Shape (batch,), float64, where the autoencoder is.
 
     Raises:
-        ValueError: If a nonlinearity is another, or states have another dim, are not finite, or leave the cube.
+        ValueError: If `autoencoder` is another map or a nonlinearity is another, or states have another dim, are not
+            finite, or leave the cube.
     """
     parts = _TiedParts.of(autoencoder)
     return parts.energy(_checked_states(autoencoder, states))
@@ -155,12 +156,14 @@ class _TiedParts:
     c: Float64[Tensor, " dim"]
 
     @staticmethod
-    def of(autoencoder: DenoisingAutoencoder) -> _TiedParts:
+    def of(autoencoder: Map) -> _TiedParts:
         """Those of an autoencoder itself, or of the nearest tied one.
 
         Raises:
-            ValueError: If a nonlinearity is none of the sigmoid.
+            ValueError: If the map is another, or a nonlinearity is none of the sigmoid.
         """
+        if not isinstance(autoencoder, DenoisingAutoencoder):
+            raise ValueError(f"autoencoder is a {type(autoencoder).__name__}, expected a DenoisingAutoencoder")
         for layer in ("hidden", "output"):
             name = getattr(autoencoder, f"{layer}_nonlinearity")
             if name != "sigmoid":

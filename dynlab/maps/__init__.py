@@ -2,21 +2,26 @@
 
 from dynlab.maps.adapter import FunctionMap, as_map
 from dynlab.maps.autoencoder import NONLINEARITIES, DenoisingAutoencoder, Nonlinearity
+from dynlab.maps.deep import DeepAutoencoder
 from dynlab.maps.gain import with_gain
 from dynlab.maps.iterated import Iterated
-from dynlab.maps.map import Layer, Map, check_states, float64_copy, map_hash
+from dynlab.maps.loading import load_map
+from dynlab.maps.map import Layer, Map, MapT, check_states, float64_copy, map_hash
 
 __all__ = [
     "NONLINEARITIES",
+    "DeepAutoencoder",
     "DenoisingAutoencoder",
     "FunctionMap",
     "Iterated",
     "Layer",
     "Map",
+    "MapT",
     "Nonlinearity",
     "as_map",
     "check_states",
     "float64_copy",
+    "load_map",
     "map_hash",
     "with_gain",
 ]

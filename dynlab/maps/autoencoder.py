@@ -11,7 +11,6 @@ Source: Bahdanau and Jaeger, Smart Decisions by Small Adjustments: Iterating Den
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,11 +22,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dynlab.errors import InputError
-from dynlab.files import read_tensors, write_tensors
+from dynlab.maps.checkpoint import DENOISING_AUTOENCODER, Checkpoint, write_checkpoint
 from dynlab.maps.map import Layer, Map
-
-KIND = "denoising-autoencoder"
 
 
 @dataclass(frozen=True)
@@ -80,12 +76,10 @@ class DenoisingAutoencoder(Map):
         state_shape: tuple[int, ...] | None = None,
         training: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(dim, state_shape or _image_shape(dim))
+        super().__init__(dim, state_shape or image_shape(dim))
         if hidden < 1:
             raise ValueError(f"hidden is {hidden}, expected at least 1")
-        for parameter, name in (("hidden", hidden_nonlinearity), ("output", output_nonlinearity)):
-            if name not in NONLINEARITIES:
-                raise ValueError(f"{parameter}_nonlinearity is {name!r}, expected one of {', '.join(NONLINEARITIES)}")
+        check_nonlinearities(hidden_nonlinearity, output_nonlinearity)
         self.hidden = hidden
         self.tied = tied
         self.hidden_nonlinearity = hidden_nonlinearity
@@ -181,15 +175,7 @@ class DenoisingAutoencoder(Map):
         Raises:
             InputError: If `path` cannot be written.
         """
-        metadata = {
-            "kind": KIND,
-            "tied": json.dumps(self.tied),
-            "hidden_nonlinearity": self.hidden_nonlinearity,
-            "output_nonlinearity": self.output_nonlinearity,
-            "state_shape": json.dumps(list(self.state_shape)),
-            "training": json.dumps(self.training_settings),
-        }
-        write_tensors(Path(path), self.state_dict(), metadata)
+        write_checkpoint(Path(path), DENOISING_AUTOENCODER, self)
 
     @staticmethod
     def load(path: str | Path) -> DenoisingAutoencoder:
@@ -201,93 +187,39 @@ class DenoisingAutoencoder(Map):
             InputError: If the file is missing, damaged or of another kind, a tensor is missing, of a wrong shape, or
                 not finite in float32, or the metadata holds something else than the settings of an autoencoder.
         """
-        path = Path(path)
-        tensors, metadata = read_tensors(path)
-        kind = metadata.get("kind", KIND)
-        if kind != KIND:
-            raise InputError(f"{path}: a checkpoint of kind {kind!r}, expected {KIND!r}")
-        tied = _is_tied(path, tensors, metadata)
-        tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-        dim, hidden = _check_tensors(path, tensors, tied=tied)
-        state_shape, training = _state_shape(path, metadata), _training_settings(path, metadata)
+        return DenoisingAutoencoder.of_checkpoint(Checkpoint.read(path))
+
+    @staticmethod
+    def of_checkpoint(checkpoint: Checkpoint) -> DenoisingAutoencoder:
+        """The autoencoder of a file that has been read; see `load`."""
+        checkpoint.check_kind(DENOISING_AUTOENCODER)
+        tied = checkpoint.is_tied(["decoder.weight"])
+        hidden, dim = checkpoint.weight("encoder.weight", "(hidden, dim)").shape
+        expected = {"encoder.weight": (hidden, dim), "encoder.bias": (hidden,), "decoder.bias": (dim,)}
+        if not tied:
+            expected["decoder.weight"] = (dim, hidden)
+        checkpoint.check_tensors(expected)
+        settings = checkpoint.settings()
         try:
-            autoencoder = DenoisingAutoencoder(
-                dim,
-                hidden,
-                tied=tied,
-                hidden_nonlinearity=metadata.get("hidden_nonlinearity", "sigmoid"),
-                output_nonlinearity=metadata.get("output_nonlinearity", "sigmoid"),
-                state_shape=state_shape,
-                training=training,
-            )
+            autoencoder = DenoisingAutoencoder(dim, hidden, tied=tied, **settings)
         except ValueError as error:
-            raise InputError(f"{path}: {error}") from error
-        autoencoder.load_state_dict(tensors)
+            raise checkpoint.damage(str(error)) from error
+        autoencoder.load_state_dict(checkpoint.tensors)
         return autoencoder
 
 
-def _is_tied(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bool:
-    tied = "decoder.weight" not in tensors
-    match metadata.get("tied"), tied:
-        case ("false", True):
-            raise InputError(f"{path}: tensor decoder.weight is missing in a checkpoint that says it is not tied")
-        case ("true", False):
-            raise InputError(f"{path}: unknown tensor 'decoder.weight' in a checkpoint that says it is tied")
-        case (None | "true" | "false", _):
-            return tied
-        case (found, _):
-            raise InputError(f"{path}: tied is {found!r} in the metadata, expected true or false")
+def check_nonlinearities(hidden: str, output: str) -> None:
+    """Check the names of the nonlinearities of an autoencoder.
+
+    Raises:
+        ValueError: If there is no such nonlinearity.
+    """
+    for parameter, name in (("hidden", hidden), ("output", output)):
+        if name not in NONLINEARITIES:
+            raise ValueError(f"{parameter}_nonlinearity is {name!r}, expected one of {', '.join(NONLINEARITIES)}")
 
 
-def _state_shape(path: Path, metadata: Mapping[str, str]) -> tuple[int, ...] | None:
-    if "state_shape" not in metadata:
-        return None
-    shape = _parse_json(path, metadata, "state_shape")
-    if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
-        found = metadata["state_shape"]
-        raise InputError(f"{path}: state_shape is {found!r} in the metadata, expected a list of positive integers")
-    return tuple(shape)
-
-
-def _training_settings(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    settings = _parse_json(path, metadata, "training") if "training" in metadata else {}
-    if not isinstance(settings, dict):
-        raise InputError(f"{path}: training is a {type(settings).__name__} in the metadata, expected an object")
-    return settings
-
-
-def _parse_json(path: Path, metadata: Mapping[str, str], key: str) -> Any:
-    try:
-        return json.loads(metadata[key])
-    except (ValueError, RecursionError) as error:  # ValueError alone for a number too long
-        raise InputError(f"{path}: {key} in the metadata is not JSON ({error})") from error
-
-
-def _check_tensors(path: Path, tensors: Mapping[str, Tensor], *, tied: bool) -> tuple[int, int]:
-    weight = tensors.get("encoder.weight")
-    if weight is None:
-        raise InputError(f"{path}: tensor encoder.weight is missing")
-    if weight.ndim != 2:
-        raise InputError(f"{path}: encoder.weight has shape {tuple(weight.shape)}, expected (hidden, dim)")
-    hidden, dim = weight.shape
-    expected = {"encoder.weight": (hidden, dim), "encoder.bias": (hidden,), "decoder.bias": (dim,)}
-    if not tied:
-        expected["decoder.weight"] = (dim, hidden)
-    for name, shape in expected.items():
-        if name not in tensors:
-            raise InputError(f"{path}: tensor {name} is missing")
-        if tuple(tensors[name].shape) != shape:
-            raise InputError(f"{path}: {name} has shape {tuple(tensors[name].shape)}, expected {shape}")
-        if not tensors[name].is_floating_point():
-            raise InputError(f"{path}: {name} is of type {tensors[name].dtype}, expected floating point")
-        if not torch.isfinite(tensors[name]).all():
-            raise InputError(f"{path}: {name} holds NaN or infinite values")
-    for name in tensors:
-        if name not in expected:
-            raise InputError(f"{path}: unknown tensor {name!r}, expected only {', '.join(sorted(expected))}")
-    return dim, hidden
-
-
-def _image_shape(dim: int) -> tuple[int, ...]:
+def image_shape(dim: int) -> tuple[int, ...]:
+    """How a state is looked at by default: as a square image where `dim` is a square number above 1."""
     side = math.isqrt(dim)
     return (side, side) if side > 1 and side * side == dim else (dim,)
