@@ -11,7 +11,7 @@ from it to there too. What happens on that way is noise of training, and the pag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.files import check_writable_file, check_writable_folder, written_atomically
-from dynlab.maps import DenoisingAutoencoder, map_hash
+from dynlab.maps import load_map, map_hash
 from dynlab.report import write_report
 from dynlab.report.figure_data import csv_text
 from dynlab.training import EpochProgress, TrainingSettings, train_on_dataset
 from dynlab.training.ladder import ladder_settings
+from dynlab.training.trainer import Autoencoder
 
 CERTIFIED = 3  # attractors of the first and of the last level
 PAGE, FOLLOWED, BANDS, EVENTS = "index.html", "followed.safetensors", "bands.csv", "events.csv"
@@ -93,7 +94,7 @@ def run_ladder(
         recognizer = None
         if learned_from is not None:
             recognizer = _recognizer(learned_from, training.shape, settings.seed, device, display)
-        maps: list[DenoisingAutoencoder] = []
+        maps: list[Autoencoder] = []
         for row, (name, rung) in enumerate(zip(names, rungs, strict=True)):
             done = finished[row] if row < len(finished) else None
             path, start = out / f"{name}.safetensors", maps[-1] if maps else None
@@ -145,7 +146,7 @@ def run_ladder(
 
 def finished_levels(
     out: Path, training: Dataset, names: Sequence[str], rungs: Sequence[TrainingSettings]
-) -> list[DenoisingAutoencoder]:
+) -> list[Autoencoder]:
     """The levels from the first one on whose checkpoints are in the folder, by name and settings of all levels.
 
     Raises:
@@ -154,7 +155,7 @@ def finished_levels(
     others = {path.name for path in out.glob(_CHECKPOINTS)} - {f"{name}.safetensors" for name in names}
     if others:
         raise InputError(f"out {out}: holds {min(others)}, a level of another ladder; expected a folder without")
-    found: list[DenoisingAutoencoder] = []
+    found: list[Autoencoder] = []
     for row, (name, rung) in enumerate(zip(names, rungs, strict=True)):
         path = out / f"{name}.safetensors"
         if path.exists():
@@ -166,8 +167,8 @@ def finished_levels(
 
 
 def _finished_control(
-    path: Path, training: Dataset, unchanged: TrainingSettings, start: Sequence[DenoisingAutoencoder]
-) -> DenoisingAutoencoder | None:
+    path: Path, training: Dataset, unchanged: TrainingSettings, start: Sequence[Autoencoder]
+) -> Autoencoder | None:
     """The control in the folder, if it is there and the level that it began from is, too."""
     if not path.exists():
         return None
@@ -175,10 +176,10 @@ def _finished_control(
     return autoencoder if start else None
 
 
-def _checked(path: Path, training: Dataset, rung: TrainingSettings, more: dict[str, Any]) -> DenoisingAutoencoder:
+def _checked(path: Path, training: Dataset, rung: TrainingSettings, more: dict[str, Any]) -> Autoencoder:
     """The autoencoder in a checkpoint, if its training was that of the rung, on these images."""
-    autoencoder = DenoisingAutoencoder.load(path)
-    expected = {**asdict(rung), "samples": len(training.images), "data_sha256": training.sha256, **more}
+    autoencoder = load_map(path)
+    expected = {**rung.as_json(), "samples": len(training.images), "data_sha256": training.sha256, **more}
     for setting, value in expected.items():
         told = autoencoder.training_settings.get(setting)
         if told != value:
@@ -193,10 +194,10 @@ def _train(
     path: Path,
     training: Dataset,
     rung: TrainingSettings,
-    start: DenoisingAutoencoder | None,
+    start: Autoencoder | None,
     device: torch.device,
     display: Display,
-) -> DenoisingAutoencoder:
+) -> Autoencoder:
     """Train one level, and write its checkpoint at once."""
 
     def report(progress: EpochProgress) -> None:

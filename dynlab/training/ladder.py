@@ -28,9 +28,10 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from dynlab.errors import InputError
-from dynlab.maps import DenoisingAutoencoder
+from dynlab.training.run import EpochProgress
+from dynlab.training.settings import TrainingSettings
 from dynlab.training.streams import MAX_SEED
-from dynlab.training.trainer import EpochProgress, TrainingSettings, train
+from dynlab.training.trainer import Autoencoder, train
 
 _SPAWN_KEY = 0  # with the number of the level it makes a key of two, which no stream of `generator` has
 
@@ -45,7 +46,7 @@ def train_ladder(
     state_shape: tuple[int, ...] | None = None,
     device: torch.device | str = "auto",
     on_epoch: Callable[[int, EpochProgress], None] | None = None,
-) -> Iterator[DenoisingAutoencoder]:
+) -> Iterator[Autoencoder]:
     """Train one denoising autoencoder after the other, along a ladder of corruption levels.
 
     Args:
@@ -79,7 +80,7 @@ def _trained(
     state_shape: tuple[int, ...] | None,
     device: torch.device | str,
     on_epoch: Callable[[int, EpochProgress], None] | None,
-) -> Iterator[DenoisingAutoencoder]:
+) -> Iterator[Autoencoder]:
     autoencoder = None
     for number, rung in enumerate(rungs):
         told = None if on_epoch is None else partial(on_epoch, number)

@@ -8,20 +8,21 @@ from dataclasses import asdict
 import torch
 
 from dynlab.datasets import Dataset
-from dynlab.maps import DenoisingAutoencoder
 from dynlab.training.objective import reconstruction_errors
-from dynlab.training.trainer import EpochProgress, TrainingSettings, train
+from dynlab.training.run import EpochProgress
+from dynlab.training.settings import TrainingSettings
+from dynlab.training.trainer import Autoencoder, train
 
 
 def train_on_dataset(
     training: Dataset,
     settings: TrainingSettings,
     *,
-    start: DenoisingAutoencoder | None = None,
+    start: Autoencoder | None = None,
     test: Dataset | None = None,
     device: torch.device | str = "auto",
     on_epoch: Callable[[EpochProgress], None] | None = None,
-) -> DenoisingAutoencoder:
+) -> Autoencoder:
     """Train a denoising autoencoder and measure its reconstruction errors.
 
     Args:
@@ -34,8 +35,9 @@ def train_on_dataset(
 
     Returns:
         The autoencoder. Beside what `train` puts there, its `training_settings` hold the name (`data`) and hash
-        (`data_sha256`) of the training set, and `errors`: for "train" and "test" the walkback objective (`walkback`)
-        and the plain errors of clean and of corrupted input (`clean`, `corrupted`), summed over pixels.
+        (`data_sha256`) of the training set, and `errors`: for "train" and "test" the walkback objective
+        (`walkback`) and the plain errors of clean and of corrupted input (`clean`, `corrupted`), summed over pixels,
+        under the corruption that `errors_corruption` names.
 
     Raises:
         InputError: If there is no such device, or `start` is not of the shape that is trained.
@@ -44,14 +46,41 @@ def train_on_dataset(
     autoencoder = train(
         training.images, settings, start=start, state_shape=training.shape, device=device, on_epoch=on_epoch
     )
+    measure_on_datasets(autoencoder, settings, training, test)
+    return autoencoder
+
+
+def measure_on_datasets(
+    autoencoder: Autoencoder, settings: TrainingSettings, training: Dataset, test: Dataset | None
+) -> None:
+    """Add to the `training_settings` of a trained autoencoder what `train_on_dataset` has there.
+
+    Images are corrupted as in the last epoch, with Gaussian noise in place of what was learned; `errors_corruption`
+    says how.
+
+    Args:
+        autoencoder: What was trained, changed in place.
+        settings: How.
+        training: On which images.
+        test: Held-out images, to measure errors on as well.
+    """
+    corruption = str(settings.schedule().at(autoencoder.training_settings["epochs"]).without_network())
     errors = {
         name: asdict(
             reconstruction_errors(
-                autoencoder, data.images, sigma=settings.sigma, walkback=settings.walkback, seed=settings.seed
+                autoencoder,
+                data.images,
+                walkback=settings.walkback,
+                seed=settings.seed,
+                corruption=corruption,
             )
         )
         for name, data in (("train", training), ("test", test))
         if data is not None
     }
-    autoencoder.training_settings |= {"data": training.name, "data_sha256": training.sha256, "errors": errors}
-    return autoencoder
+    autoencoder.training_settings |= {
+        "data": training.name,
+        "data_sha256": training.sha256,
+        "errors": errors,
+        "errors_corruption": corruption,
+    }

@@ -1,8 +1,11 @@
-"""Training a denoising autoencoder, as the report did: plain stochastic gradient descent on the walkback objective.
+"""Training a map, as the report did: plain stochastic gradient descent on the walkback objective.
 
 Minibatches are taken in the order of the images, around and around, every sample corrupted anew each time. After each
 epoch the learning rate is multiplied by the annealing factor. Weights start uniform within the bound of Glorot and
 Bengio, biases at zero.
+
+On a CPU one thread computes: with minibatches of a usual size a second one gains nothing, and the weights are the same
+however many cores there are.
 
 Source: Bahdanau and Jaeger, Smart Decisions by Small Adjustments: Iterating Denoising Autoencoders, 2014, section 5.3;
 Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, equation 16.
@@ -10,176 +13,265 @@ Glorot and Bengio, Understanding the difficulty of training deep feedforward neu
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import contextlib
+import copy
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-import dynlab
 from dynlab.devices import resolve_device
 from dynlab.errors import InputError
-from dynlab.maps import DenoisingAutoencoder, map_hash
-from dynlab.training.backpropagation import GradientDescent
-from dynlab.training.corruption import corrupt
-from dynlab.training.streams import MAX_SEED, generator
+from dynlab.files import check_writable_file
+from dynlab.maps import DeepAutoencoder, DenoisingAutoencoder, Map, map_hash
+from dynlab.maps.map import MapT
+from dynlab.training.batched import BatchedRun, can_be_batched
+from dynlab.training.driving import Checkpointing, drive
+from dynlab.training.initialization import initialize
+from dynlab.training.run import EpochProgress, Run, TrainingDiverged, TrainingRun
+from dynlab.training.settings import TrainingSettings
 
-# Beyond these limits float32 ends, or the memory.
-_LARGEST = 1e38
-_MOST, _MOST_STEPS = 10**9, 1000
-
-
-class TrainingDiverged(RuntimeError):  # noqa: N818
-    """The objective or a weight is no finite number any more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """What determines a training, besides the images.
-
-    Raises:
-        InputError: If a setting is out of its range.
-    """
-
-    sigma: float  # corruption level: standard deviation of the noise, in units of a pixel, at least 0
-    epochs: int  # passes over the images, at least 1
-    walkback: int = 1  # steps k of equation 8, at least 1
-    annealing: float = 0.99  # factor of the learning rate after each epoch, above 0 and at most 1
-    batch_size: int = 20  # samples of a minibatch, at least 1
-    learning_rate: float = 0.1  # in the first epoch, above 0
-    hidden: int = 500  # hidden units, at least 1
-    tied: bool = False  # whether W2 is the transpose of W1
-    seed: int = 0  # of initialization and corruption, from 0 to 2^63 - 1
-
-    def __post_init__(self) -> None:
-        _check("sigma", self.sigma, f"from 0 to {_LARGEST:g}", 0 <= self.sigma <= _LARGEST)
-        for name, most in (("epochs", _MOST), ("walkback", _MOST_STEPS), ("batch_size", _MOST), ("hidden", _MOST)):
-            value = getattr(self, name)
-            _check(name, value, f"an integer from 1 to {most}", isinstance(value, int) and 1 <= value <= most)
-        _check("annealing", self.annealing, "above 0 and at most 1", 0 < self.annealing <= 1)
-        _check(
-            "learning_rate", self.learning_rate, f"above 0, at most {_LARGEST:g}", 0 < self.learning_rate <= _LARGEST
-        )
-        _check("seed", self.seed, "from 0 to 2^63 - 1", 0 <= self.seed <= MAX_SEED)
-
-
-@dataclass(frozen=True)
-class EpochProgress:
-    """How training stands after an epoch."""
-
-    epoch: int  # from 1
-    epochs: int
-    objective: float  # walkback objective of the corrupted minibatches, mean over the epoch while the weights moved
-    learning_rate: float  # in this epoch
-    samples_per_second: float  # in this epoch
+Autoencoder = DenoisingAutoencoder | DeepAutoencoder
 
 
 def train(
     images: Float32[Tensor, "samples dim"],
     settings: TrainingSettings,
     *,
-    start: DenoisingAutoencoder | None = None,
+    start: Autoencoder | None = None,
     state_shape: tuple[int, ...] | None = None,
     device: torch.device | str = "auto",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    snapshots: Collection[int] = (),
     on_epoch: Callable[[EpochProgress], None] | None = None,
-) -> DenoisingAutoencoder:
-    """Train a sigmoid denoising autoencoder.
+    on_snapshot: Callable[[Autoencoder], None] | None = None,
+) -> Autoencoder:
+    """Train an autoencoder.
 
     The same images, settings and device give the same weights. On another device all random numbers are the same, and
     the weights differ by rounding.
 
     Args:
         images: Shape (samples, dim), in their order of use, at least one.
-        settings: How to train.
+        settings: How to train, and what: one layer of hidden units makes a `DenoisingAutoencoder`, more of them a
+            `DeepAutoencoder`.
         start: Whose weights to begin from, which it keeps; without it they are drawn.
         state_shape: How a state is looked at, kept in the autoencoder; by default as in `start`, if that is given.
         device: Where to compute; "auto" is CUDA where there is some, else the CPU.
+        checkpoint: A file, `.safetensors`, to keep the training in while it goes on. If it is there already, the
+            training goes on from it, to the weights that it would have had without the interruption. SIGINT and SIGTERM
+            write it before they have their effect. It stays when the training is finished.
+        checkpoint_seconds: How often to write it, at least 0.
+        snapshots: Epochs after which `on_snapshot` is called, from 1 to `settings.epochs`.
         on_epoch: Called after each epoch; what it raises ends the training.
+        on_snapshot: Called with a copy of the autoencoder as it is: what training for that many epochs gives. Epochs
+            that are before the checkpoint are not trained again, and not called for.
 
     Returns:
         The autoencoder, on `device`. Its `training_settings` hold all of `settings`, the `objective` after each epoch,
         what it was trained with, and, if it began from `start`, the hash of that map as `started_from`.
 
     Raises:
-        InputError: If there is no such device, no memory for so many hidden units, or `start` is no autoencoder with
-            sigmoid units in float32 of the shape that is trained.
+        InputError: If there is no such device, no memory for so many hidden units, `start` is not what `settings` make,
+            in float32, an argument is out of its range, or the checkpoint is damaged, of another training, or cannot be
+            written.
         ValueError: If `images` is empty, not finite, or not float32 of shape (samples, dim), or `state_shape` does not
             hold `dim` numbers.
         TrainingDiverged: If the objective or a weight stops being finite.
     """
-    _check_images(images)
-    device = resolve_device(device) if isinstance(device, str) else device
-    samples, dim = images.shape
+    check_images(images, settings)
+    record = {} if start is None else {"started_from": map_hash(start)}
+    return _train(
+        beginning(images.shape[1], settings, start, state_shape),
+        images,
+        settings,
+        record,
+        device,
+        checkpoint,
+        checkpoint_seconds,
+        snapshots,
+        on_epoch,
+        on_snapshot,
+    )
+
+
+def train_map(
+    system: MapT,
+    images: Float32[Tensor, "samples dim"],
+    settings: TrainingSettings,
+    *,
+    device: torch.device | str = "auto",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    snapshots: Collection[int] = (),
+    on_epoch: Callable[[EpochProgress], None] | None = None,
+    on_snapshot: Callable[[MapT], None] | None = None,
+) -> MapT:
+    """Train any map, such as one of your own, from the parameters that it has.
+
+    Gradients come from autograd, which is slower than what `train` does for an autoencoder with one hidden layer.
+
+    Args:
+        system: A map with parameters; it keeps them, a copy is trained.
+        images: As in `train`, like everything that follows.
+        settings: Those of them that say what to train, such as `hidden` and `tied`, have no effect.
+        device: See `train`.
+        checkpoint: See `train`.
+        checkpoint_seconds: See `train`.
+        snapshots: See `train`.
+        on_epoch: See `train`.
+        on_snapshot: See `train`.
+
+    Returns:
+        The trained copy, on `device`, with `training_settings`, as in `train`.
+
+    Raises:
+        InputError: As in `train`; also if `system` has no parameters in float32 that can be trained, or the contractive
+            penalty is asked for and it has no `encode`.
+        ValueError: As in `train`.
+        TrainingDiverged: If the objective or a weight stops being finite.
+    """
+    check_images(images, settings)
+    if images.shape[1] != system.dim:
+        raise InputError(f"images have {images.shape[1]} pixels, expected {system.dim} as the map has")
+    if not any(parameter.requires_grad for parameter in system.parameters()):
+        raise InputError("system has no parameters to train, expected at least one that requires a gradient")
+    _check_float32("system", system)
+    record = {"started_from": map_hash(system)}
+    return _train(
+        copy.deepcopy(system),
+        images,
+        settings,
+        record,
+        device,
+        checkpoint,
+        checkpoint_seconds,
+        snapshots,
+        on_epoch,
+        on_snapshot,
+    )
+
+
+def _train(
+    system: MapT,
+    images: Tensor,
+    settings: TrainingSettings,
+    record: Mapping[str, Any],
+    device: torch.device | str,
+    checkpoint: Path | None,
+    checkpoint_seconds: float,
+    snapshots: Collection[int],
+    on_epoch: Callable[[EpochProgress], None] | None,
+    on_snapshot: Callable[[MapT], None] | None,
+) -> MapT:
+    """Train `system` itself."""
+    chosen = resolve_device(device) if isinstance(device, str) else device
+    check_snapshots(snapshots, settings.epochs)
+    run: Run
+    if chosen.type == "cuda" and can_be_batched(system, settings):
+        run = BatchedRun(images.to(chosen), [settings], [system], [record])
+    else:
+        run = TrainingRun(images.to(chosen), settings, system.to(chosen), record)
+    checkpointing = None
+    if checkpoint is not None:
+        more = {"map": map_hash(system), "state_shape": list(system.state_shape), "device": chosen.type}
+        checkpointing = checkpointing_of(checkpoint, checkpoint_seconds, settings, images, more)
+
+    def told() -> None:
+        (progress,) = run.progress()
+        if on_epoch is not None and isinstance(progress, EpochProgress):
+            on_epoch(progress)
+
+    def snapshot(_epoch: int) -> None:
+        (progress,) = run.progress()
+        if on_snapshot is not None and isinstance(progress, EpochProgress):
+            on_snapshot(cast(MapT, run.trained(0)))
+
+    with one_thread():
+        drive(run, checkpointing=checkpointing, snapshots=snapshots, on_epoch=told, on_snapshot=snapshot)
+    (progress,) = run.progress()
+    if isinstance(progress, TrainingDiverged):
+        raise progress
+    return cast(MapT, run.trained(0))
+
+
+def beginning(
+    dim: int, settings: TrainingSettings, start: Autoencoder | None, state_shape: tuple[int, ...] | None
+) -> Autoencoder:
+    """The autoencoder that a training begins with, on the CPU: drawn by the seed, or a copy of `start`.
+
+    Raises:
+        InputError: If `start` is not what `settings` make, or there is no memory.
+        ValueError: If `state_shape` does not hold `dim` numbers.
+    """
     if start is not None:
         _check_start(start, dim, settings)
         state_shape = state_shape or start.state_shape
+    options: dict[str, Any] = {
+        "tied": settings.tied,
+        "hidden_nonlinearity": settings.hidden_nonlinearity,
+        "output_nonlinearity": settings.output_nonlinearity,
+        "state_shape": state_shape,
+    }
     try:
-        autoencoder = DenoisingAutoencoder(dim, settings.hidden, tied=settings.tied, state_shape=state_shape)
+        if isinstance(settings.hidden, int):
+            autoencoder = DenoisingAutoencoder(dim, settings.hidden, **options)
+        else:
+            autoencoder = DeepAutoencoder(dim, settings.hidden, **options)
     except (RuntimeError, MemoryError) as error:
         raise InputError(f"hidden is {settings.hidden}, expected a number for which there is memory") from error
     if start is None:
         initialize(autoencoder, settings.seed)
     else:
         autoencoder.load_state_dict(start.state_dict())
-    autoencoder.to(device)
-    images = images.to(device)
-    noise = generator(settings.seed, "corruption")
-    objectives: list[float] = []
-    if not settings.tied:
-        # Stored by columns while it is trained: its products, the update most of all, are a few percent faster so.
-        decoder_weight = autoencoder.decoder["weight"]
-        decoder_weight.data = decoder_weight.data.t().contiguous().t()
-    descent = GradientDescent(autoencoder, settings.walkback)
-    for epoch in range(1, settings.epochs + 1):
-        started = time.perf_counter()
-        learning_rate = settings.learning_rate * settings.annealing ** (epoch - 1)
-        with torch.inference_mode():  # the gradients are written out, so autograd need not keep watch
-            squared_errors = [
-                descent.step(clean, corrupt(clean, settings.sigma, noise, descent.inputs(len(clean))), learning_rate)
-                for clean in images.split(settings.batch_size)
-            ]
-        objectives.append(torch.stack(squared_errors).double().sum().item() / (samples * settings.walkback))
-        _check_finite(autoencoder, objectives[-1], epoch, learning_rate)
-        if on_epoch:
-            seconds = time.perf_counter() - started
-            on_epoch(EpochProgress(epoch, settings.epochs, objectives[-1], learning_rate, samples / seconds))
-    for parameter in autoencoder.parameters():
-        parameter.data = parameter.data.contiguous()
-    autoencoder.training_settings = {
-        **asdict(settings),
-        "samples": samples,
-        "objective": objectives,
-        "device": device.type,
-        "versions": {"dynlab": dynlab.__version__, "torch": str(torch.__version__)},
-        **({} if start is None else {"started_from": map_hash(start)}),
-    }
     return autoencoder
 
 
-@torch.no_grad()
-def initialize(autoencoder: DenoisingAutoencoder, seed: int) -> None:
-    """Draw the weights uniformly from `+-sqrt(6 / (dim + hidden))`, and set the biases to zero.
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread of the CPU in the block."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def checkpointing_of(
+    path: Path, seconds: float, settings: TrainingSettings, images: Tensor, more: Mapping[str, Any]
+) -> Checkpointing:
+    """Where to keep a training, and what tells it from others.
 
     Raises:
-        ValueError: If `seed` is not from 0 to 2^63 - 1.
+        InputError: If the file cannot be written, or `seconds` is below 0.
     """
-    bound = math.sqrt(6 / (autoencoder.dim + autoencoder.hidden))
-    stream = generator(seed, "initialization")
-    for part in (autoencoder.encoder, autoencoder.decoder):
-        if "weight" in part:
-            part["weight"].copy_(torch.empty(part["weight"].shape).uniform_(-bound, bound, generator=stream))
-        part["bias"].zero_()
+    if not seconds >= 0:
+        raise InputError(f"checkpoint_seconds is {seconds}, expected at least 0")
+    check_writable_file(path, parameter="checkpoint")
+    identity = {"settings": settings.as_json(), "images": images_hash(images), **more}
+    return Checkpointing(path, identity, seconds)
 
 
-def _check(name: str, value: object, expected: str, holds: bool) -> None:
-    if not holds:
-        raise InputError(f"{name} is {value!r}, expected {expected}")
+def images_hash(images: Float32[Tensor, "samples dim"]) -> str:
+    """SHA-256 of the shape and the pixels, in hexadecimal."""
+    digest = hashlib.sha256(f"{tuple(images.shape)}".encode())
+    digest.update(images.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
-def _check_images(images: Tensor) -> None:
+def check_images(images: Tensor, settings: TrainingSettings) -> None:
+    """Check that images can be trained on.
+
+    Raises:
+        ValueError: If they are empty, not finite, not float32 of shape (samples, dim), or outside [0, 1] where
+            cross-entropy needs that.
+    """
     if images.ndim != 2 or images.dtype != torch.float32:
         found = f"{images.dtype} of shape {tuple(images.shape)}"
         raise ValueError(f"images is {found}, expected torch.float32 of shape (samples, dim)")
@@ -187,27 +279,37 @@ def _check_images(images: Tensor) -> None:
         raise ValueError("images is empty, expected at least one sample")
     if not torch.isfinite(images).all():
         raise ValueError("images holds NaN or infinite values, expected finite pixels")
+    if settings.loss == "cross-entropy" and not (images.min() >= 0 and images.max() <= 1):
+        found = f"from {images.min():g} to {images.max():g}"
+        raise ValueError(f"images holds pixels {found}, expected from 0 to 1 for cross-entropy")
 
 
-def _check_start(start: DenoisingAutoencoder, dim: int, settings: TrainingSettings) -> None:
+def check_snapshots(snapshots: Collection[int], epochs: int) -> None:
+    """Check that snapshots are asked for after epochs that there are.
+
+    Raises:
+        InputError: If one is not from 1 to `epochs`.
+    """
+    for epoch in snapshots:
+        if not 1 <= epoch <= epochs:
+            raise InputError(f"snapshots holds {epoch}, expected epochs from 1 to {epochs}")
+
+
+def _check_start(start: Autoencoder, dim: int, settings: TrainingSettings) -> None:
     expected = {
         "dim": dim,
         "hidden": settings.hidden,
         "tied": settings.tied,
-        "hidden_nonlinearity": "sigmoid",
-        "output_nonlinearity": "sigmoid",
+        "hidden_nonlinearity": settings.hidden_nonlinearity,
+        "output_nonlinearity": settings.output_nonlinearity,
     }
     for name, value in expected.items():
         if getattr(start, name) != value:
             raise InputError(f"start has {name} {getattr(start, name)!r}, expected {value!r}")
-    for name, parameter in start.named_parameters():
+    _check_float32("start", start)
+
+
+def _check_float32(name: str, system: Map) -> None:
+    for parameter_name, parameter in system.named_parameters():
         if parameter.dtype != torch.float32:
-            raise InputError(f"start has {name} in {parameter.dtype}, expected torch.float32")
-
-
-def _check_finite(autoencoder: DenoisingAutoencoder, objective: float, epoch: int, learning_rate: float) -> None:
-    if not (math.isfinite(objective) and all(bool(torch.isfinite(p).all()) for p in autoencoder.parameters())):
-        raise TrainingDiverged(
-            f"training diverged in epoch {epoch} at learning rate {learning_rate:g}, the objective was {objective:g}: "
-            "a smaller learning rate may help"
-        )
+            raise InputError(f"{name} has {parameter_name} in {parameter.dtype}, expected torch.float32")

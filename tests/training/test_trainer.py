@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from dataclasses import asdict
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,18 @@ from torch import Tensor, nn
 
 from dynlab.datasets import Dataset
 from dynlab.errors import InputError
-from dynlab.maps import DenoisingAutoencoder, map_hash
+from dynlab.maps import DeepAutoencoder, DenoisingAutoencoder, Map, load_map, map_hash
 from dynlab.training import (
     EpochProgress,
     TrainingDiverged,
     TrainingSettings,
-    corrupt,
-    generator,
     initialize,
     reconstruction_errors,
     train,
+    train_map,
     train_on_dataset,
 )
+from dynlab.training.draws import Noise
 
 CPU = torch.device("cpu")
 
@@ -41,19 +42,22 @@ def parameters_of(autoencoder: DenoisingAutoencoder) -> dict[str, Tensor]:
 
 def trained_by_plain_loop(images: Tensor, settings: TrainingSettings) -> dict[str, Tensor]:
     """Section 5.3 with `nn.Linear`, autograd and `optim.SGD`, in float64, and the same random numbers."""
-    autoencoder = DenoisingAutoencoder(images.shape[1], settings.hidden)
+    hidden = settings.hidden
+    assert isinstance(hidden, int)
+    autoencoder = DenoisingAutoencoder(images.shape[1], hidden)
     initialize(autoencoder, settings.seed)
-    encoder, decoder = nn.Linear(images.shape[1], settings.hidden), nn.Linear(settings.hidden, images.shape[1])
+    encoder, decoder = nn.Linear(images.shape[1], hidden), nn.Linear(hidden, images.shape[1])
     encoder.load_state_dict(autoencoder.encoder.state_dict())
     decoder.load_state_dict(autoencoder.decoder.state_dict())
     model = nn.Sequential(encoder, nn.Sigmoid(), decoder, nn.Sigmoid()).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=settings.learning_rate)
     annealing = torch.optim.lr_scheduler.ExponentialLR(optimizer, settings.annealing)
-    noise = generator(settings.seed, "corruption")
-    for _ in range(settings.epochs):
+    noise = Noise(settings.seed, "corruption", CPU)
+    for epoch in range(settings.epochs):
         for first in range(0, len(images), settings.batch_size):
             clean = images[first : first + settings.batch_size].double()
-            state = corrupt(clean, settings.sigma, noise)
+            numbers = noise.at(epoch * len(images) + first, len(clean)).normal(0, images.shape[1])
+            state = clean + settings.sigma * numbers.double()
             loss = torch.zeros((), dtype=torch.float64)
             for _ in range(settings.walkback):
                 state = model(state)
@@ -176,7 +180,7 @@ def test_what_it_was_trained_with_is_in_the_checkpoint(tmp_path: Path) -> None:
     autoencoder.save(tmp_path / "dae.safetensors")
     loaded = DenoisingAutoencoder.load(tmp_path / "dae.safetensors")
     known = json.loads(json.dumps(loaded.training_settings))
-    assert {name: known[name] for name in asdict(settings)} == asdict(settings)
+    assert {name: known[name] for name in settings.as_json()} == settings.as_json()
     assert known["samples"] == 45
     assert len(known["objective"]) == 2
     assert known["versions"]["torch"] == torch.__version__
@@ -215,12 +219,39 @@ def test_divergence_is_told() -> None:
         ("hidden", 0),
         ("seed", -1),
         ("seed", 2**63),
+        ("hidden", True),
+        ("hidden", ()),
+        ("hidden", (20, 0)),
+        ("walkback_variant", "first"),
+        ("loss", "absolute"),
+        ("contraction", -1.0),
+        ("contraction", math.inf),
+        ("hidden_nonlinearity", "sine"),
+        ("output_nonlinearity", "sine"),
     ],
 )
-def test_a_setting_out_of_its_range_is_refused(name: str, value: float) -> None:
+def test_a_setting_out_of_its_range_is_refused(name: str, value: object) -> None:
     settings: dict[str, Any] = {"sigma": 0.5, "epochs": 1} | {name: value}
-    with pytest.raises(InputError, match=f"^{name} is {value}, expected "):
-        TrainingSettings(**settings)
+    with pytest.raises(InputError, match=f"^{name} is {re.escape(repr(value))}, expected "):
+        # Without the check of types that tests have, as a user calls it.
+        inspect.unwrap(TrainingSettings.__init__)(object.__new__(TrainingSettings), **settings)
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^corruption is 'snow': .* expected one of "):
+        TrainingSettings(sigma=0.5, epochs=1, corruption="snow")
+    with pytest.raises(InputError, match="output_nonlinearity is 'tanh', expected 'sigmoid' for cross-entropy"):
+        TrainingSettings(sigma=0.5, epochs=1, loss="cross-entropy", output_nonlinearity="tanh")
+    with pytest.raises(ValueError, match="images holds pixels from 0 to 2, expected from 0 to 1 for cross-entropy"):
+        train(2 * torch.eye(16), TrainingSettings(sigma=0.5, epochs=1, loss="cross-entropy"), device=CPU)
+    with pytest.raises(InputError, match="square"):
+        train(random_images(4, 15), TrainingSettings(sigma=0.5, epochs=1, corruption="square"), device=CPU)
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_snapshot_of_an_epoch_that_there_is_not_is_refused(epoch: int) -> None:
+    with pytest.raises(InputError, match=f"snapshots holds {epoch}, expected epochs from 1 to 2"):
+        train(random_images(4, 16), TrainingSettings(sigma=0.5, epochs=2), device=CPU, snapshots=[1, epoch])
 
 
 @pytest.mark.parametrize(
@@ -301,3 +332,66 @@ def test_a_data_set_is_trained_on_from_given_weights(digits_train: Dataset) -> N
 def test_weights_of_another_autoencoder_are_refused(start: DenoisingAutoencoder, message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}"):
         train(random_images(4, 16), TrainingSettings(sigma=0.2, epochs=1, hidden=8), start=start, device=CPU)
+
+
+# Other maps
+
+
+class Filter(Map):
+    """`x -> sigmoid(A x)` with one matrix, as nobody but autograd knows its gradient."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.matrix = nn.Parameter(0.01 * torch.arange(dim * dim).view(dim, dim).sin())
+
+    def forward(self, states: Tensor) -> Tensor:
+        return torch.sigmoid(states @ self.matrix.t())
+
+
+def test_any_map_is_trained_by_autograd(device: torch.device) -> None:
+    images = random_images(50, 12)
+    settings = TrainingSettings(sigma=0.4, walkback=3, epochs=2, annealing=0.5, learning_rate=0.05, seed=4)
+    system = Filter(12)
+    found = train_map(system, images, settings, device=device)
+    assert isinstance(found, Filter)
+    assert system.matrix.equal(Filter(12).matrix)
+
+    matrix, noise = system.matrix.detach().double().requires_grad_(), Noise(4, "corruption", CPU)
+    for epoch, rate in enumerate((0.05, 0.025)):
+        for first in range(0, 50, 20):
+            clean = images[first : first + 20].double()
+            state = clean + 0.4 * noise.at(50 * epoch + first, len(clean)).normal(0, 12)
+            loss = torch.zeros((), dtype=torch.float64)
+            for _ in range(3):
+                state = torch.sigmoid(state @ matrix.t())
+                loss = loss + (state - clean).square().sum() / (3 * len(clean))
+            (gradient,) = torch.autograd.grad(loss, matrix)
+            matrix = (matrix - rate * gradient).detach().requires_grad_()
+    assert (found.matrix.detach().cpu() - matrix).norm() <= 1e-5 * matrix.norm()
+
+
+def test_a_deeper_autoencoder_is_trained_and_kept(tmp_path: Path, digits_train: Dataset) -> None:
+    settings = TrainingSettings(sigma=0.2, epochs=3, hidden=(32, 16), learning_rate=0.3)
+    found = train(digits_train.images, settings, device=CPU)
+    assert isinstance(found, DeepAutoencoder)
+    found.save(tmp_path / "deep.safetensors")
+    loaded = load_map(tmp_path / "deep.safetensors")
+    assert loaded.training_settings == json.loads(json.dumps(found.training_settings))
+    assert loaded.training_settings["hidden"] == [32, 16]
+    objective = found.training_settings["objective"]
+    assert objective[-1] < objective[0]
+    begun = DeepAutoencoder(64, (32, 16))
+    initialize(begun, settings.seed)
+    assert map_hash(train_map(begun, digits_train.images, settings, device=CPU)) == map_hash(found)
+
+
+def test_a_map_without_parameters_or_of_another_dim_is_refused() -> None:
+    settings = TrainingSettings(sigma=0.2, epochs=1)
+    with pytest.raises(InputError, match="images have 16 pixels, expected 12 as the map has"):
+        train_map(Filter(12), random_images(4, 16), settings, device=CPU)
+    with pytest.raises(InputError, match="system has no parameters to train"):
+        train_map(Filter(12).requires_grad_(False), random_images(4, 12), settings, device=CPU)
+    with pytest.raises(InputError, match=r"system has matrix in torch.float64, expected torch.float32"):
+        train_map(Filter(12).double(), random_images(4, 12), settings, device=CPU)
+    with pytest.raises(InputError, match="contraction"):
+        train_map(Filter(12), random_images(4, 12), replace(settings, contraction=1.0), device=CPU)

@@ -1,0 +1,92 @@
+"""Checkpoints: a training that is under way, in a file, to go on from exactly where it was.
+
+A safetensors file holds all that changes during a training (`Run.state`) and, as metadata, what the training is: its
+settings, the hash of its images and of what it began from, and what computes it. It is written under a temporary name
+and renamed. On reading, a hash of its tensors tells damage, and a file of another training is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dynlab.errors import InputError
+from dynlab.files import read_tensors, write_tensors
+
+KIND = "training-checkpoint"
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Tensor], identity: Mapping[str, Any]) -> None:
+    """Write a training that is under way.
+
+    Args:
+        path: The file, `.safetensors`.
+        state: All that changes, by name.
+        identity: What the training is; values that JSON can hold.
+
+    Raises:
+        InputError: If it cannot be written; a checkpoint that was there stays whole.
+    """
+    on_cpu = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    write_tensors(path, on_cpu, {"kind": KIND, "identity": json.dumps(identity), "sha256": _hash(on_cpu)})
+
+
+def read_checkpoint(path: Path, identity: Mapping[str, Any], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read the state of a training.
+
+    Args:
+        path: The file.
+        identity: What the training is that should go on.
+        expected: A state of it, whose names, types and shapes the file must have; `objectives` and what is kept of the
+            epoch under way, `sums`, grow.
+
+    Raises:
+        InputError: If the file is missing, damaged, none of a training, or one of another training.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("kind") != KIND:
+        raise InputError(f"{path}: a file of kind {metadata.get('kind')!r}, expected {KIND!r}")
+    if metadata.get("sha256") != _hash(tensors):
+        raise InputError(f"{path}: damaged, its tensors are not those that were written")
+    try:
+        found = json.loads(metadata.get("identity", ""))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged, identity in the metadata is not JSON ({error})") from error
+    _check_identity(path, found, json.loads(json.dumps(identity)))
+    for name, value in expected.items():
+        grows = name in ("objectives", "sums")
+        if name not in tensors:
+            raise InputError(f"{path}: tensor {name} is missing")
+        shape = tuple(tensors[name].shape)
+        if tensors[name].dtype != value.dtype or not (grows or shape == tuple(value.shape)):
+            found_type = f"{tensors[name].dtype} of shape {shape}"
+            raise InputError(f"{path}: {name} is {found_type}, expected {value.dtype} of shape {tuple(value.shape)}")
+    return tensors
+
+
+def _check_identity(path: Path, found: Any, expected: dict[str, Any]) -> None:
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: damaged, identity in the metadata is a {type(found).__name__}, expected an object")
+    for name in {**expected, **found}:
+        value, told = expected.get(name), found.get(name)
+        if isinstance(value, dict) and isinstance(told, dict):
+            _check_identity(path, told, value)
+        elif told != value:
+            raise InputError(
+                f"{path}: the checkpoint of another training, {name} {told!r}, expected {value!r}; delete it or name "
+                "another file"
+            )
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"|{name}:{value.dtype}:{tuple(value.shape)}|".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

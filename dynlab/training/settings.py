@@ -1,0 +1,109 @@
+"""What determines a training, besides the images and the weights that it begins from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from dynlab.errors import InputError
+from dynlab.maps import NONLINEARITIES
+from dynlab.training.corruption import Schedule, parse_schedule
+from dynlab.training.objective import Loss, Objective, Variant
+from dynlab.training.streams import MAX_SEED
+
+# Beyond these limits float32 ends, or the memory.
+_LARGEST = 1e38
+_MOST, _MOST_STEPS = 10**9, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What determines a training, besides the images.
+
+    Raises:
+        InputError: If a setting is out of its range.
+    """
+
+    sigma: float | None = None  # corruption level, at least 0; None only if `corruption` has all of its levels
+    epochs: int  # passes over the images, at least 1
+    walkback: int = 1  # steps k of equation 8, at least 1
+    annealing: float = 0.99  # factor of the learning rate after each epoch, above 0 and at most 1
+    batch_size: int = 20  # samples of a minibatch, at least 1
+    learning_rate: float = 0.1  # in the first epoch, above 0
+    hidden: int | tuple[int, ...] = 500  # hidden units; of each layer of a deeper encoder, which the decoder mirrors
+    tied: bool = False  # whether the decoder's weights are the transposes of the encoder's
+    seed: int = 0  # of initialization and corruption, from 0 to 2^63 - 1
+    corruption: str = "gaussian"  # kinds, mixtures, schedules (`parse_schedule`); without levels of their own, at sigma
+    walkback_variant: Variant = "full"  # which of the k distances count, and how far gradients go (`Objective`)
+    loss: Loss = "squared-error"  # or "cross-entropy", for images in [0, 1] and sigmoid output units
+    contraction: float = 0.0  # factor of the contractive penalty, at least 0
+    hidden_nonlinearity: str = "sigmoid"  # f of equation 1, by its name in `dynlab.maps.NONLINEARITIES`
+    output_nonlinearity: str = "sigmoid"  # g of equation 2
+
+    def __post_init__(self) -> None:
+        if self.sigma is not None:
+            _check("sigma", self.sigma, f"from 0 to {_LARGEST:g}", 0 <= self.sigma <= _LARGEST)
+        for name, most in (("epochs", _MOST), ("walkback", _MOST_STEPS), ("batch_size", _MOST)):
+            value = getattr(self, name)
+            _check(name, value, f"an integer from 1 to {most}", _is_count(value, most))
+        if isinstance(self.hidden, tuple):
+            expected = f"at least one integer from 1 to {_MOST}"
+            _check("hidden", self.hidden, expected, bool(self.hidden) and all(_is_count(n, _MOST) for n in self.hidden))
+            if len(self.hidden) == 1:
+                object.__setattr__(self, "hidden", self.hidden[0])  # one layer has one name
+        else:
+            _check("hidden", self.hidden, f"an integer from 1 to {_MOST}", _is_count(self.hidden, _MOST))
+        _check("annealing", self.annealing, "above 0 and at most 1", 0 < self.annealing <= 1)
+        _check(
+            "learning_rate", self.learning_rate, f"above 0, at most {_LARGEST:g}", 0 < self.learning_rate <= _LARGEST
+        )
+        _check("seed", self.seed, "from 0 to 2^63 - 1", 0 <= self.seed <= MAX_SEED)
+        _check_choice("walkback_variant", self.walkback_variant, get_args(Variant))
+        _check_choice("loss", self.loss, get_args(Loss))
+        _check("contraction", self.contraction, "finite, at least 0", 0 <= self.contraction < math.inf)
+        for name in ("hidden_nonlinearity", "output_nonlinearity"):
+            _check_choice(name, getattr(self, name), tuple(NONLINEARITIES))
+        if self.loss == "cross-entropy" and self.output_nonlinearity != "sigmoid":
+            found = repr(self.output_nonlinearity)
+            raise InputError(f"output_nonlinearity is {found}, expected 'sigmoid' for cross-entropy")
+        try:
+            self.schedule()
+        except InputError as error:
+            if self.sigma is not None:
+                raise
+            raise InputError(f"sigma is None, expected a number, or levels in all of corruption ({error})") from error
+
+    def schedule(self, state_shape: tuple[int, ...] | None = None) -> Schedule:
+        """How samples are corrupted in each epoch.
+
+        Raises:
+            InputError: If `corruption` cannot be read, a level in it is out of its range, or it needs images and
+                `state_shape` is given and is none of an image.
+        """
+        return parse_schedule(self.corruption, self.sigma, state_shape)
+
+    def objective(self) -> Objective:
+        """What is minimized."""
+        return Objective(self.walkback, self.walkback_variant, self.loss, self.contraction)
+
+    def learning_rate_in(self, epoch: int) -> float:
+        """The learning rate in an epoch, from 1 on."""
+        return self.learning_rate * self.annealing ** (epoch - 1)
+
+    def as_json(self) -> dict[str, Any]:
+        """All settings as values that JSON can hold."""
+        return asdict(self) | {"hidden": list(self.hidden) if isinstance(self.hidden, tuple) else self.hidden}
+
+
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _check(name: str, value: object, expected: str, holds: bool) -> None:
+    if not holds:
+        raise InputError(f"{name} is {value!r}, expected {expected}")
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    _check(name, value, f"one of {', '.join(choices)}", value in choices)
