@@ -1,0 +1,107 @@
+"""The folder that an ensemble is kept in: a file says which ensemble it is, and any other one is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dynlab.errors import InputError
+from dynlab.files import check_writable_folder, write_json
+from dynlab.training.checkpoint import read_checkpoint
+from dynlab.training.member import Member
+
+KIND = "ensemble"
+_MANIFEST = "ensemble.json"
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")  # `dynlab.files.written_atomically`
+
+
+def members_checkpoint(folder: Path) -> Path:
+    """Where members that are trained side by side are kept on the way."""
+    return folder / "members.checkpoint.safetensors"
+
+
+def remove_checkpoints(members: Sequence[Member]) -> None:
+    """Remove all checkpoints of an ensemble."""
+    for path in (members_checkpoint(members[0].folder), *(member.checkpoint_path for member in members)):
+        path.unlink(missing_ok=True)
+
+
+def claim_folder(members: Sequence[Member], known: Mapping[str, Any]) -> None:
+    """Make the folder of members that of an ensemble, or see that it is.
+
+    What a program that was killed left half written in it is removed.
+
+    Args:
+        members: All members, at least one.
+        known: What the ensemble is, beside its members; values that JSON can hold.
+
+    Raises:
+        InputError: If members would share a file, the folder is that of another ensemble, holds one of the files
+            without being that of an ensemble, or cannot be written to, or if a checkpoint in it is damaged.
+    """
+    _check_names(members)
+    folder = members[0].folder
+    check_writable_folder(folder, parameter="folder")
+    path = folder / _MANIFEST
+    each = [
+        {"name": member.name, "settings": member.identity["settings"], "started_from": member.identity["started_from"]}
+        for member in members
+    ]
+    ensemble = {"kind": KIND, **known, "snapshots": list(members[0].snapshots), "members": each}
+    if not path.exists():
+        for file in (members_checkpoint(folder), *(file for member in members for file in member.paths())):
+            if file.exists():
+                raise InputError(f"{file}: is there already, in a folder without {_MANIFEST}; name another folder")
+        write_json(path, ensemble)
+        return
+    difference = _difference(_read(path), json.loads(json.dumps(ensemble)), "")
+    if difference is not None:
+        raise InputError(f"{path}: another ensemble, {difference}; name another folder or delete this one")
+    for member in members:
+        if member.checkpoint_path.exists() and not member.is_over:
+            read_checkpoint(member.checkpoint_path, member.identity, {})
+    for file in folder.iterdir():
+        if _TEMPORARY.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+
+
+def _check_names(members: Sequence[Member]) -> None:
+    taken = dict.fromkeys((_MANIFEST, members_checkpoint(Path()).name), -1)
+    for member in members:
+        name = member.name
+        if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
+            raise InputError(f"names holds {name!r}, expected names that can begin the name of a file")
+        for path in member.paths():
+            if taken.setdefault(path.name.casefold(), member.number) != member.number:
+                raise InputError(f"names holds {name!r}, whose file {path.name} has another use already")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged, not JSON ({error})") from error
+
+
+def _difference(found: Any, expected: Any, where: str) -> str | None:
+    """The first place where two values of JSON differ, in words."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        pairs = [
+            (f"{where}.{name}" if where else name, found.get(name), expected.get(name))
+            for name in {**expected, **found}
+        ]
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        pairs = [(f"{where}[{row}]", *pair) for row, pair in enumerate(zip(found, expected, strict=True))]
+    elif found == expected:
+        return None
+    elif isinstance(found, list) and isinstance(expected, list):
+        return f"{where} has {len(found)} entries, expected {len(expected)}"
+    else:
+        return f"{where or 'it'} is {found!r}, expected {expected!r}"
+    differences = (_difference(one, other, name) for name, one, other in pairs)
+    return next((difference for difference in differences if difference is not None), None)

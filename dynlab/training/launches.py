@@ -1,0 +1,114 @@
+"""An epoch in launches: several steps of training at a time, which on a GPU are one launch of a recorded CUDA graph.
+
+A step on minibatches of 20 is some thirty kernels of a few microseconds, and to launch them one by one takes longer
+than to run them. What a launch does is therefore recorded once, and then replayed. A recording repeats the same kernels
+on the same memory, so what differs between launches, such as which minibatch it is, must be read from the device, and
+changed there.
+
+Before it is recorded, the work is done a few times as a trial, on the stream that records, so that libraries are
+loaded, kernels compiled and buffers made; then everything that it changed is put back.
+
+Source: PyTorch, CUDA semantics, section "CUDA Graphs".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_TRIALS = 3  # as torch's documentation has it
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Some minibatches in succession."""
+
+    rows: int  # samples of each minibatch
+    steps: int  # minibatches
+
+
+def launches(samples: int, batch_size: int, done: int, steps_per_launch: int) -> Iterator[Launch]:
+    """The launches from a minibatch of an epoch to its end: each minibatch is in one of them, in order.
+
+    Most have `steps_per_launch` steps, the rest before the end one; so has a last minibatch that is not full.
+
+    Args:
+        samples: Of the epoch.
+        batch_size: Samples of a minibatch, of the last one at most.
+        done: Minibatches that are behind.
+        steps_per_launch: At least 1.
+    """
+    full, remainder = divmod(samples, batch_size)
+    while done < full:
+        steps = steps_per_launch if full - done >= steps_per_launch else 1
+        yield Launch(batch_size, steps)
+        done += steps
+    if remainder and done == full:
+        yield Launch(remainder, 1)
+
+
+class Launcher:
+    """Does the work of launches: by recordings of it on CUDA, on other devices by calling it.
+
+    Args:
+        work: What a launch does. It neither waits for the device nor copies from the host, and it changes nothing that
+            is read later but `changed`.
+        changed: What `work` changes, tensors that stay where they are.
+        device: Where.
+    """
+
+    def __init__(self, work: Callable[[Launch], None], changed: Sequence[Tensor], device: torch.device) -> None:
+        self._work, self._changed, self._device = work, changed, device
+        self._replays: dict[Launch, Callable[[], None]] = {}
+
+    def __call__(self, launch: Launch) -> None:
+        """Do a launch, or on CUDA have it done when its turn has come."""
+        if self._device.type != "cuda":
+            self._work(launch)
+            return
+        with torch.cuda.device(self._device):
+            if launch not in self._replays:
+                self._replays[launch] = self._record(launch)
+            self._replays[launch]()
+
+    def forget(self) -> None:
+        """Record anew from now on: `work` has become something else."""
+        self._replays.clear()
+
+    def _record(self, launch: Launch) -> Callable[[], None]:
+        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        kept = [tensor.clone() for tensor in self._changed]
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            for _ in range(_TRIALS):
+                self._work(launch)
+                for tensor, value in zip(self._changed, kept, strict=True):
+                    tensor.copy_(value)
+        current.wait_stream(stream)
+        # Nothing may be freed during the recording, as recordings of trainings that are over could be.
+        gc.collect()
+        recording = torch.cuda.CUDAGraph()
+        # Other threads may go on using the device.
+        with torch.cuda.graph(recording, stream=stream, capture_error_mode="thread_local"):
+            self._work(launch)
+        return recording.replay
+
+
+@contextlib.contextmanager
+def precision_of_products(*, tf32: bool) -> Iterator[None]:
+    """Let products of float32 matrices on CUDA round to TF32, or be in float32, in the block.
+
+    TF32 numbers have 10 bits after the leading one instead of 23, and the same range.
+    """
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    products.fp32_precision = "tf32" if tf32 else "ieee"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
