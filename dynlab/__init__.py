@@ -106,9 +106,15 @@ if TYPE_CHECKING:
     from dynlab.maps import with_gain as with_gain
     from dynlab.report import write_graph_picture as write_graph_picture
     from dynlab.report import write_report as write_report
+    from dynlab.training import EnsembleMember as EnsembleMember
+    from dynlab.training import TrainingDiverged as TrainingDiverged
     from dynlab.training import TrainingSettings as TrainingSettings
+    from dynlab.training import corrupt as corrupt
+    from dynlab.training import corrupt_dataset as corrupt_dataset
     from dynlab.training import train as train
+    from dynlab.training import train_ensemble as train_ensemble
     from dynlab.training import train_ladder as train_ladder
+    from dynlab.training import train_map as train_map
 
 __version__ = "0.1.0"
 
@@ -134,6 +140,7 @@ _HOME = {
     "DenoisingAutoencoder": "dynlab.maps",
     "Diversity": "dynlab.attractors",
     "EnergyAlongOrbits": "dynlab.dynamics",
+    "EnsembleMember": "dynlab.training",
     "EscapeGraph": "dynlab.attractors",
     "Event": "dynlab.attractors",
     "FixedPoint": "dynlab.dynamics",
@@ -154,6 +161,7 @@ _HOME = {
     "Spectrum": "dynlab.dynamics",
     "Status": "dynlab.dynamics",
     "StepLengthHistogram": "dynlab.dynamics",
+    "TrainingDiverged": "dynlab.training",
     "TrainingSettings": "dynlab.training",
     "TransientAmplification": "dynlab.dynamics",
     "analyse": "dynlab.evaluation",
@@ -168,6 +176,8 @@ _HOME = {
     "completeness": "dynlab.dynamics",
     "connection_graph": "dynlab.attractors",
     "convergence_rate": "dynlab.dynamics",
+    "corrupt": "dynlab.training",
+    "corrupt_dataset": "dynlab.training",
     "critical_shocks": "dynlab.attractors",
     "departure_from_normality": "dynlab.dynamics",
     "energy": "dynlab.dynamics",
@@ -203,7 +213,9 @@ _HOME = {
     "states_at": "dynlab.dynamics",
     "track_counts": "dynlab.attractors",
     "train": "dynlab.training",
+    "train_ensemble": "dynlab.training",
     "train_ladder": "dynlab.training",
+    "train_map": "dynlab.training",
     "transform": "dynlab.dynamics",
     "transient_amplification": "dynlab.dynamics",
     "with_gain": "dynlab.maps",

@@ -13,7 +13,7 @@ from dynlab.errors import InputError
 
 
 def analyse(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a denoising autoencoder, .safetensors.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of an autoencoder, .safetensors.")],
     data: Annotated[str, typer.Option(help=f"Samples to iterate: {DATA_HELP}.")],
     out: Annotated[Path, typer.Option(help="Folder for the page and the results.")],
     train_data: Annotated[str | None, typer.Option(help="Labelled training set, for separability.")] = None,
@@ -22,6 +22,12 @@ def analyse(
         Path | None, typer.Option(help="Classes of the images in a file given as --train-data.")
     ] = None,
     limit: Limit = None,
+    corruption: Annotated[
+        str | None,
+        typer.Option(
+            help="Start at corrupted samples: gaussian(0.7), square, ...; kinds without a level take the training's."
+        ),
+    ] = None,
     tolerance: Annotated[
         float, typer.Option(help="Step length that ends plain iteration.", parser=number, metavar="NUMBER")
     ] = 1e-4,
@@ -80,13 +86,16 @@ def analyse(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Seed of the recognizer and of the film strips.", parser=integer, metavar="INTEGER")
+        int,
+        typer.Option(
+            help="Seed of the recognizer, the film strips and the corruption.", parser=integer, metavar="INTEGER"
+        ),
     ] = 0,
     data_dir: DataDir = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Find out where a denoising autoencoder takes samples; write a page, results.json and arrays.safetensors."""
+    """Find out where an autoencoder takes samples; write a page, results.json and arrays.safetensors."""
     from dynlab.evaluation.settings import AnalysisSettings
 
     for option, given in (("noise", noise), ("draws", draws)):
@@ -113,15 +122,16 @@ def analyse(
     from dynlab.evaluation.analyse import analyse as analyse_map
     from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
     from dynlab.files import check_writable_file, check_writable_folder
-    from dynlab.maps import DenoisingAutoencoder
+    from dynlab.maps import load_map
     from dynlab.report import write_report
     from dynlab.report.graph_picture import PICTURE_FILE, write_graph_picture
+    from dynlab.training.corrupted_data import corrupt_dataset
 
     check_writable_folder(out, parameter="out")
     for file_name in (RESULTS_FILE, ARRAYS_FILE, GRAPH_FILE, STATES_FILE, PICTURE_FILE, ESCAPES_FILE, PAGE):
         check_writable_file(out / file_name, parameter="out")
     chosen = resolve_device(device)
-    autoencoder = DenoisingAutoencoder.load(checkpoint)
+    autoencoder = load_map(checkpoint)
     samples = load_dataset(data, labels=labels, data_dir=data_dir, limit=limit)
     if train_data is None and train_labels is not None:
         raise InputError(f"train_labels {train_labels}: given without train_data, expected both")
@@ -131,6 +141,11 @@ def analyse(
     for used in (samples, training, for_recognizer):
         if used is not None:
             check_same_dim(used, autoencoder.dim, f"the checkpoint {checkpoint}")
+    if corruption is not None:
+        level = autoencoder.training_settings.get("sigma")
+        level = float(level) if isinstance(level, int | float) else None
+        samples = corrupt_dataset(samples, corruption, seed=seed, level=level)
+        training = training and corrupt_dataset(training, corruption, seed=seed, level=level)
     with shown(quiet=quiet) as display:
         analysis = analyse_map(
             autoencoder.to(chosen),

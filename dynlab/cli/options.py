@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,6 +11,8 @@ from dynlab.errors import InputError
 
 if TYPE_CHECKING:
     from dynlab.datasets import Dataset
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
 
 
 def integer(text: str) -> int:
@@ -25,6 +27,30 @@ def number(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}, expected a number") from error
+
+
+def integers(option: str, text: str) -> tuple[int, ...]:
+    """The integers of a list such as 0,1,2."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} is {text!r}, expected an integer, or several such as 1,2") from error
+
+
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """The numbers of a list such as 0.3,0.5."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} is {text!r}, expected a number, or several such as 0.1,0.2") from error
+
+
+def one_of(option: str, text: str, choices: tuple[ChoiceT, ...]) -> ChoiceT:
+    """The choice that was named."""
+    found = next((choice for choice in choices if choice == text), None)
+    if found is None:
+        raise InputError(f"{option} is {text!r}, expected one of {', '.join(choices)}")
+    return found
 
 
 PAGE = "index.html"

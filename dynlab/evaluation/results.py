@@ -72,7 +72,16 @@ class MapIdentity:
     def corruption_level(self) -> float | None:
         """Standard deviation of the Gaussian corruption the map was trained with, if known."""
         sigma = self.training.get("sigma")
-        return float(sigma) if isinstance(sigma, int | float) else None
+        gaussian = self.training.get("corruption", "gaussian") == "gaussian"
+        return float(sigma) if gaussian and isinstance(sigma, int | float) else None
+
+    @property
+    def corruption(self) -> str | None:
+        """What the map was trained with, in words, if that is known and is not Gaussian noise of one level."""
+        corruption, sigma = self.training.get("corruption", "gaussian"), self.training.get("sigma")
+        if corruption == "gaussian" or not isinstance(corruption, str):
+            return None
+        return f"{corruption}, level {sigma:g}" if isinstance(sigma, int | float) else corruption
 
 
 @dataclass(frozen=True)

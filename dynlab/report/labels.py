@@ -27,7 +27,7 @@ def in_order(analyses: Sequence[Analysis]) -> list[Analysis]:
 
 
 def labels_of(analyses: Sequence[Analysis]) -> list[str]:
-    """A short name for each analysis: its corruption level, or its map's name; more where that is not enough."""
+    """A short name for each analysis: its corruption (level), or its map's name; more where that is not enough."""
     short = [_level_or_name(analysis) for analysis in analyses]
     with_name = [_with(label, analysis.results.map.name) for label, analysis in zip(short, analyses, strict=True)]
     with_data = [_with(label, analysis.results.data.name) for label, analysis in zip(with_name, analyses, strict=True)]
@@ -52,8 +52,10 @@ def axis_of(analyses: Sequence[Analysis]) -> Axis:
 
 
 def _level_or_name(analysis: Analysis) -> str:
-    level = analysis.results.map.corruption_level
-    return analysis.results.map.name if level is None else f"σ = {level:g}"
+    identity = analysis.results.map
+    if identity.corruption_level is None:
+        return identity.corruption or identity.name
+    return f"σ = {identity.corruption_level:g}"
 
 
 def _with(label: str, more: str) -> str:

@@ -40,12 +40,17 @@ _TABLE_1A = {
     (3, 0.7): (0.915, 147.6),
 }
 
+_OBJECTIVE = {"walkback_variant": "full", "loss": "squared-error", "contraction": 0.0}  # of all its trainings
+
 
 def published_for(analysis: Analysis) -> Published | None:
-    """What the report has for the same test set and corruption level; None where it has nothing."""
+    """What the report has for the same test set, corruption level and objective; None where it has nothing."""
     results = analysis.results
-    level, walkback = results.map.corruption_level, results.map.training.get("walkback")
+    training = results.map.training
+    level, walkback = results.map.corruption_level, training.get("walkback")
     if results.map.dim != 784 or results.data.name != "mnist/test" or level not in _PIXELS:
+        return None
+    if any(training.get(setting, value) != value for setting, value in _OBJECTIVE.items()):
         return None
     accuracy, explosions = _TABLE_1A.get((walkback, level), (None, None)) if isinstance(walkback, int) else (None, None)
     return Published(*_PIXELS[level], accuracy, explosions)

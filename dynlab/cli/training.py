@@ -1,0 +1,209 @@
+"""What `dynlab train` does: train one map to a file, or an ensemble to a folder, with progress and a summary."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import typer
+
+from dynlab.cli.output import print_error
+from dynlab.datasets import Dataset
+from dynlab.display import Display, shown
+from dynlab.errors import InputError
+from dynlab.files import check_writable_file
+from dynlab.training import (
+    EpochProgress,
+    TrainingDiverged,
+    TrainingSettings,
+    measure_on_datasets,
+    train,
+    train_ensemble,
+)
+
+if TYPE_CHECKING:
+    from dynlab.training.ensemble import Backend
+    from dynlab.training.trainer import Autoencoder
+
+# What members of an ensemble may differ in, in the order in which files are named for it.
+_OWN_SETTINGS = ("corruption", "sigma", "learning_rate", "annealing", "seed")
+_INTERRUPTED = "interrupted; given again, the same command goes on from here"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how to compute."""
+
+    device: torch.device
+    backend: Backend
+    processes: int | None
+    tf32: bool
+
+
+def train_one_to(
+    out: Path,
+    images: Dataset,
+    tests: Dataset | None,
+    settings: TrainingSettings,
+    snapshots: Sequence[int],
+    checkpoint_seconds: float,
+    hardware: Hardware,
+    *,
+    quiet: bool,
+) -> None:
+    """Train one map and write it to the file `out`, its snapshots beside it."""
+    check_writable_file(out, parameter="out")
+    state = _beside(out, ".checkpoint")
+    for path in (state, *(_snapshot_path(out, epoch) for epoch in snapshots)):
+        check_writable_file(path, parameter="out")
+
+    def keep(autoencoder: Autoencoder) -> None:
+        measure_on_datasets(autoencoder, settings, images, tests)
+        autoencoder.save(_snapshot_path(out, autoencoder.training_settings["epochs"]))
+
+    with shown(quiet=quiet) as display:
+        try:
+            autoencoder = train(
+                images.images,
+                settings,
+                state_shape=images.shape,
+                device=hardware.device,
+                checkpoint=state,
+                checkpoint_seconds=checkpoint_seconds,
+                snapshots=snapshots,
+                on_epoch=partial(_show, display, "training"),
+                on_snapshot=keep,
+            )
+        except TrainingDiverged as error:
+            state.unlink(missing_ok=True)
+            print_error(str(error))
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            print_error(_INTERRUPTED)
+            raise
+    measure_on_datasets(autoencoder, settings, images, tests)
+    autoencoder.save(out)
+    state.unlink(missing_ok=True)
+    for which, errors in autoencoder.training_settings["errors"].items():
+        print(
+            f"{which}: walkback objective {errors['walkback']:.3f}, "
+            f"reconstruction error {errors['clean']:.3f} (clean), {errors['corrupted']:.3f} (corrupted)"
+        )
+    print(f"checkpoint: {out}")
+
+
+def train_ensemble_to(
+    out: Path,
+    images: Dataset,
+    tests: Dataset | None,
+    members: Sequence[TrainingSettings],
+    snapshots: Sequence[int],
+    checkpoint_seconds: float,
+    hardware: Hardware,
+    *,
+    quiet: bool,
+) -> None:
+    """Train several maps and write them to the folder `out`."""
+    names = names_of(members)
+    with shown(quiet=quiet) as display:
+
+        def report(number: int, progress: EpochProgress | TrainingDiverged) -> None:
+            if isinstance(progress, EpochProgress):
+                _show(display, names[number], progress)
+            else:
+                display(names[number], 1.0, "diverged")
+
+        try:
+            trained = train_ensemble(
+                images.images,
+                members,
+                backend=hardware.backend,
+                device=hardware.device,
+                processes=hardware.processes,
+                state_shape=images.shape,
+                folder=out,
+                names=names,
+                checkpoint_seconds=checkpoint_seconds,
+                snapshots=snapshots,
+                tf32=hardware.tf32,
+                on_progress=report,
+            )
+        except KeyboardInterrupt:
+            print_error(_INTERRUPTED)
+            raise
+        for number, (name, member) in enumerate(zip(names, trained, strict=True)):
+            display("errors", (number + 1) / len(names))
+            path = out / f"{name}.safetensors"
+            kept = {_snapshot_path(path, epoch): snapshot for epoch, snapshot in member.snapshots.items()}
+            if member.autoencoder is not None:
+                kept[path] = member.autoencoder
+            for path, autoencoder in kept.items():
+                measure_on_datasets(autoencoder, member.settings, images, tests)
+                autoencoder.save(path)
+    _print_ensemble(names, [member.autoencoder for member in trained])
+    print(f"checkpoints: {out}")
+    diverged = [(name, member.diverged) for name, member in zip(names, trained, strict=True) if member.diverged]
+    for name, words in diverged:
+        print_error(f"{name}: {words}")
+    if diverged:
+        raise typer.Exit(1)
+
+
+def names_of(members: Sequence[TrainingSettings]) -> list[str]:
+    """A name for each member, of the settings in which members differ."""
+    settings = [member.as_json() for member in members]
+    differing = [name for name in _OWN_SETTINGS if len({str(one[name]) for one in settings}) > 1]
+    names = ["-".join(f"{name.replace('_', '-')}-{_as_name(one[name])}" for name in differing) for one in settings]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"the settings of {twice[0] or 'a member'} are given twice, expected each combination once")
+    return names
+
+
+def _as_name(value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
+
+
+def _show(display: Display, what: str, progress: EpochProgress) -> None:
+    note = (
+        f"epoch {progress.epoch} of {progress.epochs}, objective {progress.objective:.3f}, "
+        f"{progress.samples_per_second:.0f} samples/s"
+    )
+    display(what, progress.epoch / progress.epochs, note)
+
+
+def _print_ensemble(names: Sequence[str], maps: Sequence[Autoencoder | None]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    judged = next((one.training_settings["errors"] for one in maps if one is not None), {})
+    which = "test" if "test" in judged else "train"
+    columns = {
+        "walkback objective": "walkback",
+        "reconstruction error, clean": "clean",
+        "reconstruction error, corrupted": "corrupted",
+    }
+    table = Table("", *columns, title=f"{which} set", title_justify="left", box=SIMPLE_HEAD)
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, one in zip(names, maps, strict=True):
+        errors = {} if one is None else one.training_settings["errors"][which]
+        table.add_row(name, *(f"{errors[error]:.3f}" if errors else "diverged" for error in columns.values()))
+    Console().print(table)
+
+
+def _snapshot_path(out: Path, epoch: int) -> Path:
+    return _beside(out, f"-epoch-{epoch}")
+
+
+def _beside(out: Path, more: str) -> Path:
+    return out.with_name(f"{out.name.removesuffix('.safetensors')}{more}.safetensors")
