@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dynlab.dynamics import FixedPoint
-    from dynlab.maps import DenoisingAutoencoder, Map
+    from dynlab.maps import Map
 
 POINTS, IMAGES = 20, 2000
 TRIAL = 8  # random directions from which the cost of one is known
@@ -77,18 +77,18 @@ def main() -> None:
         print(f"{program:9}{found:6}{median:>8}{ratios:>22}{cost:19.0f}{seconds:9.2f}")
 
 
-def _autoencoder(checkpoint: Path | None) -> DenoisingAutoencoder:
+def _autoencoder(checkpoint: Path | None) -> Map:
     from dynlab.datasets import load_dataset
-    from dynlab.maps import DenoisingAutoencoder
+    from dynlab.maps import load_map
     from dynlab.training import TrainingSettings, train
 
     if checkpoint is not None:
-        return DenoisingAutoencoder.load(checkpoint)
+        return load_map(checkpoint)
     settings = TrainingSettings(sigma=0.5, walkback=2, epochs=3, annealing=0.9)
     return train(load_dataset("mnist/train").images, settings, device="cpu")
 
 
-def _attractors(autoencoder: DenoisingAutoencoder) -> list[FixedPoint]:
+def _attractors(autoencoder: Map) -> list[FixedPoint]:
     from dynlab.attractors import basins_of_attraction
     from dynlab.attractors.reached import known_attractors
     from dynlab.datasets import load_dataset
@@ -97,7 +97,7 @@ def _attractors(autoencoder: DenoisingAutoencoder) -> list[FixedPoint]:
     return known_attractors(autoencoder, basins.fixed_points)
 
 
-def _counted(autoencoder: DenoisingAutoencoder) -> tuple[Map, Callable[[], int]]:
+def _counted(autoencoder: Map) -> tuple[Map, Callable[[], int]]:
     """The same map, and a function that says how often it has been evaluated, its copies included."""
     from dynlab.maps import Map
 

@@ -78,27 +78,18 @@ def dynlab(samples: int, walkback: int) -> float:
 
 def plain(samples: int, walkback: int) -> float:
     """Samples per second of the loop that everybody writes, in the second of two epochs."""
-    import torch
-    from torch import nn
+    from plain_training import plain_rate
 
-    torch.set_num_threads(1)
-    images = torch.rand(samples, DIM)
-    model = nn.Sequential(nn.Linear(DIM, HIDDEN), nn.Sigmoid(), nn.Linear(HIDDEN, DIM), nn.Sigmoid())
-    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
-    speed = 0.0
-    for _ in range(2):
-        started = time.perf_counter()
-        for clean in images.split(BATCH):
-            states = clean + SIGMA * torch.randn_like(clean)
-            objective = torch.zeros(())
-            for _ in range(walkback):
-                states = model(states)
-                objective = objective + (states - clean).square().sum(dim=1).mean() / walkback
-            optimizer.zero_grad()
-            objective.backward()
-            optimizer.step()
-        speed = samples / (time.perf_counter() - started)
-    return speed
+    return plain_rate(
+        samples,
+        dim=DIM,
+        hidden=HIDDEN,
+        batch=BATCH,
+        walkback=walkback,
+        sigma=SIGMA,
+        learning_rate=LEARNING_RATE,
+        threads=1,
+    )
 
 
 def products(samples: int, walkback: int) -> float:

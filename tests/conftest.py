@@ -66,14 +66,19 @@ def digits_test() -> Dataset:
 def digits_dae(digits_train: Dataset) -> DenoisingAutoencoder:
     """An autoencoder with tens of attractors, trained in seconds; tests must not change it."""
     settings = TrainingSettings(sigma=0.2, walkback=3, epochs=100, annealing=0.995, hidden=128)
-    return train(digits_train.images, settings, state_shape=digits_train.shape, device="cpu")
+    return _autoencoder(train(digits_train.images, settings, state_shape=digits_train.shape, device="cpu"))
 
 
 @pytest.fixture(scope="session")
 def mnist_dae(mnist_train: Dataset) -> DenoisingAutoencoder:
     """An autoencoder of the report's size, trained in well under two minutes; tests must not change it."""
     settings = TrainingSettings(sigma=0.5, walkback=2, epochs=3, annealing=0.9)
-    return train(mnist_train.images, settings, state_shape=mnist_train.shape, device="cpu")
+    return _autoencoder(train(mnist_train.images, settings, state_shape=mnist_train.shape, device="cpu"))
+
+
+def _autoencoder(trained: object) -> DenoisingAutoencoder:
+    assert isinstance(trained, DenoisingAutoencoder)
+    return trained
 
 
 def _mnist(name: str) -> Dataset:

@@ -178,7 +178,9 @@ def moved(system: Map, device: torch.device) -> tuple[Map, set[str]]:
 def dae(digits_train: Dataset) -> DenoisingAutoencoder:
     """Small, with a dozen attractors among the test digits."""
     settings = dl.TrainingSettings(sigma=0.2, walkback=3, epochs=40, hidden=64)
-    return dl.train(digits_train.images, settings, state_shape=digits_train.shape, device="cpu")
+    trained = dl.train(digits_train.images, settings, state_shape=digits_train.shape, device="cpu")
+    assert isinstance(trained, DenoisingAutoencoder)
+    return trained
 
 
 @pytest.mark.parametrize(("walkback", "tied"), [(1, False), (3, False), (3, True)])

@@ -114,6 +114,7 @@ def test_images_on_the_boundary_of_two_basins(digits_dae: DenoisingAutoencoder, 
 def test_mnist_models_of_full_length(walkback: int, mnist_train: Dataset, mnist_test: Dataset):
     settings = TrainingSettings(sigma=0.7, walkback=walkback, epochs=60, annealing=0.99)
     autoencoder = train(mnist_train.images, settings, state_shape=mnist_train.shape, device="cpu")
+    assert isinstance(autoencoder, DenoisingAutoencoder)
     errors = reconstruction_errors(autoencoder, mnist_test.images, sigma=0.7, walkback=walkback, seed=0)
     transformed = transform(autoencoder, mnist_test.images).states
     explosions = int(is_explosion(transformed).sum())

@@ -266,7 +266,8 @@ LEVELS = [0.2, 0.25, 0.3]
 @pytest.fixture(scope="module")
 def ladder(digits_train: Dataset) -> list[DenoisingAutoencoder]:
     settings = TrainingSettings(sigma=LEVELS[0], walkback=3, epochs=200, annealing=0.985, hidden=64)
-    return list(train_ladder(digits_train.images, settings, LEVELS, epochs_per_level=5, device="cpu"))
+    trained = train_ladder(digits_train.images, settings, LEVELS, epochs_per_level=5, device="cpu")
+    return [level for level in trained if isinstance(level, DenoisingAutoencoder)]
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,8 @@ def test_errors_are_those_under_the_corruption_of_training(run: Run) -> None:
 def test_orbits_can_start_at_corrupted_samples(run: Run) -> None:
     assert run(*SMALL, "--sigma", "0.3", "--out", "dae.safetensors")[0] == 0
     analyse = ("analyse", "dae.safetensors", "--data", "digits/test", "--limit", "20", "--certify", "0")
-    status, _, err = run(*analyse, "--planes", "0", "--corruption", "gaussian then square(0.4)", "--seed", "5", "--out", "corrupted")
+    corrupted = ("--corruption", "gaussian then square(0.4)", "--seed", "5", "--out", "corrupted")
+    status, _, err = run(*analyse, "--planes", "0", *corrupted)
     assert status == 0, err
     page = Path("corrupted/index.html").read_text()
     assert "digits/test corrupted by gaussian(0.3) then square(0.4) (seed 5)" in page

@@ -49,7 +49,9 @@ def unit(weight: float, b: float, c: float) -> DenoisingAutoencoder:
 @pytest.fixture(scope="session")
 def tied_digits_dae(digits_train: Dataset) -> DenoisingAutoencoder:
     settings = TrainingSettings(sigma=0.2, walkback=2, epochs=15, annealing=0.99, hidden=64, tied=True)
-    return train(digits_train.images, settings, state_shape=digits_train.shape, device="cpu")
+    trained = train(digits_train.images, settings, state_shape=digits_train.shape, device="cpu")
+    assert isinstance(trained, DenoisingAutoencoder)
+    return trained
 
 
 def test_closed_form_of_one_unit(device: torch.device) -> None:

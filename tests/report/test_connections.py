@@ -95,7 +95,8 @@ def test_layout_keeps_classes_together(make_analysis: MakeAnalysis, with_graph: 
     analysis = with_graph(analysis, [(node, node + 1) for node in range(39)], unsampled=0)
     graph = analysis.graph
     assert graph is not None
-    images: Any = connection_figure(analysis, screen_of(analysis)).layout.images
+    figure: Any = connection_figure(analysis, screen_of(analysis))
+    images = figure.layout.images
     order = sorted(graph, key=lambda node: -graph.nodes[node]["basin_size"])[::-1]
     places = {node: np.array([image.x, image.y]) for node, image in zip(order, images, strict=True)}
     labels = {node: graph.nodes[node].get("label") for node in graph}

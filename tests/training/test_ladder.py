@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dynlab.datasets import Dataset
 from dynlab.errors import InputError
-from dynlab.maps import DenoisingAutoencoder, map_hash
+from dynlab.maps import DenoisingAutoencoder, Map, map_hash
 from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, reconstruction_errors, train
 from dynlab.training.ladder import ladder_settings, noise_of_level, train_ladder
 
@@ -29,7 +29,7 @@ def random_images(samples: int = 45, dim: int = 16) -> Tensor:
     return torch.rand(samples, dim, generator=torch.Generator().manual_seed(6))
 
 
-def same_weights(one: DenoisingAutoencoder, other: DenoisingAutoencoder) -> bool:
+def same_weights(one: Map, other: Map) -> bool:
     return map_hash(one.cpu()) == map_hash(other.cpu())
 
 
@@ -114,7 +114,7 @@ def test_a_ladder_follows_the_corruption_level_on_digits(digits_train: Dataset, 
     settings = TrainingSettings(sigma=0.2, epochs=30, annealing=0.97, hidden=64)
     first, *_, last = train_ladder(digits_train.images, settings, [0.2, 0.4, 0.6, 0.8], epochs_per_level=10, device=CPU)
 
-    def error(autoencoder: DenoisingAutoencoder) -> float:
+    def error(autoencoder: Map) -> float:
         return reconstruction_errors(autoencoder, digits_test.images, sigma=0.8, walkback=1, seed=1).walkback
 
     alone = error(train(digits_train.images, TrainingSettings(sigma=0.8, epochs=60, hidden=64), device=CPU))

@@ -36,7 +36,7 @@ def random_images(samples: int, dim: int) -> Tensor:
     return torch.rand(samples, dim, generator=torch.Generator().manual_seed(6))
 
 
-def parameters_of(autoencoder: DenoisingAutoencoder) -> dict[str, Tensor]:
+def parameters_of(autoencoder: Map) -> dict[str, Tensor]:
     return {name: value.detach().cpu() for name, value in autoencoder.named_parameters()}
 
 
@@ -57,6 +57,7 @@ def trained_by_plain_loop(images: Tensor, settings: TrainingSettings) -> dict[st
         for first in range(0, len(images), settings.batch_size):
             clean = images[first : first + settings.batch_size].double()
             numbers = noise.at(epoch * len(images) + first, len(clean)).normal(0, images.shape[1])
+            assert settings.sigma is not None
             state = clean + settings.sigma * numbers.double()
             loss = torch.zeros((), dtype=torch.float64)
             for _ in range(settings.walkback):

@@ -20,21 +20,10 @@ from dynlab.training.draws import Draws
 
 
 @dataclass(frozen=True)
-class Successive(Corruption):
-    """One part after another, each on what the one before made of the images."""
+class _Combined(Corruption):
+    """A corruption made of parts."""
 
     parts: tuple[Corruption, ...]
-
-    def __call__(
-        self, images: Float[Tensor, "*rows dim"], draws: Draws, state_shape: tuple[int, ...]
-    ) -> Float[Tensor, "*drawn dim"]:
-        """See `Corruption`."""
-        for index, part in enumerate(self.parts):
-            images = part(images, draws.part(index), state_shape)
-        return images
-
-    def __str__(self) -> str:
-        return " then ".join(str(part) for part in self.parts)
 
     @property
     def needs_images(self) -> bool:
@@ -54,6 +43,22 @@ class Successive(Corruption):
         """See `Corruption`."""
         return replace(self, parts=tuple(part.without_network() for part in self.parts))
 
+
+@dataclass(frozen=True)
+class Successive(_Combined):
+    """One part after another, each on what the one before made of the images."""
+
+    def __call__(
+        self, images: Float[Tensor, "*rows dim"], draws: Draws, state_shape: tuple[int, ...]
+    ) -> Float[Tensor, "*drawn dim"]:
+        """See `Corruption`."""
+        for index, part in enumerate(self.parts):
+            images = part(images, draws.part(index), state_shape)
+        return images
+
+    def __str__(self) -> str:
+        return " then ".join(str(part) for part in self.parts)
+
     @property
     def structure(self) -> Hashable:
         """See `Corruption`."""
@@ -70,14 +75,13 @@ class Successive(Corruption):
 
 
 @dataclass(frozen=True)
-class Mixture(Corruption):
+class Mixture(_Combined):
     """By chance one of the parts, drawn for each sample with a probability in proportion to the part's weight.
 
     Raises:
         InputError: If a weight is not finite or not above 0.
     """
 
-    parts: tuple[Corruption, ...]
     weights: tuple[float | Tensor, ...]
 
     def __post_init__(self) -> None:
@@ -102,24 +106,6 @@ class Mixture(Corruption):
     def __str__(self) -> str:
         parts = zip(self.weights, self.parts, strict=True)
         return " + ".join(f"{number_text(weight)} {part}" for weight, part in parts)
-
-    @property
-    def needs_images(self) -> bool:
-        """See `Corruption`."""
-        return any(part.needs_images for part in self.parts)
-
-    @property
-    def learns(self) -> bool:
-        """See `Corruption`."""
-        return any(part.learns for part in self.parts)
-
-    def with_network(self, network: nn.Module) -> Corruption:
-        """See `Corruption`."""
-        return replace(self, parts=tuple(part.with_network(network) for part in self.parts))
-
-    def without_network(self) -> Corruption:
-        """See `Corruption`."""
-        return replace(self, parts=tuple(part.without_network() for part in self.parts))
 
     @property
     def structure(self) -> Hashable:
