@@ -120,6 +120,16 @@ def load_dataset(
     )
 
 
+def check_dataset_name(name: str) -> None:
+    """Check that there is a data set or a file of this name, without reading it.
+
+    Raises:
+        InputError: As `load_dataset` says it, if there is none.
+    """
+    if name not in DATASET_NAMES:
+        _existing_file(name)
+
+
 def labels_of(data: Dataset) -> Int64[Tensor, " samples"]:
     """Labels of a data set that must have them.
 

@@ -1,4 +1,4 @@
-"""The command itself. Errors that the user can mend are one line on stderr and exit status 2."""
+"""The command itself. Errors that the user can mend are a line each on stderr, and exit status 2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynlab.cli.demo import demo
 from dynlab.cli.ladder import ladder
 from dynlab.cli.output import print_error
 from dynlab.cli.train import train
-from dynlab.errors import InputError
+from dynlab.errors import InputError, SpecificationError
 
 app = typer.Typer(
     name="dynlab",
@@ -39,6 +39,10 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
         sys.stdout.flush()
+    except SpecificationError as error:
+        for line in error.lines:
+            print_error(line)
+        sys.exit(2)
     except (InputError, TyperException) as error:
         print_error(error.format_message() if isinstance(error, TyperException) else str(error))
         sys.exit(2)
