@@ -52,8 +52,8 @@ def written_atomically(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target = Path(os.path.realpath(path))  # a link stays, and what it points to is written
-        if target.is_dir():
-            raise InputError(f"{path}: is a folder, expected a file name")
+        if target.exists() and not target.is_file():
+            raise InputError(f"{path}: is {_what_is(target)}, expected a file name")
         new_folders = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{secrets.token_hex(8)}.part")
@@ -103,11 +103,29 @@ def check_writable_file(path: Path, *, parameter: str) -> None:
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise InputError(f"{parameter} {path}: the name is longer than {_LONGEST_NAME} bytes")
     try:
-        if path.is_dir():
-            raise InputError(f"{parameter} {path}: is a folder, expected a file name")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{parameter} {path}: is {_what_is(path)}, expected a file name")
     except OSError as error:
         raise InputError(f"{parameter} {path}: cannot be written ({error.strerror or error})") from error
     check_writable_folder(Path(os.path.realpath(path)).parent, parameter=parameter)
+
+
+def _what_is(path: Path) -> str:
+    return "a folder" if path.is_dir() else "no ordinary file"  # such as a device, which must not be replaced
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of JSON.
+
+    Raises:
+        InputError: If it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged, not JSON ({error})") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -117,7 +135,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors, and string metadata, as a safetensors file."""
+    """Write named tensors, and string metadata, as a safetensors file; equal ones give equal bytes."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -125,6 +143,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Map
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
             save_file(contiguous, temporary, metadata=dict(metadata or {}))
+            _sort_metadata(temporary)
         except SafetensorError as error:  # a full disk, for one
             raise InputError(f"{path}: cannot be written ({_first_line(error)})") from error
 
@@ -151,6 +170,19 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         if _begins_like_pickle(path):
             raise InputError(f"{path}: holds a pickle, which is never loaded; expected a safetensors file") from error
         raise InputError(f"{path}: not a whole safetensors file ({_first_line(error)})") from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring the metadata of a safetensors file into the order of their names: the library's order is one of chance."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        metadata = header.pop("__metadata__", {})
+        ordered = {"__metadata__": dict(sorted(metadata.items())), **header}
+        text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+        if metadata and len(text) == size:
+            file.seek(8)
+            file.write(text)
 
 
 def _begins_like_pickle(path: Path) -> bool:

@@ -25,7 +25,7 @@ def analyse(
     corruption: Annotated[
         str | None,
         typer.Option(
-            help="Start at corrupted samples: gaussian(0.7), square, ...; kinds without a level take the training's."
+            help="Start at corrupted samples: gaussian(0.7), square(0.4), ...; without level, at the training's sigma."
         ),
     ] = None,
     tolerance: Annotated[
@@ -144,8 +144,9 @@ def analyse(
     if corruption is not None:
         level = autoencoder.training_settings.get("sigma")
         level = float(level) if isinstance(level, int | float) else None
+        after_samples = len(samples.images)
         samples = corrupt_dataset(samples, corruption, seed=seed, level=level)
-        training = training and corrupt_dataset(training, corruption, seed=seed, level=level)
+        training = training and corrupt_dataset(training, corruption, seed=seed, level=level, first=after_samples)
     with shown(quiet=quiet) as display:
         analysis = analyse_map(
             autoencoder.to(chosen),

@@ -106,7 +106,10 @@ def train(
         int | None,
         typer.Option(help="Processes to use; as many as cores if not given.", parser=integer, metavar="INTEGER"),
     ] = None,
-    tf32: Annotated[bool, typer.Option("--tf32", help="Round factors to TF32 on a GPU: faster, less exact.")] = False,
+    tf32: Annotated[
+        bool,
+        typer.Option("--tf32", help="Round factors to TF32 when several maps train on a GPU: faster, less exact."),
+    ] = False,
     test_data: Annotated[
         str | None, typer.Option(help="Images to report errors on; the test set of a named data set.")
     ] = None,
@@ -123,7 +126,7 @@ def train(
     A corruption is one of gaussian, clean, salt-and-pepper, square, strokes, occlusion, scaling, rotation and learned,
     with its level in parentheses where that is not --sigma: square(0.4). Corruptions follow one another, "rotation(15)
     then gaussian"; are mixed by chance, "0.8 gaussian + 0.2 clean"; and change with the epochs, "clean until 10,
-    gaussian".
+    gaussian". docs/corruption.md says what each does and in which unit its level is.
 
     An interrupted training goes on, to the same weights, when the same command is given again.
     """
@@ -160,7 +163,8 @@ def train(
     from dynlab.datasets import load_dataset, testing_set_of
     from dynlab.devices import resolve_device
 
-    hardware = Hardware(resolve_device(device), one_of("backend", backend, get_args(Backend)), processes, tf32)
+    resolve_device(device)  # to refuse at once what there is not
+    hardware = Hardware(device, one_of("backend", backend, get_args(Backend)), processes, tf32)
     epochs_kept = () if snapshots is None else integers("snapshots", snapshots)
     images = load_dataset(data, data_dir=data_dir, limit=limit)
     test_name = test_data if test_data is not None else testing_set_of(data)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +15,13 @@ from typing import TYPE_CHECKING
 import torch
 import typer
 
+import dynlab
 from dynlab.cli.output import print_error
 from dynlab.datasets import Dataset
 from dynlab.display import Display, shown
 from dynlab.errors import InputError
 from dynlab.files import check_writable_file
+from dynlab.maps import load_map
 from dynlab.training import (
     EpochProgress,
     TrainingDiverged,
@@ -28,8 +32,8 @@ from dynlab.training import (
 )
 
 if TYPE_CHECKING:
+    from dynlab.maps import Autoencoder
     from dynlab.training.ensemble import Backend
-    from dynlab.training.trainer import Autoencoder
 
 # What members of an ensemble may differ in, in the order in which files are named for it.
 _OWN_SETTINGS = ("corruption", "sigma", "learning_rate", "annealing", "seed")
@@ -40,7 +44,7 @@ _INTERRUPTED = "interrupted; given again, the same command goes on from here"
 class Hardware:
     """Where and how to compute."""
 
-    device: torch.device
+    device: str  # as it was given: what "auto" means depends on what is trained
     backend: Backend
     processes: int | None
     tf32: bool
@@ -62,12 +66,22 @@ def train_one_to(
     state = _beside(out, ".checkpoint")
     for path in (state, *(_snapshot_path(out, epoch) for epoch in snapshots)):
         check_writable_file(path, parameter="out")
+    for option, given, default in (
+        ("backend", hardware.backend, "auto"),
+        ("processes", hardware.processes, None),
+        ("tf32", hardware.tf32, False),
+    ):
+        if given != default:
+            raise InputError(f"{option} {given}: given for one map, expected several to be trained")
+    if not state.exists() and _is_trained(out, images, settings, snapshots):
+        print(f"checkpoint: {out} (trained already)")
+        return
 
     def keep(autoencoder: Autoencoder) -> None:
         measure_on_datasets(autoencoder, settings, images, tests)
         autoencoder.save(_snapshot_path(out, autoencoder.training_settings["epochs"]))
 
-    with shown(quiet=quiet) as display:
+    with shown(quiet=quiet) as display, _interruption_told():
         try:
             autoencoder = train(
                 images.images,
@@ -84,16 +98,13 @@ def train_one_to(
             state.unlink(missing_ok=True)
             print_error(str(error))
             raise typer.Exit(1) from error
-        except KeyboardInterrupt:
-            print_error(_INTERRUPTED)
-            raise
     measure_on_datasets(autoencoder, settings, images, tests)
     autoencoder.save(out)
     state.unlink(missing_ok=True)
     for which, errors in autoencoder.training_settings["errors"].items():
         print(
-            f"{which}: walkback objective {errors['walkback']:.3f}, "
-            f"reconstruction error {errors['clean']:.3f} (clean), {errors['corrupted']:.3f} (corrupted)"
+            f"{which}: squared error {errors['clean']:.3f} (clean), {errors['corrupted']:.3f} (corrupted), "
+            f"{errors['walkback']:.3f} (mean over walkback)"
         )
     print(f"checkpoint: {out}")
 
@@ -111,7 +122,7 @@ def train_ensemble_to(
 ) -> None:
     """Train several maps and write them to the folder `out`."""
     names = names_of(members)
-    with shown(quiet=quiet) as display:
+    with shown(quiet=quiet) as display, _interruption_told():
 
         def report(number: int, progress: EpochProgress | TrainingDiverged) -> None:
             if isinstance(progress, EpochProgress):
@@ -119,24 +130,20 @@ def train_ensemble_to(
             else:
                 display(names[number], 1.0, "diverged")
 
-        try:
-            trained = train_ensemble(
-                images.images,
-                members,
-                backend=hardware.backend,
-                device=hardware.device,
-                processes=hardware.processes,
-                state_shape=images.shape,
-                folder=out,
-                names=names,
-                checkpoint_seconds=checkpoint_seconds,
-                snapshots=snapshots,
-                tf32=hardware.tf32,
-                on_progress=report,
-            )
-        except KeyboardInterrupt:
-            print_error(_INTERRUPTED)
-            raise
+        trained = train_ensemble(
+            images.images,
+            members,
+            backend=hardware.backend,
+            device=hardware.device,
+            processes=hardware.processes,
+            state_shape=images.shape,
+            folder=out,
+            names=names,
+            checkpoint_seconds=checkpoint_seconds,
+            snapshots=snapshots,
+            tf32=hardware.tf32,
+            on_progress=report,
+        )
         for number, (name, member) in enumerate(zip(names, trained, strict=True)):
             display("errors", (number + 1) / len(names))
             path = out / f"{name}.safetensors"
@@ -155,6 +162,41 @@ def train_ensemble_to(
         raise typer.Exit(1)
 
 
+@contextlib.contextmanager
+def _interruption_told() -> Iterator[None]:
+    """Tell how to go on after a signal that ends the program, SIGTERM as well as SIGINT."""
+
+    def terminate(_number: int, _frame: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, terminate)
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        print_error(_INTERRUPTED)
+        raise
+    finally:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _is_trained(out: Path, images: Dataset, settings: TrainingSettings, snapshots: Sequence[int]) -> bool:
+    """Whether the files are those that this training would write."""
+    try:
+        found = [load_map(path) for path in (out, *(_snapshot_path(out, epoch) for epoch in snapshots))]
+    except InputError:
+        return False
+    versions = {"dynlab": dynlab.__version__, "torch": str(torch.__version__)}
+    for autoencoder, epochs in zip(found, (settings.epochs, *snapshots), strict=True):
+        expected = {**settings.as_json(), "epochs": epochs, "data_sha256": images.sha256, "versions": versions}
+        known = autoencoder.training_settings
+        if any(known.get(name) != value for name, value in expected.items()) or "started_from" in known:
+            return False
+    return True
+
+
 def names_of(members: Sequence[TrainingSettings]) -> list[str]:
     """A name for each member, of the settings in which members differ."""
     settings = [member.as_json() for member in members]
@@ -162,12 +204,14 @@ def names_of(members: Sequence[TrainingSettings]) -> list[str]:
     names = ["-".join(f"{name.replace('_', '-')}-{_as_name(one[name])}" for name in differing) for one in settings]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise InputError(f"the settings of {twice[0] or 'a member'} are given twice, expected each combination once")
+        values = ", ".join(f"{name} {getattr(members[0], name)!r}" for name in _OWN_SETTINGS)
+        which = twice[0] or f"a member ({values})"
+        raise InputError(f"the settings of {which} are given twice, expected each combination once")
     return names
 
 
 def _as_name(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
     return re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
 
 
@@ -186,15 +230,11 @@ def _print_ensemble(names: Sequence[str], maps: Sequence[Autoencoder | None]) ->
 
     judged = next((one.training_settings["errors"] for one in maps if one is not None), {})
     which = "test" if "test" in judged else "train"
-    columns = {
-        "walkback objective": "walkback",
-        "reconstruction error, clean": "clean",
-        "reconstruction error, corrupted": "corrupted",
-    }
-    table = Table("", *columns, title=f"{which} set", title_justify="left", box=SIMPLE_HEAD)
-    table.columns[0].no_wrap = True
+    columns = {"clean": "clean", "corrupted": "corrupted", "walkback": "walkback"}
+    table = Table("", *columns, title=f"squared error, {which} set", title_justify="left", box=SIMPLE_HEAD)
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for name, one in zip(names, maps, strict=True):
         errors = {} if one is None else one.training_settings["errors"][which]
         table.add_row(name, *(f"{errors[error]:.3f}" if errors else "diverged" for error in columns.values()))

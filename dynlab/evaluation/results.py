@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynlab.attractors.diversity import Diversity
+from dynlab.errors import InputError
 from dynlab.evaluation.approach import EnergySummary, RateSummary
 from dynlab.evaluation.connections import Connections
 from dynlab.evaluation.kinds import Kind
@@ -14,6 +15,7 @@ from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.evaluation.robustness_results import Robustness
 from dynlab.evaluation.separability import Separability
+from dynlab.training.corruption import Gaussian, Schedule, parse_schedule
 
 SCHEMA_VERSION = 2
 
@@ -71,17 +73,31 @@ class MapIdentity:
     @property
     def corruption_level(self) -> float | None:
         """Standard deviation of the Gaussian corruption the map was trained with, if known."""
-        sigma = self.training.get("sigma")
-        gaussian = self.training.get("corruption", "gaussian") == "gaussian"
-        return float(sigma) if gaussian and isinstance(sigma, int | float) else None
+        schedule = self._schedule()
+        kinds = [] if schedule is None else [phase.corruption for phase in schedule.phases]
+        return float(kinds[0].level) if len(kinds) == 1 and isinstance(kinds[0], Gaussian) else None
 
     @property
     def corruption(self) -> str | None:
-        """What the map was trained with, in words, if that is known and is not Gaussian noise of one level."""
+        """What the map was trained with, with all levels, if that is known and is not Gaussian noise of one level."""
+        schedule = self._schedule()
+        return None if schedule is None or self.corruption_level is not None else str(schedule)
+
+    @property
+    def objective(self) -> str:
+        """In which ways it was trained on another objective than the report's, in words; empty if in none."""
+        usual = {"walkback_variant": "full", "loss": "squared-error", "contraction": 0.0}
+        words = {name: self.training.get(name, value) for name, value in usual.items()}
+        return ", ".join(f"{name.replace('_', ' ')} {word}" for name, word in words.items() if word != usual[name])
+
+    def _schedule(self) -> Schedule | None:
         corruption, sigma = self.training.get("corruption", "gaussian"), self.training.get("sigma")
-        if corruption == "gaussian" or not isinstance(corruption, str):
+        if not isinstance(corruption, str) or not isinstance(sigma, int | float | None):
             return None
-        return f"{corruption}, level {sigma:g}" if isinstance(sigma, int | float) else corruption
+        try:
+            return parse_schedule(corruption, sigma)
+        except InputError:  # of another program, or nothing is known
+            return None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from dynlab.maps.autoencoder import NONLINEARITIES, DenoisingAutoencoder, Nonlin
 from dynlab.maps.deep import DeepAutoencoder
 from dynlab.maps.gain import with_gain
 from dynlab.maps.iterated import Iterated
-from dynlab.maps.loading import load_map
+from dynlab.maps.loading import Autoencoder, load_map
 from dynlab.maps.map import Layer, Map, MapT, check_states, float64_copy, map_hash
 
 __all__ = [
     "NONLINEARITIES",
+    "Autoencoder",
     "DeepAutoencoder",
     "DenoisingAutoencoder",
     "FunctionMap",

@@ -8,8 +8,10 @@ from dynlab.maps.autoencoder import DenoisingAutoencoder
 from dynlab.maps.checkpoint import DEEP_AUTOENCODER, DENOISING_AUTOENCODER, Checkpoint
 from dynlab.maps.deep import DeepAutoencoder
 
+Autoencoder = DenoisingAutoencoder | DeepAutoencoder
 
-def load_map(path: str | Path) -> DenoisingAutoencoder | DeepAutoencoder:
+
+def load_map(path: str | Path) -> Autoencoder:
     """Read a checkpoint, and make of it the map of the kind that its metadata name.
 
     Args:

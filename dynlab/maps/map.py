@@ -17,8 +17,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-MapT = TypeVar("MapT", bound="Map")
-
 
 class Layer(NamedTuple):
     """One layer, `x -> f(W x + b)`."""
@@ -151,6 +149,9 @@ class Map(nn.Module):
     def settings_to_hash(self) -> str:
         """What `map_hash` takes the settings to be: `extra_repr`, where that says all of them."""
         return self.extra_repr()
+
+
+MapT = TypeVar("MapT", bound=Map)
 
 
 def float64_copy(system: MapT) -> MapT:

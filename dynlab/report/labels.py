@@ -27,17 +27,21 @@ def in_order(analyses: Sequence[Analysis]) -> list[Analysis]:
 
 
 def labels_of(analyses: Sequence[Analysis]) -> list[str]:
-    """A short name for each analysis: its corruption (level), or its map's name; more where that is not enough."""
-    short = [_level_or_name(analysis) for analysis in analyses]
-    with_name = [_with(label, analysis.results.map.name) for label, analysis in zip(short, analyses, strict=True)]
-    with_data = [_with(label, analysis.results.data.name) for label, analysis in zip(with_name, analyses, strict=True)]
-    for labels in (short, with_name, with_data):
+    """A short name for each analysis: how its map was trained, or the map's name; more where that is not enough."""
+    labels = [_trained_or_name(analysis) for analysis in analyses]
+    names = [analysis.results.map.name for analysis in analyses]
+    data = [analysis.results.data.name for analysis in analyses]
+    for more in (names, data):
         if len(set(labels)) == len(labels):
             return labels
-    counts = Counter(with_data)
+        if len(set(more)) > 1:  # what all share tells none from another
+            labels = [_with(label, word) for label, word in zip(labels, more, strict=True)]
+    if len(set(labels)) == len(labels):
+        return labels
+    counts = Counter(labels)
     seen: Counter[str] = Counter()
     numbered = []
-    for label in with_data:
+    for label in labels:
         seen[label] += 1
         numbered.append(f"{label} ({seen[label]})" if counts[label] > 1 else label)
     return numbered
@@ -51,12 +55,12 @@ def axis_of(analyses: Sequence[Analysis]) -> Axis:
     return Axis("", [float(place) for place in range(len(analyses))], labels_of(analyses))
 
 
-def _level_or_name(analysis: Analysis) -> str:
+def _trained_or_name(analysis: Analysis) -> str:
     identity = analysis.results.map
-    if identity.corruption_level is None:
-        return identity.corruption or identity.name
-    return f"σ = {identity.corruption_level:g}"
+    level = identity.corruption_level
+    corruption = identity.corruption if level is None else f"σ = {level:g}"
+    return identity.name if corruption is None else _with(corruption, identity.objective)
 
 
 def _with(label: str, more: str) -> str:
-    return label if label == more else f"{label}, {more}"
+    return label if more in ("", label) else f"{label}, {more}"

@@ -38,6 +38,8 @@ Decisions by Small Adjustments: Iterating Denoising Autoencoders, 2014, section 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +53,8 @@ from dynlab.training.objective import LOWEST_LOG, Objective, check_output_nonlin
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 _threshold_backward = torch.ops.aten.threshold_backward.grad_input
+
+_LINE = 16  # numbers in 64 bytes of float32, the unit of caches and of vectors
 
 # f'' / f' is this number less twice the value; where it is None, f'' is 0.
 _BENDS = {"sigmoid": 1.0, "tanh": 0.0, "relu": None, "identity": None}
@@ -255,8 +259,8 @@ class _Buffers:
         k = objective.walkback
         judged = slice(k - 1, k) if objective.variant == "last" else slice(0, k)
         # Members first, so that the k steps of a member are one matrix.
-        states, activations = like.new_empty(*members, k + 1, batch, dim), like.new_empty(*members, k, batch, hidden)
-        errors, gradients = like.new_empty(*members, k, batch, dim), torch.empty_like(activations)
+        states, activations = apart(like, members, k + 1, batch, dim), apart(like, members, k, batch, hidden)
+        errors, gradients = apart(like, members, k, batch, dim), apart(like, members, k, batch, hidden)
         inputs, outputs = states[..., :-1, :, :], states[..., 1:, :, :]
         self.states = states.unbind(-3)  # x_0 to x_k
         self.hidden = activations.unbind(-3)  # h_1 to h_k
@@ -273,9 +277,20 @@ class _Buffers:
         self.ones = like.new_ones(k * batch)
         if objective.loss == "cross-entropy":
             self.logs = torch.empty_like(self.judged_errors), torch.empty_like(self.judged_errors)
-            self.passed_down = like.new_empty(*members, batch, dim)
+            self.passed_down = apart(like, members, batch, dim)
         if objective.contraction > 0:
-            self.contraction = like.new_empty(2, *members, batch, hidden).unbind()
+            self.contraction = apart(like, members, 2, batch, hidden).unbind(-3)
+
+
+def apart(like: Tensor, members: Sequence[int], *shape: int) -> Tensor:
+    """An empty tensor of shape (*members, *shape), in which every member lies as it would lie alone.
+
+    Each begins at a multiple of 64 bytes, and there is a gap before the next: on a CPU the bits of a product depend on
+    where its factors lie, and those of a nonlinearity on where a run of numbers ends.
+    """
+    size = math.prod(shape)
+    room = (size // _LINE + 1) * _LINE
+    return like.new_empty(*members, room)[..., :size].unflatten(-1, shape)
 
 
 def _multiply_by_slope(nonlinearity: str, gradients: Tensor, values: Tensor) -> None:

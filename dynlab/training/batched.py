@@ -42,7 +42,7 @@ from torch import Tensor
 
 from dynlab.errors import InputError
 from dynlab.maps import DenoisingAutoencoder, Map
-from dynlab.training.backpropagation import GradientDescent, Parameters
+from dynlab.training.backpropagation import GradientDescent, Parameters, apart
 from dynlab.training.corruption import Corruption, stack_corruptions
 from dynlab.training.draws import MembersNoise, noise_can_be_fused
 from dynlab.training.launches import Launch, Launcher, launches, precision_of_products
@@ -63,6 +63,28 @@ SHARED_SETTINGS = (
     "batch_size",
     "epochs",
 )
+
+
+def check_shared(members: Sequence[TrainingSettings]) -> None:
+    """Check that members can be those of one ensemble.
+
+    Raises:
+        InputError: If two of them differ in one of `SHARED_SETTINGS`.
+    """
+    for number, settings in enumerate(members):
+        for name in SHARED_SETTINGS:
+            found, expected = getattr(settings, name), getattr(members[0], name)
+            if found != expected:
+                raise InputError(f"members[{number}] has {name} {found!r}, expected {expected!r} as members[0] has")
+
+
+def obstacle_to_batches(settings: TrainingSettings) -> str | None:
+    """What keeps a member from being trained side by side with others, with what was expected; None if nothing does."""
+    if isinstance(settings.hidden, tuple):
+        return f"hidden {settings.hidden}, expected one hidden layer"
+    if settings.schedule().learns:
+        return f"corruption {settings.corruption!r}, expected one that is not learned"
+    return None
 
 
 def can_be_batched(system: Map, settings: TrainingSettings) -> bool:
@@ -287,13 +309,13 @@ class _Part:
 
 def _stacked_parameters(systems: Sequence[DenoisingAutoencoder], device: torch.device) -> dict[str, Tensor]:
     """Copies of the parameters, with a leading dimension for the members."""
-    stacked = {
-        name: torch.stack([dict(system.named_parameters())[name].detach().to(device) for system in systems])
-        for name, _ in systems[0].named_parameters()
-    }
-    if "decoder.weight" in stacked:
-        # By columns, as a single training has them.
-        stacked["decoder.weight"] = stacked["decoder.weight"].mT.contiguous().mT
+    stacked: dict[str, Tensor] = {}
+    for name, _ in systems[0].named_parameters():
+        values = torch.stack([dict(system.named_parameters())[name].detach().to(device) for system in systems])
+        by_columns = name == "decoder.weight"  # as a single training has it
+        values = values.mT if by_columns else values
+        copied = apart(values, values.shape[:1], *values.shape[1:]).copy_(values)
+        stacked[name] = copied.mT if by_columns else copied
     return stacked
 
 
@@ -306,22 +328,17 @@ def _checked(
     for parameter, values in (("systems", systems), ("records", records)):
         if len(values) != len(members):
             raise InputError(f"{parameter} has {len(values)} entries, expected one for each of {len(members)} members")
+    check_shared(members)
     autoencoders = []
     for index, (settings, system) in enumerate(zip(members, systems, strict=True)):
-        for name in SHARED_SETTINGS:
-            found, expected = getattr(settings, name), getattr(members[0], name)
-            if found != expected:
-                raise InputError(f"members[{index}] has {name} {found!r}, expected {expected!r} as members[0] has")
         if not isinstance(system, DenoisingAutoencoder):
             raise InputError(
                 f"systems[{index}] is a {type(system).__name__}, expected a DenoisingAutoencoder: the backend "
                 "'processes' trains others"
             )
-        if not can_be_batched(system, settings):
-            raise InputError(
-                f"members[{index}] has corruption {settings.corruption!r}, expected one that is not learned: the "
-                "backend 'processes' trains with those"
-            )
+        obstacle = obstacle_to_batches(settings)
+        if obstacle is not None:
+            raise InputError(f"members[{index}] has {obstacle}: the backend 'processes' trains others")
         if system.state_shape != systems[0].state_shape:
             found, expected = system.state_shape, systems[0].state_shape
             raise InputError(f"systems[{index}] has state_shape {found}, expected {expected} as systems[0] has")

@@ -33,7 +33,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor], identity: Mapping[
     Raises:
         InputError: If it cannot be written; a checkpoint that was there stays whole.
     """
-    on_cpu = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    on_cpu = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
     write_tensors(path, on_cpu, {"kind": KIND, "identity": json.dumps(identity), "sha256": _hash(on_cpu)})
 
 
@@ -49,15 +49,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any], expected: Mapping[s
     Raises:
         InputError: If the file is missing, damaged, none of a training, or one of another training.
     """
-    tensors, metadata = read_tensors(path)
-    if metadata.get("kind") != KIND:
-        raise InputError(f"{path}: a file of kind {metadata.get('kind')!r}, expected {KIND!r}")
-    if metadata.get("sha256") != _hash(tensors):
-        raise InputError(f"{path}: damaged, its tensors are not those that were written")
-    try:
-        found = json.loads(metadata.get("identity", ""))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged, identity in the metadata is not JSON ({error})") from error
+    tensors, found = _read(path)
     _check_identity(path, found, json.loads(json.dumps(identity)))
     for name, value in expected.items():
         grows = name in ("objectives", "sums")
@@ -68,6 +60,31 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any], expected: Mapping[s
             found_type = f"{tensors[name].dtype} of shape {shape}"
             raise InputError(f"{path}: {name} is {found_type}, expected {value.dtype} of shape {tuple(value.shape)}")
     return tensors
+
+
+def epochs_in(path: Path) -> int:
+    """How many epochs are finished in the training that a checkpoint holds, whichever it is.
+
+    Raises:
+        InputError: If the file is missing, damaged or none of a training.
+    """
+    tensors, _ = _read(path)
+    if "objectives" not in tensors:
+        raise InputError(f"{path}: tensor objectives is missing")
+    return len(tensors["objectives"])
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """The state of a training, and what it is."""
+    tensors, metadata = read_tensors(path)
+    if metadata.get("kind") != KIND:
+        raise InputError(f"{path}: a file of kind {metadata.get('kind')!r}, expected {KIND!r}")
+    if metadata.get("sha256") != _hash(tensors):
+        raise InputError(f"{path}: damaged, its tensors are not those that were written")
+    try:
+        return tensors, json.loads(metadata.get("identity", ""))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged, identity in the metadata is not JSON ({error})") from error
 
 
 def _check_identity(path: Path, found: Any, expected: dict[str, Any]) -> None:

@@ -6,7 +6,9 @@ from dynlab.datasets import Dataset, dataset_of
 from dynlab.training.corruption import corrupt, parse_schedule
 
 
-def corrupt_dataset(data: Dataset, corruption: str, *, seed: int, level: float | None = None) -> Dataset:
+def corrupt_dataset(
+    data: Dataset, corruption: str, *, seed: int, level: float | None = None, first: int = 0
+) -> Dataset:
     """Corrupt every sample of a data set once; its name says so.
 
     Args:
@@ -14,6 +16,7 @@ def corrupt_dataset(data: Dataset, corruption: str, *, seed: int, level: float |
         corruption: As in `corrupt`.
         seed: Of the random numbers, from 0 to 2^63 - 1.
         level: Of kinds for which the text gives none.
+        first: As in `corrupt`: two sets are corrupted independently where one begins after the other's samples.
 
     Returns:
         A data set with the corrupted samples, which noise takes out of [0, 1].
@@ -22,6 +25,6 @@ def corrupt_dataset(data: Dataset, corruption: str, *, seed: int, level: float |
         InputError: If the text cannot be read or does not suit the samples, or a level is out of its range.
         ValueError: If `seed` is out of its range.
     """
-    corrupted = corrupt(data.images, corruption, level=level, seed=seed, state_shape=data.shape)
+    corrupted = corrupt(data.images, corruption, level=level, seed=seed, state_shape=data.shape, first=first)
     name = f"{data.name} corrupted by {parse_schedule(corruption, level)} (seed {seed})"
     return dataset_of(corrupted, data.labels, name=name, shape=data.shape)

@@ -4,7 +4,8 @@ Every time that a sample is presented to a member of an ensemble, it has random 
 presentations of a member (from 0, around and around the images) owns the numbers of a counter-based generator with
 the counters that belong to `p`. So they depend on the seed and on `p` alone, neither on the size of minibatches nor on
 what else is trained, and the state of the generator is the number of presentations so far. A corruption that needs
-several kinds of numbers takes them from channels, which are independent.
+several kinds of numbers takes them from channels, which are independent; so are draws of different counts, as the
+counter holds how many blocks of numbers are drawn beside which of them it is.
 
 The generator is Philox-4x64-10, as numpy has it, with the key from numpy's `SeedSequence`; on other devices than the
 CPU the same words are made by torch. A word is two numbers of 32 bits, the low half first, of which the upper 24 bits
@@ -83,7 +84,7 @@ class Noise:
     def __init__(self, seed: int, stream: Stream, device: torch.device) -> None:
         self._device = device
         self._key = key_of(seed, stream)
-        self._generators: dict[int, _Sequential] = {}
+        self._generators: dict[tuple[int, int], _Sequential] = {}
 
     def at(self, first: int, rows: int) -> Draws:
         """The numbers of the presentations from `first` on.
@@ -137,18 +138,18 @@ def noise_can_be_fused(device: torch.device) -> bool:
 
 
 class _Sequential:
-    """Numpy's generator for one channel; it need not be set where the next numbers follow those before."""
+    """Numpy's generator for one channel and count; it need not be set where the next numbers follow those before."""
 
-    def __init__(self, key: tuple[int, int], channel: int) -> None:
-        self._channel = channel
-        counter = np.array([0, 0, channel, 0], np.uint64)
+    def __init__(self, key: tuple[int, int], channel: int, blocks: int) -> None:
+        self._name = (0, channel, blocks)
+        counter = np.array([0, *self._name], np.uint64)
         self._generator = np.random.Philox(key=np.array(key, np.uint64), counter=counter)
         self._block = 0
 
     def words(self, block: int, count: int) -> np.ndarray:
         if block != self._block:
             state = self._generator.state
-            state["state"]["counter"] = np.array([block, 0, self._channel, 0], np.uint64)
+            state["state"]["counter"] = np.array([block, *self._name], np.uint64)
             state["buffer_pos"] = _BLOCK
             self._generator.state = state
         self._block = block + count // _BLOCK
@@ -157,7 +158,12 @@ class _Sequential:
 
 class _HostDraws:
     def __init__(
-        self, key: tuple[int, int], generators: dict[int, _Sequential], first: int, rows: int, base: int = 0
+        self,
+        key: tuple[int, int],
+        generators: dict[tuple[int, int], _Sequential],
+        first: int,
+        rows: int,
+        base: int = 0,
     ) -> None:
         self._key, self._generators, self._first, self._rows, self._base = key, generators, first, rows, base
 
@@ -175,9 +181,10 @@ class _HostDraws:
         return _HostDraws(self._key, self._generators, self._first, self._rows, _base_of_part(self._base, index))
 
     def _integers(self, channel: int, count: int) -> Tensor:
-        name, blocks = self._base + channel, _blocks(count)
+        blocks = _blocks(count)
+        name = (self._base + channel, blocks)
         if name not in self._generators:
-            self._generators[name] = _Sequential(self._key, name)
+            self._generators[name] = _Sequential(self._key, *name)
         words = self._generators[name].words(self._first * blocks, self._rows * blocks * _BLOCK)
         return torch.from_numpy(words.view(np.int32)).view(self._rows, -1)
 
@@ -208,27 +215,27 @@ class _DeviceDraws:
         counters = torch.arange(self._rows * blocks, device=self._keys.device) + (self._first * blocks + 1)
         if self._fused:
             # A tensor, since to be compiled anew for every number would take too long.
-            words = _stacked(_compiled(_rounds)(self._keys, counters, torch.full_like(self._first, name)))
+            words = _stacked(_compiled(_rounds)(self._keys, counters, torch.full_like(self._first, name), blocks))
         else:
-            words = philox(self._keys, counters, name)
+            words = philox(self._keys, counters, name, blocks)
         return words.view(torch.int32).view(*self._keys.shape[:-1], self._rows, -1)
 
 
 def philox(
-    keys: Int64[Tensor, "*members 2"], counters: Int64[Tensor, " blocks"], channel: int
+    keys: Int64[Tensor, "*members 2"], counters: Int64[Tensor, " blocks"], channel: int, size: int
 ) -> Int64[Tensor, "*members blocks 4"]:
-    """Blocks of Philox-4x64-10 with the counter `(counters, 0, channel, 0)`, the lowest word first.
+    """Blocks of Philox-4x64-10 with the counter `(counters, 0, channel, size)`, the lowest word first.
 
     Integers of 64 bits stand for unsigned ones: sums and products wrap around in the same way.
     """
-    return _stacked(_rounds(keys, counters, channel))
+    return _stacked(_rounds(keys, counters, channel, size))
 
 
-def _rounds(keys: Tensor, counters: Tensor, channel: int | Tensor) -> tuple[Tensor, ...]:
+def _rounds(keys: Tensor, counters: Tensor, channel: int | Tensor, size: int) -> tuple[Tensor, ...]:
     """The four words."""
     key0, key1 = keys[..., 0, None], keys[..., 1, None]
     zero = torch.zeros_like(counters)
-    c0, c1, c2, c3 = counters, zero, zero + channel, zero
+    c0, c1, c2, c3 = counters, zero, zero + channel, zero + size
     for number in range(_ROUNDS):
         if number:
             key0, key1 = key0 + _as_signed(_WEYL[0]), key1 + _as_signed(_WEYL[1])
@@ -287,6 +294,8 @@ def _blocks(count: int) -> int:
 
 
 def _base_of_part(base: int, index: int) -> int:
+    if index + 1 >= _PARTS:
+        raise ValueError(f"part {index} of a corruption, expected fewer than {_PARTS - 1} parts")
     return (base + index + 1) * _PARTS
 
 

@@ -24,17 +24,18 @@ from torch import Tensor
 
 from dynlab.devices import resolve_device
 from dynlab.errors import InputError
-from dynlab.maps import map_hash
-from dynlab.training.batched import SHARED_SETTINGS, BatchedRun
+from dynlab.maps import Autoencoder, map_hash
+from dynlab.training.batched import BatchedRun, check_shared, obstacle_to_batches
 from dynlab.training.driving import Checkpointing, drive
 from dynlab.training.ensemble_folder import claim_folder, members_checkpoint, remove_checkpoints
+from dynlab.training.initialization import beginning
 from dynlab.training.interruption import Interruption, held_back
-from dynlab.training.member import EnsembleMember, Member, OnProgress, Work
+from dynlab.training.member import TEMPORARY, EnsembleMember, Member, OnProgress, Work
 from dynlab.training.objective import check_objective
 from dynlab.training.processes import available_cores, train_in_processes
 from dynlab.training.run import EpochProgress, TrainingDiverged
 from dynlab.training.settings import TrainingSettings
-from dynlab.training.trainer import Autoencoder, beginning, check_images, check_snapshots, images_hash, one_thread
+from dynlab.training.trainer import check_images, check_snapshots, images_hash, one_thread
 
 Backend = Literal["auto", "processes", "batched"]
 
@@ -48,7 +49,7 @@ def train_ensemble(
     processes: int | None = None,
     state_shape: tuple[int, ...] | None = None,
     start: Autoencoder | Sequence[Autoencoder] | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     names: Sequence[str] | None = None,
     checkpoint_seconds: float = 60.0,
     snapshots: Sequence[int] = (),
@@ -72,8 +73,8 @@ def train_ensemble(
         folder: Where to keep the ensemble. `<name>.safetensors` is there as soon as a member is finished,
             `<name>-epoch-<epoch>.safetensors` for each snapshot, and checkpoints as long as they are needed. Called
             again with the same arguments, training goes on from there, to the weights that it would have had without
-            the interruption. SIGINT and SIGTERM write checkpoints before they have their effect. Without a folder,
-            nothing outlasts an interruption.
+            the interruption; called with further members, these are trained and come to the others. SIGINT and SIGTERM
+            write checkpoints before they have their effect. Without a folder, nothing outlasts an interruption.
         names: Of the members, for their files; by default member-000, member-001, ...
         checkpoint_seconds: How often to write checkpoints, at least 0.
         snapshots: Epochs, from 1 to the last, after which to keep a copy: what training for that many epochs gives.
@@ -96,6 +97,7 @@ def train_ensemble(
     """
     if not members:
         raise InputError("members is empty, expected at least one")
+    folder = None if folder is None else Path(folder)
     chosen = _backend(backend, device, members)
     names = tuple(names) if names is not None else tuple(f"member-{number:03d}" for number in range(len(members)))
     _check_arguments(images, members, names, processes, checkpoint_seconds, snapshots, tf32, chosen)
@@ -116,7 +118,7 @@ def train_ensemble(
         signals = contextlib.nullcontext(Interruption()) if folder is None else held_back()
         with (
             signals as interruption,
-            TemporaryDirectory(prefix="dynlab-ensemble-", ignore_cleanup_errors=True) as temporary,
+            TemporaryDirectory(prefix=TEMPORARY, ignore_cleanup_errors=True) as temporary,
         ):
             shared = Path(temporary)
             described = [
@@ -163,24 +165,26 @@ def _written(start: Autoencoder | None, folder: Path) -> Path | None:
 
 
 def _train_batched(work: Work, device: torch.device, tf32: bool) -> None:
-    """Train all members side by side."""
+    """Train members side by side: all of them if they are under way, else those that are not over."""
     members = work.members
+    if not members_checkpoint(members[0].folder).exists():
+        members = [member for member in members if not member.is_over]
     systems = [member.beginning().to(device) for member in members]
     records = [member.record for member in members]
     run = BatchedRun(work.images.to(device), [member.settings for member in members], systems, records, tf32=tf32)
     told: set[int] = set()  # members that diverged
 
     def on_epoch() -> None:
-        for number, progress in enumerate(run.progress()):
-            if number not in told:
-                work.report(number, progress)
+        for member, progress in zip(members, run.progress(), strict=True):
+            if member.number not in told:
+                work.report(member.number, progress)
             if isinstance(progress, TrainingDiverged):
-                told.add(number)
+                told.add(member.number)
 
     def on_snapshot(epoch: int) -> None:
-        for member, progress in zip(members, run.progress(), strict=True):
+        for place, (member, progress) in enumerate(zip(members, run.progress(), strict=True)):
             if isinstance(progress, EpochProgress):
-                member.write_snapshot(run.trained(member.number), epoch)
+                member.write_snapshot(run.trained(place), epoch)
 
     checkpointing = None
     if work.is_kept:
@@ -197,11 +201,11 @@ def _train_batched(work: Work, device: torch.device, tf32: bool) -> None:
         )
     if not finished:
         return
-    for member, progress in zip(members, run.progress(), strict=True):
+    for place, (member, progress) in enumerate(zip(members, run.progress(), strict=True)):
         if isinstance(progress, TrainingDiverged):
             member.write_divergence(progress)
         else:
-            member.write_map(run.trained(member.number))
+            member.write_map(run.trained(place))
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,8 @@ class _Chosen:
 def _backend(backend: str, device: torch.device | str, members: Sequence[TrainingSettings]) -> _Chosen:
     if backend not in get_args(Backend):
         raise InputError(f"backend is {backend!r}, expected one of {', '.join(get_args(Backend))}")
-    obstacle = _obstacle_to_batches(members)
+    obstacles = ((number, obstacle_to_batches(settings)) for number, settings in enumerate(members))
+    obstacle = next((f"members[{number}] has {words}" for number, words in obstacles if words is not None), None)
     if device == "auto" and (backend == "processes" or (backend == "auto" and obstacle is not None)):
         device = "cpu"
     resolved = resolve_device(device) if isinstance(device, str) else device
@@ -226,16 +231,6 @@ def _backend(backend: str, device: torch.device | str, members: Sequence[Trainin
     return _Chosen(backend, resolved)
 
 
-def _obstacle_to_batches(members: Sequence[TrainingSettings]) -> str | None:
-    """Why members cannot be trained side by side, None if they can."""
-    for number, settings in enumerate(members):
-        if isinstance(settings.hidden, tuple):
-            return f"members[{number}] has hidden {settings.hidden}, expected one hidden layer"
-        if settings.schedule().learns:
-            return f"members[{number}] has corruption {settings.corruption!r}, expected none that is learned"
-    return None
-
-
 def _check_arguments(
     images: Tensor,
     members: Sequence[TrainingSettings],
@@ -246,11 +241,7 @@ def _check_arguments(
     tf32: bool,
     chosen: _Chosen,
 ) -> None:
-    for number, settings in enumerate(members):
-        for name in SHARED_SETTINGS:
-            found, expected = getattr(settings, name), getattr(members[0], name)
-            if found != expected:
-                raise InputError(f"members[{number}] has {name} {found!r}, expected {expected!r} as members[0] has")
+    check_shared(members)
     if len(names) != len(members):
         raise InputError(f"names holds {len(names)} names, expected one for each of {len(members)} members")
     if processes is not None and processes < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dynlab.errors import InputError
-from dynlab.files import check_writable_folder, write_json
+from dynlab.files import check_writable_file, check_writable_folder, read_json, write_json
 from dynlab.training.checkpoint import read_checkpoint
 from dynlab.training.member import Member
 
@@ -30,7 +30,7 @@ def remove_checkpoints(members: Sequence[Member]) -> None:
 
 
 def claim_folder(members: Sequence[Member], known: Mapping[str, Any]) -> None:
-    """Make the folder of members that of an ensemble, or see that it is.
+    """Make the folder of members that of an ensemble, or see that it is; further members come to those that it has.
 
     What a program that was killed left half written in it is removed.
 
@@ -42,30 +42,55 @@ def claim_folder(members: Sequence[Member], known: Mapping[str, Any]) -> None:
         InputError: If members would share a file, the folder is that of another ensemble, holds one of the files
             without being that of an ensemble, or cannot be written to, or if a checkpoint in it is damaged.
     """
-    _check_names(members)
     folder = members[0].folder
     check_writable_folder(folder, parameter="folder")
+    _check_names(members)
     path = folder / _MANIFEST
-    each = [
-        {"name": member.name, "settings": member.identity["settings"], "started_from": member.identity["started_from"]}
+    shared = {"kind": KIND, **known, "snapshots": list(members[0].snapshots)}
+    each = {
+        member.name: {
+            "name": member.name,
+            "settings": member.identity["settings"],
+            "started_from": member.identity["started_from"],
+        }
         for member in members
-    ]
-    ensemble = {"kind": KIND, **known, "snapshots": list(members[0].snapshots), "members": each}
-    if not path.exists():
-        for file in (members_checkpoint(folder), *(file for member in members for file in member.paths())):
-            if file.exists():
-                raise InputError(f"{file}: is there already, in a folder without {_MANIFEST}; name another folder")
-        write_json(path, ensemble)
-        return
-    difference = _difference(_read(path), json.loads(json.dumps(ensemble)), "")
-    if difference is not None:
-        raise InputError(f"{path}: another ensemble, {difference}; name another folder or delete this one")
+    }
+    before = _members_before(path, json.loads(json.dumps(shared)), json.loads(json.dumps(each)))
+    new = [member for member in members if member.name not in before]
+    files = [file for member in new for file in member.paths()]
+    for file in files if before else [members_checkpoint(folder), *files]:
+        if file.exists():
+            raise InputError(f"{file}: is there already, and no member of this folder's {_MANIFEST}")
+    if new:
+        write_json(path, {**shared, "members": [*before.values(), *(each[member.name] for member in new)]})
     for member in members:
         if member.checkpoint_path.exists() and not member.is_over:
             read_checkpoint(member.checkpoint_path, member.identity, {})
     for file in folder.iterdir():
         if _TEMPORARY.fullmatch(file.name):
             file.unlink(missing_ok=True)
+
+
+def _members_before(path: Path, shared: dict[str, Any], each: dict[str, Any]) -> dict[str, Any]:
+    """The members that a folder has, by their names.
+
+    Raises:
+        InputError: If they are those of another ensemble.
+    """
+    if not path.exists():
+        return {}
+    found = read_json(path)
+    entries = found.pop("members", None) if isinstance(found, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "name" in entry for entry in entries):
+        raise InputError(f"{path}: damaged, it does not say which members there are")
+    before = {str(entry["name"]): entry for entry in entries}
+    in_both = before.keys() & each.keys()
+    difference = _difference(found, shared, "") or _difference(
+        {name: before[name] for name in sorted(in_both)}, {name: each[name] for name in sorted(in_both)}, ""
+    )
+    if difference is not None:
+        raise InputError(f"{path}: another ensemble, {difference}; name another folder")
+    return before
 
 
 def _check_names(members: Sequence[Member]) -> None:
@@ -75,17 +100,9 @@ def _check_names(members: Sequence[Member]) -> None:
         if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
             raise InputError(f"names holds {name!r}, expected names that can begin the name of a file")
         for path in member.paths():
+            check_writable_file(path, parameter="names")
             if taken.setdefault(path.name.casefold(), member.number) != member.number:
                 raise InputError(f"names holds {name!r}, whose file {path.name} has another use already")
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged, not JSON ({error})") from error
 
 
 def _difference(found: Any, expected: Any, where: str) -> str | None:

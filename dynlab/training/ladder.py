@@ -28,10 +28,11 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from dynlab.errors import InputError
+from dynlab.maps import Autoencoder
 from dynlab.training.run import EpochProgress
 from dynlab.training.settings import TrainingSettings
 from dynlab.training.streams import MAX_SEED
-from dynlab.training.trainer import Autoencoder, train
+from dynlab.training.trainer import train
 
 _SPAWN_KEY = 0  # with the number of the level it makes a key of two, which no stream of `generator` has
 
@@ -112,9 +113,13 @@ def ladder_settings(
         raise InputError(f"levels is {list(levels)}, expected at least two, strictly rising or strictly falling")
     if levels[0] != settings.sigma:
         raise InputError(f"levels begins with {levels[0]}, expected sigma of the settings, {settings.sigma}")
+    if len(settings.schedule().phases) > 1:
+        raise InputError(f"corruption is {settings.corruption!r}, expected one without 'until' along a ladder")
+    if settings.schedule() == replace(settings, sigma=levels[1]).schedule():
+        raise InputError(f"corruption is {settings.corruption!r}, expected one with a level that is not in the text")
     if epochs_per_level < 1:
         raise InputError(f"epochs_per_level is {epochs_per_level}, expected at least 1")
-    learning_rate = settings.learning_rate * settings.annealing ** (settings.epochs - 1)
+    learning_rate = settings.learning_rate_in(settings.epochs)
     if not learning_rate > 0:
         raise InputError(
             f"annealing is {settings.annealing}, expected more: after {settings.epochs} epochs nothing is left of the "

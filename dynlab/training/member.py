@@ -7,7 +7,6 @@ One that is under way may have a checkpoint. There may be snapshots in either ca
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,17 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from dynlab.errors import InputError
-from dynlab.files import write_json
-from dynlab.maps import Map, load_map
+from dynlab.files import read_json, write_json
+from dynlab.maps import Autoencoder, Map, load_map
+from dynlab.training.initialization import beginning
 from dynlab.training.interruption import Interruption
 from dynlab.training.run import EpochProgress, TrainingDiverged
 from dynlab.training.settings import TrainingSettings
-from dynlab.training.trainer import Autoencoder, beginning
 
 OnProgress = Callable[[int, EpochProgress | TrainingDiverged], None]
+
+
+TEMPORARY = "dynlab-ensemble-"  # how the names of folders begin that are there for one training alone
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,7 @@ class Member:
 
     def _read_words(self) -> str:
         path = self.diverged_path
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: damaged, not JSON ({error})") from error
+        found = read_json(path)
         words = found.get("diverged") if isinstance(found, dict) else None
         if not isinstance(words, str):
             raise InputError(f"{path}: damaged, expected an object that says how training diverged")

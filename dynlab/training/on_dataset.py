@@ -8,10 +8,11 @@ from dataclasses import asdict
 import torch
 
 from dynlab.datasets import Dataset
+from dynlab.maps import Autoencoder
 from dynlab.training.objective import reconstruction_errors
 from dynlab.training.run import EpochProgress
 from dynlab.training.settings import TrainingSettings
-from dynlab.training.trainer import Autoencoder, train
+from dynlab.training.trainer import train
 
 
 def train_on_dataset(

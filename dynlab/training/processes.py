@@ -17,6 +17,7 @@ import queue
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -62,15 +63,22 @@ def train_in_processes(work: Work, processes: int) -> None:
     _Team(work, path, processes).train()
 
 
+def _path_to_dynlab() -> dict[str, str]:
+    """What makes another Python find this dynlab, where it does not stand among installed packages."""
+    root = Path(dynlab.__file__).parents[1]
+    if root in {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}:
+        return {}
+    paths = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": str(root) + (os.pathsep + paths if paths else "")}
+
+
 class _Worker:
     """One process. What it says is put into `messages`, and None when it has ended."""
 
     def __init__(self, images: Path, messages: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]) -> None:
         self.member: Member | None = None  # which it trains
         self.is_ready = False
-        package_root = str(Path(dynlab.__file__).parents[1])
-        paths = os.environ.get("PYTHONPATH")
-        environment = {"PYTHONPATH": package_root + (os.pathsep + paths if paths else "")} | _ONE_THREAD
+        environment = _ONE_THREAD | _path_to_dynlab()
         # Not `-m` alone, which would prefer modules in the current folder to all others.
         command = [sys.executable, "-P", "-m", "dynlab.training.worker", str(images)]
         with _sigint_blocked():  # and so it stays in the process, which ends when it is told to

@@ -20,7 +20,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 import dynlab
-from dynlab.maps import DenoisingAutoencoder, Map
+from dynlab.maps import Autoencoder, DenoisingAutoencoder, Map
 from dynlab.training.adversary import Adversary
 from dynlab.training.autograd_descent import AutogradDescent
 from dynlab.training.backpropagation import GradientDescent
@@ -28,6 +28,10 @@ from dynlab.training.draws import Noise
 from dynlab.training.settings import TrainingSettings
 
 _ALIGNMENT = 64  # bytes
+
+
+# Settings that say nothing of other maps.
+_OF_AUTOENCODERS = ("hidden", "tied", "hidden_nonlinearity", "output_nonlinearity")
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818
@@ -158,6 +162,8 @@ class TrainingRun:
         for parameter in system.parameters():
             parameter.data = parameter.data.contiguous()
         record = training_record(self._settings, self._objectives, self._images, {"backend": "single", **self._record})
+        if not isinstance(system, Autoencoder):
+            record = {name: value for name, value in record.items() if name not in _OF_AUTOENCODERS}
         return with_record(system, record)
 
     def state(self) -> dict[str, Tensor]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
+import numbers
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeGuard, get_args
 
 from dynlab.errors import InputError
 from dynlab.maps import NONLINEARITIES
@@ -42,6 +42,14 @@ class TrainingSettings:
     output_nonlinearity: str = "sigmoid"  # g of equation 2
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
+        for name in ("sigma", "annealing", "learning_rate", "contraction"):
+            value = getattr(self, name)
+            _check(name, value, "a number", _is_integer(value) or isinstance(value, float | None))
+            object.__setattr__(self, name, value if value is None else float(value))
+        _check("tied", self.tied, "True or False", isinstance(self.tied, bool))
+        _check("corruption", self.corruption, "a text", isinstance(self.corruption, str))
         if self.sigma is not None:
             _check("sigma", self.sigma, f"from 0 to {_LARGEST:g}", 0 <= self.sigma <= _LARGEST)
         for name, most in (("epochs", _MOST), ("walkback", _MOST_STEPS), ("batch_size", _MOST)):
@@ -58,10 +66,10 @@ class TrainingSettings:
         _check(
             "learning_rate", self.learning_rate, f"above 0, at most {_LARGEST:g}", 0 < self.learning_rate <= _LARGEST
         )
-        _check("seed", self.seed, "from 0 to 2^63 - 1", 0 <= self.seed <= MAX_SEED)
+        _check("seed", self.seed, "from 0 to 2^63 - 1", _is_integer(self.seed) and 0 <= self.seed <= MAX_SEED)
         _check_choice("walkback_variant", self.walkback_variant, get_args(Variant))
         _check_choice("loss", self.loss, get_args(Loss))
-        _check("contraction", self.contraction, "finite, at least 0", 0 <= self.contraction < math.inf)
+        _check("contraction", self.contraction, f"from 0 to {_LARGEST:g}", 0 <= self.contraction <= _LARGEST)
         for name in ("hidden_nonlinearity", "output_nonlinearity"):
             _check_choice(name, getattr(self, name), tuple(NONLINEARITIES))
         if self.loss == "cross-entropy" and self.output_nonlinearity != "sigmoid":
@@ -96,8 +104,21 @@ class TrainingSettings:
         return asdict(self) | {"hidden": list(self.hidden) if isinstance(self.hidden, tuple) else self.hidden}
 
 
+def _plain(value: object) -> object:
+    """Numbers of numpy and the like as Python's own, which JSON can hold."""
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_count(value: object, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+    return _is_integer(value) and 1 <= value <= most
 
 
 def _check(name: str, value: object, expected: str, holds: bool) -> None:

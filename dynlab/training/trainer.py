@@ -17,6 +17,7 @@ import contextlib
 import copy
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,15 +28,24 @@ from torch import Tensor
 from dynlab.devices import resolve_device
 from dynlab.errors import InputError
 from dynlab.files import check_writable_file
-from dynlab.maps import DeepAutoencoder, DenoisingAutoencoder, Map, map_hash
-from dynlab.maps.map import MapT
+from dynlab.maps import Autoencoder, MapT, map_hash
 from dynlab.training.batched import BatchedRun, can_be_batched
 from dynlab.training.driving import Checkpointing, drive
-from dynlab.training.initialization import initialize
+from dynlab.training.initialization import beginning, check_float32
 from dynlab.training.run import EpochProgress, Run, TrainingDiverged, TrainingRun
 from dynlab.training.settings import TrainingSettings
 
-Autoencoder = DenoisingAutoencoder | DeepAutoencoder
+
+@dataclass(frozen=True)
+class _Watched:
+    """Where training goes on, and what is kept and told on the way."""
+
+    device: torch.device | str
+    checkpoint: str | Path | None
+    checkpoint_seconds: float
+    snapshots: Collection[int]
+    on_epoch: Callable[[EpochProgress], None] | None
+    on_snapshot: Callable[[Any], None] | None
 
 
 def train(
@@ -45,7 +55,7 @@ def train(
     start: Autoencoder | None = None,
     state_shape: tuple[int, ...] | None = None,
     device: torch.device | str = "auto",
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
     snapshots: Collection[int] = (),
     on_epoch: Callable[[EpochProgress], None] | None = None,
@@ -70,7 +80,8 @@ def train(
         snapshots: Epochs after which `on_snapshot` is called, from 1 to `settings.epochs`.
         on_epoch: Called after each epoch; what it raises ends the training.
         on_snapshot: Called with a copy of the autoencoder as it is: what training for that many epochs gives. Epochs
-            that are before the checkpoint are not trained again, and not called for.
+            that are before the checkpoint are not trained again, and not called for; a checkpoint of a training with
+            other snapshots is refused.
 
     Returns:
         The autoencoder, on `device`. Its `training_settings` hold all of `settings`, the `objective` after each epoch,
@@ -91,12 +102,7 @@ def train(
         images,
         settings,
         record,
-        device,
-        checkpoint,
-        checkpoint_seconds,
-        snapshots,
-        on_epoch,
-        on_snapshot,
+        _Watched(device, checkpoint, checkpoint_seconds, snapshots, on_epoch, on_snapshot),
     )
 
 
@@ -106,7 +112,7 @@ def train_map(
     settings: TrainingSettings,
     *,
     device: torch.device | str = "auto",
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
     snapshots: Collection[int] = (),
     on_epoch: Callable[[EpochProgress], None] | None = None,
@@ -114,7 +120,8 @@ def train_map(
 ) -> MapT:
     """Train any map, such as one of your own, from the parameters that it has.
 
-    Gradients come from autograd, which is slower than what `train` does for an autoencoder with one hidden layer.
+    Gradients come from autograd, which is slower than what `train` does for an autoencoder with one hidden layer. A map
+    that draws random numbers of its own, as one with dropout does, is not trained to the same weights again.
 
     Args:
         system: A map with parameters; it keeps them, a copy is trained.
@@ -141,19 +148,14 @@ def train_map(
         raise InputError(f"images have {images.shape[1]} pixels, expected {system.dim} as the map has")
     if not any(parameter.requires_grad for parameter in system.parameters()):
         raise InputError("system has no parameters to train, expected at least one that requires a gradient")
-    _check_float32("system", system)
+    check_float32("system", system)
     record = {"started_from": map_hash(system)}
     return _train(
         copy.deepcopy(system),
         images,
         settings,
         record,
-        device,
-        checkpoint,
-        checkpoint_seconds,
-        snapshots,
-        on_epoch,
-        on_snapshot,
+        _Watched(device, checkpoint, checkpoint_seconds, snapshots, on_epoch, on_snapshot),
     )
 
 
@@ -162,14 +164,10 @@ def _train(
     images: Tensor,
     settings: TrainingSettings,
     record: Mapping[str, Any],
-    device: torch.device | str,
-    checkpoint: Path | None,
-    checkpoint_seconds: float,
-    snapshots: Collection[int],
-    on_epoch: Callable[[EpochProgress], None] | None,
-    on_snapshot: Callable[[MapT], None] | None,
+    watched: _Watched,
 ) -> MapT:
     """Train `system` itself."""
+    device, snapshots = watched.device, watched.snapshots
     chosen = resolve_device(device) if isinstance(device, str) else device
     check_snapshots(snapshots, settings.epochs)
     run: Run
@@ -178,19 +176,25 @@ def _train(
     else:
         run = TrainingRun(images.to(chosen), settings, system.to(chosen), record)
     checkpointing = None
-    if checkpoint is not None:
-        more = {"map": map_hash(system), "state_shape": list(system.state_shape), "device": chosen.type}
-        checkpointing = checkpointing_of(checkpoint, checkpoint_seconds, settings, images, more)
+    if watched.checkpoint is not None:
+        more = {
+            "map": map_hash(system),
+            "state_shape": list(system.state_shape),
+            "device": chosen.type,
+            "snapshots": sorted(set(snapshots)),
+        }
+        path = Path(watched.checkpoint)
+        checkpointing = checkpointing_of(path, watched.checkpoint_seconds, settings, images, more)
 
     def told() -> None:
         (progress,) = run.progress()
-        if on_epoch is not None and isinstance(progress, EpochProgress):
-            on_epoch(progress)
+        if watched.on_epoch is not None and isinstance(progress, EpochProgress):
+            watched.on_epoch(progress)
 
     def snapshot(_epoch: int) -> None:
         (progress,) = run.progress()
-        if on_snapshot is not None and isinstance(progress, EpochProgress):
-            on_snapshot(cast(MapT, run.trained(0)))
+        if watched.on_snapshot is not None and isinstance(progress, EpochProgress):
+            watched.on_snapshot(cast(MapT, run.trained(0)))
 
     with one_thread():
         drive(run, checkpointing=checkpointing, snapshots=snapshots, on_epoch=told, on_snapshot=snapshot)
@@ -198,38 +202,6 @@ def _train(
     if isinstance(progress, TrainingDiverged):
         raise progress
     return cast(MapT, run.trained(0))
-
-
-def beginning(
-    dim: int, settings: TrainingSettings, start: Autoencoder | None, state_shape: tuple[int, ...] | None
-) -> Autoencoder:
-    """The autoencoder that a training begins with, on the CPU: drawn by the seed, or a copy of `start`.
-
-    Raises:
-        InputError: If `start` is not what `settings` make, or there is no memory.
-        ValueError: If `state_shape` does not hold `dim` numbers.
-    """
-    if start is not None:
-        _check_start(start, dim, settings)
-        state_shape = state_shape or start.state_shape
-    options: dict[str, Any] = {
-        "tied": settings.tied,
-        "hidden_nonlinearity": settings.hidden_nonlinearity,
-        "output_nonlinearity": settings.output_nonlinearity,
-        "state_shape": state_shape,
-    }
-    try:
-        if isinstance(settings.hidden, int):
-            autoencoder = DenoisingAutoencoder(dim, settings.hidden, **options)
-        else:
-            autoencoder = DeepAutoencoder(dim, settings.hidden, **options)
-    except (RuntimeError, MemoryError) as error:
-        raise InputError(f"hidden is {settings.hidden}, expected a number for which there is memory") from error
-    if start is None:
-        initialize(autoencoder, settings.seed)
-    else:
-        autoencoder.load_state_dict(start.state_dict())
-    return autoencoder
 
 
 @contextlib.contextmanager
@@ -291,25 +263,5 @@ def check_snapshots(snapshots: Collection[int], epochs: int) -> None:
         InputError: If one is not from 1 to `epochs`.
     """
     for epoch in snapshots:
-        if not 1 <= epoch <= epochs:
+        if type(epoch) is not int or not 1 <= epoch <= epochs:
             raise InputError(f"snapshots holds {epoch}, expected epochs from 1 to {epochs}")
-
-
-def _check_start(start: Autoencoder, dim: int, settings: TrainingSettings) -> None:
-    expected = {
-        "dim": dim,
-        "hidden": settings.hidden,
-        "tied": settings.tied,
-        "hidden_nonlinearity": settings.hidden_nonlinearity,
-        "output_nonlinearity": settings.output_nonlinearity,
-    }
-    for name, value in expected.items():
-        if getattr(start, name) != value:
-            raise InputError(f"start has {name} {getattr(start, name)!r}, expected {value!r}")
-    _check_float32("start", start)
-
-
-def _check_float32(name: str, system: Map) -> None:
-    for parameter_name, parameter in system.named_parameters():
-        if parameter.dtype != torch.float32:
-            raise InputError(f"{name} has {parameter_name} in {parameter.dtype}, expected torch.float32")

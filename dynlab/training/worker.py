@@ -37,7 +37,7 @@ from torch import Tensor
 
 from dynlab.errors import InputError
 from dynlab.training.driving import Checkpointing, drive
-from dynlab.training.member import Member
+from dynlab.training.member import TEMPORARY, Member
 from dynlab.training.run import EpochProgress, TrainingDiverged, TrainingRun
 
 _READ_SIZE = 1 << 16
@@ -57,7 +57,7 @@ def main() -> None:
     lines.send({"ready": True})
     while (member := lines.next_member()) is not None:
         lines.send(_end_of_training(member, images, lines))
-    if lines.orphaned:
+    if lines.orphaned and path.parent.name.startswith(TEMPORARY):
         shutil.rmtree(path.parent, ignore_errors=True)
 
 

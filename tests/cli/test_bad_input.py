@@ -70,6 +70,8 @@ CASES = {
     "snapshot after the end": ((*TRAIN, "--snapshots", "2"), ["snapshots", "2"]),
     "saved less than never": ((*TRAIN, "--checkpoint-seconds", "-1"), ["checkpoint_seconds", "-1"]),
     "unknown backend": ((*TRAIN, "--seed", "0,1", "--out", "new", "--backend", "gpu"), ["backend", "gpu", "batched"]),
+    "tf32 for one map": ((*TRAIN, "--tf32"), ["tf32", "one map"]),
+    "a device as output": ((*TRAIN, "--out", "/dev/null"), ["out", "/dev/null", "no ordinary file"]),
     "no processes": ((*TRAIN, "--seed", "0,1", "--out", "new", "--processes", "0"), ["processes", "0"]),
     "orbits from an unknown corruption": ((*ANALYSE, "--corruption", "snow"), ["corruption", "snow"]),
     "orbits from a corruption without level": ((*ANALYSE, "--corruption", "gaussian"), ["corruption", "level"]),

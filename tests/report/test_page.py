@@ -171,6 +171,16 @@ def test_published_figures_stand_beside_the_same_levels_only(make_analysis: Make
     assert "65.8%" in text
     assert published_for(make_analysis(sigma=0.6, **like_the_report)) is None
     assert published_for(make_analysis(sigma=0.7)) is None
+    usual = make_analysis(sigma=0.7, **like_the_report)
+    assert published_for(_trained(usual, corruption="gaussian(0.7)")) is not None
+    for other in ({"corruption": "square"}, {"loss": "cross-entropy"}, {"walkback_variant": "last"}):
+        assert published_for(_trained(usual, **other)) is None
+
+
+def _trained(analysis: Analysis, **settings: object) -> Analysis:
+    results = analysis.results
+    training = {**results.map.training, **settings}
+    return replace(analysis, results=replace(results, map=replace(results.map, training=training)))
 
 
 def test_labels_tell_analyses_apart(make_analysis: MakeAnalysis) -> None:
@@ -179,7 +189,24 @@ def test_labels_tell_analyses_apart(make_analysis: MakeAnalysis) -> None:
     by_name = [make_analysis(name="first"), make_analysis(name="second")]
     assert labels_of(by_name) == ["σ = 0.2, first", "σ = 0.2, second"]
     by_data = [make_analysis(data="one"), make_analysis(data="two")]
-    assert labels_of(by_data) == ["σ = 0.2, dae, one", "σ = 0.2, dae, two"]
+    assert labels_of(by_data) == ["σ = 0.2, one", "σ = 0.2, two"]
+    assert labels_of([make_analysis(), make_analysis()]) == ["σ = 0.2 (1)", "σ = 0.2 (2)"]
+    trained = [
+        {"corruption": "gaussian(0.4)"},
+        {"corruption": "square(0.4)"},
+        {"corruption": "clean until 3, 0.5 square + 0.5 gaussian"},
+        {"loss": "cross-entropy"},
+        {"walkback_variant": "last", "contraction": 0.1},
+        {"corruption": 7},
+    ]
+    assert labels_of([_trained(make_analysis(), **settings) for settings in trained]) == [
+        "σ = 0.4",
+        "square(0.4)",
+        "clean until 3, 0.5 square(0.2) + 0.5 gaussian(0.2)",
+        "σ = 0.2, loss cross-entropy",
+        "σ = 0.2, walkback variant last, contraction 0.1",
+        "dae",
+    ]
     assert len(set(labels_of([make_analysis(sigma=None), make_analysis(sigma=None)]))) == 2
 
 

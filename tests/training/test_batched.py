@@ -25,9 +25,9 @@ from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, t
 from dynlab.training.batched import BatchedRun
 from dynlab.training.checkpoint import read_checkpoint, write_checkpoint
 from dynlab.training.draws import MembersNoise, noise_can_be_fused
+from dynlab.training.initialization import beginning
 from dynlab.training.launches import Launch, Launcher, launches, precision_of_products
 from dynlab.training.run import Run, TrainingRun
-from dynlab.training.trainer import beginning
 
 from other_device import emulated_device, host_waits
 
@@ -166,6 +166,32 @@ def test_company_changes_nothing() -> None:
             found, expected = fewer.trained(place), in_company.trained(number)
             assert_equal(parameters(found), parameters(expected))
             assert how(found)["objective"] == how(expected)["objective"]
+
+
+@pytest.mark.parametrize(
+    ("dim", "options"),
+    [
+        (784, {"hidden": 500, "walkback": 1}),
+        (257, {"hidden": 17, "walkback": 2}),
+        (33, {"hidden": 64, "walkback": 4, "batch_size": 19, "loss": "cross-entropy", "tied": True}),
+        (7, {"hidden": 5, "walkback": 1, "contraction": 0.01}),
+        (16, {"hidden": 1, "walkback": 3, "batch_size": 3, "walkback_variant": "detached"}),
+    ],
+)
+def test_company_changes_nothing_whatever_the_shape(dim: int, options: dict[str, Any]) -> None:
+    """Neither where members lie in memory nor where their runs of numbers end is a matter of how many there are."""
+    members = [TrainingSettings(sigma=0.3, epochs=1, seed=seed, **options) for seed in range(3)]
+    images = torch.rand(3 * members[0].batch_size + 1, dim, generator=torch.Generator().manual_seed(6))
+
+    def trained(settings: Sequence[TrainingSettings]) -> Map:
+        systems = [beginning(dim, member, None, None) for member in settings]
+        run = BatchedRun(images, settings, systems, [{}] * len(settings))
+        finish(run)
+        return run.trained(len(settings) - 1)
+
+    alone, in_company = trained(members[-1:]), trained(members)
+    assert_equal(parameters(alone), parameters(in_company))
+    assert how(alone)["objective"] == how(in_company)["objective"]
 
 
 @pytest.mark.parametrize("launches_done", [0, 1, 2, 4, 5, 6])

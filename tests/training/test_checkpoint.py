@@ -25,8 +25,8 @@ from dynlab.errors import InputError
 from dynlab.maps import Map
 from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, train, train_map
 from dynlab.training.driving import Checkpointing, drive
+from dynlab.training.initialization import beginning
 from dynlab.training.run import TrainingRun
-from dynlab.training.trainer import beginning
 
 # In minibatches of 20 the last of each epoch has 5 samples.
 IMAGES = torch.rand(45, 16, generator=torch.Generator().manual_seed(6))

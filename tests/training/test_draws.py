@@ -21,15 +21,16 @@ def _members(device: torch.device, first: int, rows: int) -> Draws:
     return MembersNoise(SEEDS, "corruption", device).at(torch.tensor(first, device=device), rows)
 
 
-@pytest.mark.parametrize("channel", [0, 1, 1023, 2**62 + 2**33])
-def test_words_are_those_of_numpy(channel: int, device: torch.device) -> None:
+@pytest.mark.parametrize(("channel", "size"), [(0, 0), (1, 98), (1023, 1), (2**62 + 2**33, 2**40)])
+def test_words_are_those_of_numpy(channel: int, size: int, device: torch.device) -> None:
     counters = [1, 0, 2, 2**31, 2**32 - 1, 2**32, 2**62 + 12345, 2**63 - 1, -(2**63), -1]
     keys = [[0, 0], [2**63 - 1, -(2**63)], [-1, -1], [0x0123456789ABCDEF, -0x0123456789ABCDEF]]
-    found = philox(torch.tensor(keys, device=device), torch.tensor(counters, device=device), channel).cpu().numpy()
+    words = philox(torch.tensor(keys, device=device), torch.tensor(counters, device=device), channel, size)
+    found = words.cpu().numpy()
     for words, key in zip(found, keys, strict=True):
         for block, counter in zip(words, counters, strict=True):
             # numpy adds one to the counter, of 256 bits, before it makes a block.
-            before = (counter % 2**64 + (channel << 128) - 1) % 2**256
+            before = (counter % 2**64 + (channel << 128) + (size << 192) - 1) % 2**256
             parts = [before >> shift & 2**64 - 1 for shift in (0, 64, 128, 192)]
             numpy_key = np.array([word % 2**64 for word in key], np.uint64)
             expected = np.random.Philox(counter=np.array(parts, np.uint64), key=numpy_key).random_raw(4)
@@ -74,7 +75,7 @@ def test_uniform_numbers() -> None:
 
 def test_the_upper_24_bits_of_each_half_of_a_word_count() -> None:
     key = np.array(key_of(5, "corruption"), np.uint64)
-    halves = np.random.Philox(key=key, counter=0).random_raw(16).view(np.uint32).astype(np.int64)
+    halves = np.random.Philox(key=key, counter=4 << 192).random_raw(16).view(np.uint32).astype(np.int64)
     # Shifted by half of the range: 2^31 gives 0.
     expected = ((halves + 2**31) % 2**32 >> 8) / 2**24
     assert Noise(5, "corruption", CPU).at(0, 1).uniform(0, 32).double().numpy().tolist() == [expected.tolist()]

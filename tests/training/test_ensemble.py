@@ -22,12 +22,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dynlab.errors import InputError
-from dynlab.maps import Map, load_map, map_hash
+from dynlab.maps import Autoencoder, Map, load_map, map_hash
 from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, train
 from dynlab.training.batched import SHARED_SETTINGS
 from dynlab.training.ensemble import train_ensemble
+from dynlab.training.initialization import beginning
 from dynlab.training.member import Member
-from dynlab.training.trainer import Autoencoder, beginning
 
 IMAGES = torch.rand(45, 16, generator=torch.Generator().manual_seed(6))  # the last minibatch has 5
 SETTINGS = TrainingSettings(sigma=0.3, walkback=2, epochs=4, annealing=0.9, hidden=8, seed=4)
@@ -250,7 +250,7 @@ def test_an_interrupted_ensemble_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_process_whose_input_ends_stops_within_an_epoch(tmp_path: Path) -> None:
-    shared, folder = tmp_path / "shared", tmp_path / "kept"
+    shared, folder = tmp_path / "dynlab-ensemble-shared", tmp_path / "kept"
     shared.mkdir()
     np.save(shared / "images.npy", IMAGES.repeat(10000, 1).numpy())  # an epoch takes more than ten seconds
     settings = replace(SETTINGS, batch_size=2)
@@ -422,28 +422,48 @@ def test_files_of_another_training_are_refused(folder: Path, tmp_path: Path) -> 
     refused(folder, f"^{checkpoint}: damaged, its tensors are not those that were written")
     checkpoint.unlink()
     (folder / "ensemble.json").unlink()
-    refused(folder, f"^{finished}: is there already, in a folder without ensemble.json")
+    refused(folder, f"^{finished}: is there already, and no member of this folder's ensemble.json")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"images": IMAGES.flip(0)}, "another ensemble, images is '"),
-        ({"members": [replace(m, epochs=1500) for m in MEMBERS[:3]]}, "members has 2 entries, expected 3"),
         (
             {"members": [replace(MEMBERS[0], epochs=1500), replace(MEMBERS[1], epochs=1500, sigma=0.7)]},
-            r"members\[1\]\.settings\.sigma is 0\.1, expected 0\.7",
+            r"member-001\.settings\.sigma is 0\.1, expected 0\.7",
         ),
-        ({"names": ["member-000", "b"]}, r"members\[1\]\.name is 'member-001', expected 'b'"),
         ({"snapshots": [3]}, "snapshots has 0 entries, expected 1"),
         ({"state_shape": (2, 8)}, r"state_shape\[0\] is 4, expected 2"),
-        ({"start": beginning(16, SETTINGS, None, None)}, r"members\[0\]\.started_from is None, expected '"),
+        ({"start": beginning(16, SETTINGS, None, None)}, r"member-000\.started_from is None, expected '"),
         ({"backend": "batched"}, "backend is 'processes', expected 'batched'"),
     ],
 )
 def test_the_folder_of_another_ensemble_is_refused(changes: dict[str, Any], message: str, folder: Path) -> None:
     refused(folder, f"^{folder / 'ensemble.json'}: another ensemble, .*{message.removeprefix('another ensemble, ')}",
             **changes)  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["processes", "batched"])
+def test_a_folder_grows_by_further_members(backend: str, tmp_path: Path) -> None:
+    ensemble: dict[str, Any] = {"device": "cpu", "backend": backend, "folder": tmp_path / "folder"}
+    train_ensemble(IMAGES, MEMBERS[:2], names=["a", "b"], **ensemble)
+    told: list[int] = []
+    grown = train_ensemble(
+        IMAGES,
+        [MEMBERS[2], MEMBERS[1]],
+        names=["c", "b"],
+        on_progress=lambda number, _: told.append(number),
+        **ensemble,
+    )
+    assert set(told) == {0}  # b is there already
+    whole = train_ensemble(IMAGES, MEMBERS[:3], names=["a", "b", "c"], **ensemble)
+    alone = train_ensemble(IMAGES, MEMBERS[:3], device="cpu", backend=backend)
+    for found, expected in zip([*whole, *grown], [*alone, alone[2], alone[1]], strict=True):
+        assert expected.autoencoder is not None
+        assert_same_weights(found.autoencoder, expected.autoencoder)
+    listed = json.loads((tmp_path / "folder" / "ensemble.json").read_text())["members"]
+    assert [entry["name"] for entry in listed] == ["a", "b", "c"]
 
 
 # Arguments
@@ -479,7 +499,7 @@ def test_the_folder_of_another_ensemble_is_refused(changes: dict[str, Any], mess
         ),
         (
             {"backend": "batched", "members": [SETTINGS, replace(SETTINGS, corruption="learned")]},
-            r"members\[1\] has corruption 'learned', expected none that is learned for the backend 'batched'",
+            r"members\[1\] has corruption 'learned', expected one that is not learned for the backend 'batched'",
         ),
         ({"folder": Path(os.devnull)}, "folder /dev/null: /dev/null is not a folder"),
     ],
@@ -513,7 +533,7 @@ def test_members_of_different_architectures_are_refused(name: str) -> None:
 
 def test_a_file_that_cannot_be_written_ends_the_ensemble(tmp_path: Path) -> None:
     (tmp_path / "folder" / "a-epoch-3.safetensors").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"a-epoch-3\.safetensors: is there already, in a folder without"):
+    with pytest.raises(InputError, match=r"a-epoch-3\.safetensors: is a folder, expected a file name"):
         train_ensemble(IMAGES, [SETTINGS], device="cpu", folder=tmp_path / "folder", names=["a"], snapshots=[3])
     (tmp_path / "folder" / "a-epoch-3.safetensors").rmdir()
 

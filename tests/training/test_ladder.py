@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -130,6 +131,12 @@ def test_divergence_is_told_at_its_level() -> None:
     next(ladder)
     with pytest.raises(TrainingDiverged, match="diverged in epoch 1"):
         next(ladder)
+
+
+@pytest.mark.parametrize("corruption", ["gaussian(0.5)", "clean until 2, gaussian"])
+def test_a_corruption_that_does_not_follow_the_levels_is_refused(corruption: str) -> None:
+    with pytest.raises(InputError, match=r"^corruption is '.*', expected one with"):
+        ladder_settings(replace(SETTINGS, corruption=corruption), LEVELS, 1)
 
 
 @pytest.mark.parametrize(

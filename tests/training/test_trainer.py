@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -273,6 +274,19 @@ def test_images_that_cannot_be_used_are_refused(images: Tensor, message: str) ->
 def test_a_device_that_is_not_here_is_refused() -> None:
     with pytest.raises(InputError, match="device is 'cuda:99'"):
         train(random_images(4, 16), TrainingSettings(sigma=0.5, epochs=1), device="cuda:99")
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    unchecked = inspect.unwrap(TrainingSettings.__init__)  # of types, as a user calls it
+    settings = object.__new__(TrainingSettings)
+    numbers = {"sigma": np.float32(0.25), "learning_rate": np.float64(0.1), "annealing": 1}
+    unchecked(settings, **numbers, epochs=np.int64(1), hidden=(np.int64(4),), seed=np.int64(3))
+    assert settings == TrainingSettings(sigma=0.25, learning_rate=0.1, annealing=1.0, epochs=1, hidden=4, seed=3)
+    autoencoder = train(random_images(4, 16), settings, device=CPU)
+    autoencoder.save(tmp_path / "dae.safetensors")
+    for wrong in ({"sigma": True}, {"tied": 1}, {"seed": 1.5}, {"corruption": None}):
+        with pytest.raises(InputError, match=f"^{next(iter(wrong))} is "):
+            unchecked(settings, **{"sigma": 0.5, "epochs": 1} | wrong)
 
 
 # From given weights

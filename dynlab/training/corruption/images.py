@@ -50,6 +50,8 @@ def corrupt(
     state_shape = (images.shape[1],) if state_shape is None else state_shape
     if torch.Size(state_shape).numel() != images.shape[1]:
         raise ValueError(f"state_shape is {state_shape}, expected a shape that holds {images.shape[1]} numbers")
+    if not images.is_floating_point():
+        raise ValueError(f"images is of type {images.dtype}, expected floating point")
     if first < 0:
         raise ValueError(f"first is {first}, expected at least 0")
     schedule = parse_schedule(corruption, level, state_shape)

@@ -5,9 +5,10 @@
     x~ = x + d min(1, budget / ||d||),    budget = level sqrt(dim)
 
 `z` is noise, so that one image can be corrupted in many ways. The budget is the length that Gaussian noise of the same
-level has, as good as always; the network spends as much of it as pays. For every minibatch it goes one step up the
-gradient of the objective that the map goes down, through the map as it is before its own step. The network has far
-fewer units than the map, as it should find directions that many images share, not learn images by heart.
+level has, as good as always; but noise spreads it over all directions, while a network may spend it in one, so that
+small levels go far: docs/corruption.md says what was measured. For every minibatch the network goes one step up the
+gradient of the objective that the map goes down, through the map as it is before its own step. It has far fewer units
+than the map, as it should find directions that many images share, not learn images by heart.
 
 Source: Goodfellow, Shlens and Szegedy, Explaining and Harnessing Adversarial Examples, 2015 (training on what is
 hardest within a budget); Baluja and Fischer, Adversarial Transformation Networks, 2017 (a network that proposes it).

@@ -28,11 +28,6 @@ class Schedule:
         """The corruption in an epoch, from 1 on."""
         return next(phase.corruption for phase in self.phases if phase.last_epoch is None or epoch <= phase.last_epoch)
 
-    def next_change(self, epoch: int) -> int | None:
-        """The first epoch after `epoch` with another corruption than in `epoch`, None if there is none."""
-        starts = (phase.last_epoch + 1 for phase in self.phases if phase.last_epoch is not None)
-        return next((start for start in starts if start > epoch and self.at(start) != self.at(epoch)), None)
-
     @property
     def learns(self) -> bool:
         """Whether a network that is trained beside the map has a part in it."""
