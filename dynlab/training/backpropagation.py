@@ -48,6 +48,7 @@ from torch import Tensor
 
 from dynlab.maps import NONLINEARITIES, DenoisingAutoencoder
 from dynlab.training.objective import LOWEST_LOG, Objective, check_output_nonlinearity
+from dynlab.training.products import products_for
 
 # Called through the overloads themselves: looking one up at each call takes longer than what it computes.
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
@@ -125,15 +126,9 @@ class GradientDescent:
         self._averaged = 1 if objective.variant == "last" else objective.walkback
         self._factor = (1 if objective.loss == "cross-entropy" else 2) / self._averaged
         self._f, self._g = parameters.hidden_nonlinearity, parameters.output_nonlinearity
-        self._w1, self._w1_transposed = parameters.w1, parameters.w1.mT
-        self._w2, self._w2_transposed = parameters.w2, parameters.w2.mT
-        self._b1_row, self._b2_row = parameters.b1.unsqueeze(-2), parameters.b2.unsqueeze(-2)
-        self._b1, self._b2 = parameters.b1, parameters.b2
-        # The same products, of matrices and of batches of them.
+        self._w1, self._b1, self._w2, self._b2 = parameters.w1, parameters.b1, parameters.w2, parameters.b2
         self._has_members = parameters.w1.ndim == 3
-        self._multiply = torch.bmm if self._has_members else torch.mm
-        self._multiply_and_add = torch.baddbmm if self._has_members else torch.addmm
-        self._add_product = Tensor.baddbmm_ if self._has_members else Tensor.addmm_
+        self._products = products_for(parameters.w1)
         self._buffers: dict[int, _Buffers] = {}
 
     def step(
@@ -174,24 +169,24 @@ class GradientDescent:
         # Tied weights are one tensor, which gets all products: it may change only now, when all is computed from it.
         if self._contraction > 0:
             value += self._contract(buffers, batch, learning_rate)
-        self._add_product(self._w2, buffers.output_gradients_transposed, buffers.stacked_hidden, alpha=scale)
-        self._add_product(self._w1, buffers.hidden_gradients_transposed, buffers.stacked_inputs, alpha=scale)
+        update = self._products.update
+        update(self._w2, buffers.stacked_output_gradients, buffers.stacked_hidden, scale)
+        update(self._w1, buffers.stacked_hidden_gradients, buffers.stacked_inputs, scale)
         if self._has_members:
             # Not as a product of width 1, which a batch of one member takes by another routine than one of several.
             self._b2.add_(buffers.stacked_output_gradients.sum(dim=-2), alpha=scale)
             self._b1.add_(buffers.stacked_hidden_gradients.sum(dim=-2), alpha=scale)
         else:
-            self._b2.addmv_(buffers.output_gradients_transposed, buffers.ones, alpha=scale)
-            self._b1.addmv_(buffers.hidden_gradients_transposed, buffers.ones, alpha=scale)
+            self._b2.addmv_(buffers.stacked_output_gradients.t(), buffers.ones, alpha=scale)
+            self._b1.addmv_(buffers.stacked_hidden_gradients.t(), buffers.ones, alpha=scale)
         return value
 
     def _forward(self, buffers: _Buffers) -> None:
         """All `h_i` and `x_i` from `x_0`."""
-        x, h = buffers.states, buffers.hidden
-        f, g = NONLINEARITIES[self._f].in_place, NONLINEARITIES[self._g].in_place
+        x, h, layer = buffers.states, buffers.hidden, self._products.layer
         for i in range(self._k):
-            f(self._multiply_and_add(self._b1_row, x[i], self._w1_transposed, out=h[i]))
-            g(self._multiply_and_add(self._b2_row, h[i], self._w2_transposed, out=x[i + 1]))
+            layer(x[i], self._w1, self._b1, self._f, h[i])
+            layer(h[i], self._w2, self._b2, self._g, x[i + 1])
 
     def _error(self, buffers: _Buffers, clean: Tensor) -> Tensor:
         """The objective without its penalty, summed over the samples."""
@@ -210,10 +205,11 @@ class GradientDescent:
         """All `o_i` and `a_i` from the errors `x_i - x`, where the `o_i` begin as these."""
         x, h, o, a = buffers.states, buffers.hidden, buffers.output_gradients, buffers.hidden_gradients
         squared, variant = self._objective.loss == "squared-error", self._objective.variant
+        backward = self._products.backward
         if variant == "detached":
             if squared:
                 _multiply_by_slope(self._g, buffers.judged_errors, buffers.judged_outputs)
-            self._multiply(buffers.stacked_output_gradients, self._w2, out=buffers.stacked_hidden_gradients)
+            backward(buffers.stacked_output_gradients, self._w2, buffers.stacked_hidden_gradients)
             _multiply_by_slope(self._f, buffers.stacked_hidden_gradients, buffers.stacked_hidden)
             return
         for i in reversed(range(self._k)):
@@ -221,14 +217,14 @@ class GradientDescent:
                 if squared:
                     _multiply_by_slope(self._g, o[i], x[i + 1])
             elif variant == "last":
-                _multiply_by_slope(self._g, self._multiply(a[i + 1], self._w1, out=o[i]), x[i + 1])
+                _multiply_by_slope(self._g, backward(a[i + 1], self._w1, o[i]), x[i + 1])
             elif squared:
-                _multiply_by_slope(self._g, self._add_product(o[i], a[i + 1], self._w1), x[i + 1])
+                _multiply_by_slope(self._g, self._products.backward_onto(a[i + 1], self._w1, o[i]), x[i + 1])
             else:
-                passed_down = self._multiply(a[i + 1], self._w1, out=buffers.passed_down)
+                passed_down = backward(a[i + 1], self._w1, buffers.passed_down)
                 _multiply_by_slope(self._g, passed_down, x[i + 1])
                 o[i].add_(passed_down)
-            _multiply_by_slope(self._f, self._multiply(o[i], self._w2, out=a[i]), h[i])
+            _multiply_by_slope(self._f, backward(o[i], self._w2, a[i]), h[i])
 
     def _contract(self, buffers: _Buffers, batch: int, learning_rate: float | Tensor) -> Tensor:
         """The contractive penalty, summed over the samples: add its part to `a_1`, and take its step down in `W1`."""
@@ -272,8 +268,6 @@ class _Buffers:
         self.stacked_hidden = activations.view(*members, k * batch, hidden)
         self.stacked_output_gradients = errors.view(*members, k * batch, dim)
         self.stacked_hidden_gradients = gradients.view(*members, k * batch, hidden)
-        self.output_gradients_transposed = self.stacked_output_gradients.mT
-        self.hidden_gradients_transposed = self.stacked_hidden_gradients.mT
         self.ones = like.new_ones(k * batch)
         if objective.loss == "cross-entropy":
             self.logs = torch.empty_like(self.judged_errors), torch.empty_like(self.judged_errors)
