@@ -34,6 +34,8 @@ from dynlab.training.run import EpochProgress, TrainingDiverged
 _TRIES = 3  # of a member whose process ends
 _PATIENCE = 0.1  # seconds between two looks at whether a signal arrived
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# In bytes, for glibc: a training takes and gives back the same memory at every step (`dynlab.training.products`).
+_PAGES_ARE_KEPT = {"MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 26)}
 
 
 def available_cores() -> int:
@@ -78,7 +80,7 @@ class _Worker:
     def __init__(self, images: Path, messages: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]) -> None:
         self.member: Member | None = None  # which it trains
         self.is_ready = False
-        environment = _ONE_THREAD | _path_to_dynlab()
+        environment = _ONE_THREAD | _PAGES_ARE_KEPT | _path_to_dynlab()
         # Not `-m` alone, which would prefer modules in the current folder to all others.
         command = [sys.executable, "-P", "-m", "dynlab.training.worker", str(images)]
         with _sigint_blocked():  # and so it stays in the process, which ends when it is told to

@@ -25,7 +25,7 @@ from dynlab.errors import InputError
 from dynlab.maps import Autoencoder, Map, load_map, map_hash
 from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, train
 from dynlab.training.batched import SHARED_SETTINGS
-from dynlab.training.ensemble import train_ensemble
+from dynlab.training.ensemble import Backend, train_ensemble
 from dynlab.training.initialization import beginning
 from dynlab.training.member import Member
 
@@ -193,7 +193,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from dynlab.training import TrainingSettings
-from dynlab.training.ensemble import train_ensemble
+from dynlab.training.ensemble import Backend, train_ensemble
 from dynlab.training.member import Member
 
 print("imported by nobody but", __name__, file=sys.stderr)
@@ -445,7 +445,7 @@ def test_the_folder_of_another_ensemble_is_refused(changes: dict[str, Any], mess
 
 
 @pytest.mark.parametrize("backend", ["processes", "batched"])
-def test_a_folder_grows_by_further_members(backend: str, tmp_path: Path) -> None:
+def test_a_folder_grows_by_further_members(backend: Backend, tmp_path: Path) -> None:
     ensemble: dict[str, Any] = {"device": "cpu", "backend": backend, "folder": tmp_path / "folder"}
     train_ensemble(IMAGES, MEMBERS[:2], names=["a", "b"], **ensemble)
     told: list[int] = []
