@@ -50,8 +50,10 @@ def solve_fixed_point_step(
     target = torch.zeros(len(right), taken + 1, 1, dtype=small.dtype)
     sizes = torch.linalg.vector_norm(right, dim=1).to(small)
     target[:, 0, 0] = torch.where(torch.isfinite(sizes), sizes, 0)
-    # Rank-deficient where the space is smaller than its dimension.
-    coefficients = torch.linalg.lstsq(shifted, target, driver="gelsy").solution
+    # Rank-deficient where the space is smaller than its dimension. Not "gelsy", a quicker driver: up to torch 2.13 its
+    # pivots begin with whatever the memory holds, so that bits change from call to call, and ranks may be wrong
+    # (pytorch issue 187411).
+    coefficients = torch.linalg.lstsq(shifted, target, driver="gelsd").solution
     return (coefficients.mT.to(right) @ basis[:, :taken])[:, 0]
 
 

@@ -35,6 +35,7 @@ def transform(
     max_steps: int = 10_000,
     steps: int | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    on_states: Callable[[int, Tensor], None] | None = None,
 ) -> Transformed:
     """Iterate a set until more than `share` of its step lengths are below `tolerance`, or a fixed number of steps.
 
@@ -46,6 +47,8 @@ def transform(
         max_steps: Limit of steps, at least 1.
         steps: Take so many steps, from 0, and let the rule stop nothing.
         on_step: Called after each step with its number and the share that is below the tolerance.
+        on_states: Called after each step with its number and the states, where they are computed. The next step takes
+            their place: keep a copy of what is needed, and leave them as they are.
 
     Returns:
         The states at the stop.
@@ -69,6 +72,8 @@ def transform(
         below = _step_in_place(system, current, tolerance)
         if on_step:
             on_step(step, below)
+        if on_states:
+            on_states(step, current)
         if steps is None and below > share:
             return Transformed(current.cpu(), step, stopped_by_rule=True)
     return Transformed(current.cpu(), limit, stopped_by_rule=False)

@@ -45,12 +45,12 @@ def is_explosion(states: Float[Tensor, "batch dim"]) -> Bool[Tensor, " batch"]:
 
 def black_fraction(states: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
     """Share of pixels below 0.01."""
-    return (states < BLACK_BELOW).double().mean(dim=1)
+    return (states < BLACK_BELOW).sum(dim=1).double() / states.shape[1]
 
 
 def white_fraction(states: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
     """Share of pixels above 0.95."""
-    return (states > WHITE_ABOVE).double().mean(dim=1)
+    return (states > WHITE_ABOVE).sum(dim=1).double() / states.shape[1]
 
 
 def outcomes_of(

@@ -10,23 +10,17 @@ Source: Bahdanau and Jaeger 2014, section 5.5; Murphy, Machine Learning: a Proba
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of
+from dynlab.evaluation.classifiers import MAX_ITERATIONS, SOLVER, logistic_regression
 from dynlab.maps import Map, check_states
 
-SOLVER = "lbfgs"
-# Raw digits never reach the optimum: the limit acts like an early stop, and accuracies compare only at equal limits.
-MAX_ITERATIONS = 100
 ORBIT_STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 ORBIT_TRAIN_SAMPLES = 20_000
 
@@ -111,8 +105,7 @@ def separability(
         ValueError: If an argument is out of its range, or two sets do not fit together.
     """
     _check_sets(system, train, test, transformed_train, transformed_test, train_basins, test_basins)
-    if any(step < 0 for step in orbit_steps):
-        raise ValueError(f"orbit_steps is {list(orbit_steps)}, expected none below 0")
+    _check_steps("orbit_steps", orbit_steps)
     if orbit_train_samples < 1:
         raise ValueError(f"orbit_train_samples is {orbit_train_samples}, expected at least 1")
     if max_iterations < 1:
@@ -129,20 +122,14 @@ def separability(
     raw = fit("raw pixels", train.states, test.states)
     transformed = fit("transformed sets", transformed_train, transformed_test)
 
-    along_orbit = []
-    home = home_of(system, train.states)
-    train_states, test_states = (
-        states.to(home.device, home.dtype, copy=True) for states in (train.states[:orbit_train_samples], test.states)
+    along_orbit = accuracies_along_orbit(
+        system,
+        LabelledSet(train.states[:orbit_train_samples], train.classes[:orbit_train_samples]),
+        test,
+        steps=orbit_steps,
+        max_iterations=max_iterations,
+        on_fit=on_fit,
     )
-    taken = 0
-    for step in sorted(set(orbit_steps)):
-        for _ in range(step - taken):
-            _step_in_place(system, train_states)
-            _step_in_place(system, test_states)
-        taken = step
-        accuracy = fit(f"orbit after {step} steps", train_states, test_states)
-        along_orbit.append(OrbitAccuracy(step, accuracy.train, accuracy.test, accuracy.converged))
-
     return Separability(
         solver=SOLVER,
         max_iterations=max_iterations,
@@ -152,9 +139,52 @@ def separability(
         transformed=transformed,
         basins=majority_class_accuracy(train_basins, train.classes[: len(train_basins)], test_basins, test.classes),
         basins_train_samples=len(train_basins),
-        along_orbit_train_samples=len(train_states),
+        along_orbit_train_samples=min(orbit_train_samples, len(train.states)),
         along_orbit=along_orbit,
     )
+
+
+def accuracies_along_orbit(
+    system: Map,
+    train: LabelledSet,
+    test: LabelledSet,
+    *,
+    steps: Collection[int] = ORBIT_STEPS,
+    max_iterations: int = MAX_ITERATIONS,
+    on_fit: Callable[[str], None] | None = None,
+) -> list[OrbitAccuracy]:
+    """Accuracy of logistic regression on the states after each of some numbers of steps.
+
+    Args:
+        system: The map; states go to its device and dtype.
+        train: Where the training samples start.
+        test: Where the test samples start.
+        steps: Numbers of steps, from 0, in any order.
+        max_iterations: Limit of iterations of every fit, at least 1.
+        on_fit: Called before each fit with the name of what is classified.
+
+    Returns:
+        One entry for each number of steps, rising.
+
+    Raises:
+        ValueError: If a number of steps is below 0.
+    """
+    _check_steps("steps", steps)
+    home = home_of(system, train.states)
+    train_states, test_states = (given.states.to(home.device, home.dtype, copy=True) for given in (train, test))
+    found, taken = [], 0
+    for step in sorted(set(steps)):
+        for _ in range(step - taken):
+            _step_in_place(system, train_states)
+            _step_in_place(system, test_states)
+        taken = step
+        if on_fit:
+            on_fit(f"orbit after {step} steps")
+        accuracy = logistic_regression_accuracy(
+            train_states, train.classes, test_states, test.classes, max_iterations=max_iterations
+        )
+        found.append(OrbitAccuracy(step, accuracy.train, accuracy.test, accuracy.converged))
+    return found
 
 
 def logistic_regression_accuracy(
@@ -179,16 +209,11 @@ def logistic_regression_accuracy(
         Shares of 1. A state that is not finite, as of an orbit that diverged, is not trained on and counts as wrong.
         `converged` is False where the solver gave up, by the limit or otherwise.
     """
-    predict, converged = _fit(train_states.cpu().numpy(), train_classes.cpu().numpy(), max_iterations)
-
-    def share_correct(states: NDArray[Any], classes: NDArray[np.int64]) -> float:
-        finite = np.isfinite(states).all(axis=1)
-        return int((predict(states[finite]) == classes[finite]).sum()) / len(classes)
-
+    classifier = logistic_regression(train_states, train_classes, max_iterations=max_iterations)
     return Accuracy(
-        train=share_correct(train_states.cpu().numpy(), train_classes.cpu().numpy()),
-        test=share_correct(test_states.cpu().numpy(), test_classes.cpu().numpy()),
-        converged=converged,
+        train=classifier.accuracy(train_states, train_classes),
+        test=classifier.accuracy(test_states, test_classes),
+        converged=classifier.converged,
     )
 
 
@@ -230,34 +255,42 @@ def majority_class_accuracy(
     )
 
 
-def _fit(
-    states: NDArray[Any], classes: NDArray[np.int64], max_iterations: int
-) -> tuple[Callable[[NDArray[Any]], NDArray[np.int64]], bool]:
-    """The prediction learned from the finite states, and whether the solver converged."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+def left_out_accuracy(basins: Int64[Tensor, " samples"], classes: Int64[Tensor, " samples"]) -> float:
+    """Accuracy of giving every sample the class that most *other* samples of its basin have.
 
-    finite = np.isfinite(states).all(axis=1)
-    known = np.unique(classes[finite])
-    if len(known) < 2:  # nothing to tell apart: scikit-learn refuses
-        only = known[0] if len(known) else None
-        return lambda rows: np.full(len(rows), only), True
-    model = LogisticRegression(C=np.inf, solver=SOLVER, max_iter=max_iterations)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(states[finite], classes[finite])
-    others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
-    for warning in others:
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    # The warning also comes where the line search gave up before the limit.
-    converged = len(others) == len(caught)
-    return lambda rows: np.asarray(model.predict(rows)) if len(rows) else np.zeros(0, np.int64), converged
+    What a set says of its own basins flatters them: a basin with one sample is always pure. Here that sample counts as
+    wrong. Where many basins are small, the truth for more samples lies between this and the share of majority classes;
+    where two classes are about equally frequent in a basin this is too strict, as a sample misses its own vote.
+
+    Args:
+        basins: Attractor of each sample, -1 for none.
+        classes: Their classes, from 0.
+
+    Returns:
+        Share of 1. Among classes equally frequent the smallest is taken. A sample that is unresolved, or alone, counts
+        as wrong.
+    """
+    resolved = basins >= 0
+    labels, known = basins[resolved], classes[resolved]
+    if not len(labels):
+        return 0.0
+    width = int(known.max()) + 1
+    counts = torch.bincount(labels * width + known, minlength=(int(labels.max()) + 1) * width).reshape(-1, width)
+    others = counts[labels]
+    others[torch.arange(len(labels)), known] -= 1
+    right = (others.argmax(dim=1) == known) & (others.amax(dim=1) > 0)
+    return int(right.sum()) / len(basins)
 
 
 @torch.no_grad()
 def _step_in_place(system: Map, states: Float[Tensor, "samples dim"]) -> None:
     for block in states.split(block_rows(system.dim, states)):
         block.copy_(system(block))
+
+
+def _check_steps(name: str, steps: Collection[int]) -> None:
+    if any(step < 0 for step in steps):
+        raise ValueError(f"{name} is {list(steps)}, expected none below 0")
 
 
 def _check_sets(

@@ -39,6 +39,18 @@ def test_the_limit_of_steps_is_said():
     assert found.states.tolist() == [[1 / 32]] * 3
 
 
+def test_states_are_shown_after_each_step(device: torch.device):
+    states = torch.tensor([[1.0], [3.0]], dtype=torch.float64)
+    seen = list[tuple[int, list[float]]]()
+    transform(
+        halving().to(device),
+        states.to(device),
+        steps=3,
+        on_states=lambda step, now: seen.append((step, now.flatten().tolist())),
+    )
+    assert seen == [(step, [0.5**step, 3 * 0.5**step]) for step in (1, 2, 3)]
+
+
 def test_several_blocks_make_one_set(device: torch.device):
     states = torch.rand(2500, 784, generator=torch.Generator().manual_seed(0))
     found = transform(Linear(0.5 * torch.eye(784)).to(device), states.to(device), tolerance=1e-3)

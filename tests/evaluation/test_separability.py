@@ -18,6 +18,8 @@ from dynlab.evaluation.separability import (
     Accuracy,
     LabelledSet,
     OrbitAccuracy,
+    accuracies_along_orbit,
+    left_out_accuracy,
     logistic_regression_accuracy,
     majority_class_accuracy,
     separability,
@@ -141,6 +143,15 @@ def test_basins_converged_says_whether_all_are_resolved(
 def test_unresolved_training_samples_teach_nothing() -> None:
     nowhere, classes = torch.tensor([-1, -1]), torch.tensor([3, 3])
     assert majority_class_accuracy(nowhere, classes, nowhere, classes) == Accuracy(0.0, 0.0, converged=False)
+
+
+def test_left_out_majority_by_hand(device: torch.device) -> None:
+    # Basin 0: each of three 2 sees two more, class 1 is outvoted. Basin 1: 3 and 1 vote for each other. Basin 2: alone.
+    # Basin 3: each 0 sees a 0 and a 4 and takes the smaller; the 4 sees two 0. The last one is unresolved.
+    basins = torch.tensor([0, 0, 0, 0, 1, 1, 2, 3, 3, 3, -1], device=device)
+    classes = torch.tensor([2, 2, 2, 1, 3, 1, 5, 0, 0, 4, 6], device=device)
+    assert left_out_accuracy(basins, classes) == 5 / 11
+    assert left_out_accuracy(torch.tensor([-1]), torch.tensor([3])) == 0
 
 
 class _Rotation(Map):
@@ -280,6 +291,11 @@ def test_wrong_arguments_are_named_before_any_work(changed: dict[str, Any], mess
     with pytest.raises(ValueError, match=message):
         separability(**(_arguments() | changed), on_fit=fits.append)
     assert fits == []
+
+
+def test_a_negative_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps is"):
+        accuracies_along_orbit(_Rotation(), _SAMPLES, _SAMPLES, steps=(0, -1))
 
 
 @pytest.mark.slow

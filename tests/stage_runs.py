@@ -1,0 +1,99 @@
+"""A small study without a training, for tests of its stages: 8 x 8 digits, and a map that is given by a formula.
+
+The map remembers the mean digit `m_j` of each class, `W1 = a (m_j - m)`, `W2 = g m_j`, with biases that let a hidden
+unit fire for what is half as far from the mean of means `m` as its own. Where none fires the output is dark: an
+explosion. It has 6 attractors on the test samples, one of them an explosion, and multipliers up to 0.98.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dynlab.datasets import Dataset, labels_of, load_dataset
+from dynlab.maps import DenoisingAutoencoder
+from dynlab.studies.keys import data_sha256
+from dynlab.studies.stages import STAGES
+from dynlab.studies.stages.computing import MAP_FILE
+from dynlab.training import TrainingSettings
+
+SETS = {"train": ("digits/train", 200), "validation": ("digits", 60), "test": ("digits/test", 150)}
+SETTINGS = TrainingSettings(sigma=0.3, walkback=2, epochs=1, hidden=10, seed=3)
+RULE = {"tolerance": 1e-4, "max_steps": 10_000}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "raw": {"orbit_train_samples": 120},
+    "recognizer": {},
+    "iterate": {**RULE, "share": 0.75, "orbit_train_samples": 120},
+    "separability": {"orbit_train_samples": 120},
+    "basins": {**RULE, "samples": 100},
+    "spectra": {**RULE, "attractors": 3},
+    "graph": {"attractors": 3},
+}
+
+
+@cache
+def tiny_set(role: str) -> Dataset:
+    """One of the three sets; the validation set is the first of all digits, some of which are in the others."""
+    name, limit = SETS[role]
+    return load_dataset(name, limit=limit)
+
+
+def tiny_map() -> DenoisingAutoencoder:
+    """The map of the module."""
+    train = tiny_set("train")
+    images, labels = train.images.double(), labels_of(train)
+    means = torch.stack([images[labels == known].mean(dim=0) for known in range(10)])
+    middle = means.mean(dim=0)
+    encoder = 6.0 * (means - middle)
+    system = DenoisingAutoencoder(64, 10, state_shape=train.shape)
+    with torch.no_grad():
+        system.encoder["weight"].copy_(encoder)
+        system.encoder["bias"].copy_(-encoder @ middle - 3.0 * (means - middle).square().sum(dim=1))
+        system.decoder["weight"].copy_(5.5 * means.t())
+        system.decoder["bias"].fill_(-3.0)
+    return system
+
+
+def where(roles: Mapping[str, tuple[str, int | None]]) -> dict[str, Any]:
+    """Sets as the runner tells stages of them, from their names and limits."""
+    return {
+        role: {
+            "name": name,
+            "limit": limit,
+            "data_dir": None,
+            "sha256": _sha256(name, limit),
+        }
+        for role, (name, limit) in roles.items()
+    }
+
+
+@cache
+def _sha256(name: str, limit: int | None) -> str:
+    return data_sha256(load_dataset(name, limit=limit))
+
+
+def run_stage(
+    name: str, folder: Path, needed: Mapping[str, Path], *, report: Any = lambda done, note: None, **changed: Any
+) -> Path:
+    """Run one stage into `folder`, which is made; `changed` parameters, or `sets`, take the place of the usual ones."""
+    (stage,) = [stage for stage in STAGES if stage.name == name]
+    folder.mkdir()
+    sets = changed.pop("sets", SETS)
+    parameters = PARAMETERS[name] | changed | {"data": where(sets), "device": "cpu"}
+    cell = {"key": 64 * "0"} | ({"settings": SETTINGS.as_json()} if stage.scope == "cell" else {})
+    stage.compute(folder, cell, parameters, {need: needed[need] for need in stage.needs}, report)
+    return folder
+
+
+def run_stages(folder: Path) -> dict[str, Path]:
+    """Run all stages one after the other; a folder for each, that of the map among them."""
+    folders = {"train": folder / "train"}
+    tiny_map().save(folders["train"] / MAP_FILE)
+    for stage in STAGES:
+        changed = {"sets": {"train": ("digits/train", 60)}} if stage.name == "recognizer" else {}  # to be quick
+        folders[stage.name] = run_stage(stage.name, folder / stage.name, folders, **changed)
+    return folders
