@@ -1,0 +1,265 @@
+"""Where the tasks of a study are done: in this process, in processes of this machine, or on the workers of Dask.
+
+The runner knows executors of `concurrent.futures` and the little more that `Workers` has: how to begin again when an
+executor broke, and how to let tasks end in order.
+
+Workers of Dask need a folder for the study that all of them see under one path, and the data. A worker that dies is
+replaced by the others, and one that joins gets its share. `dask worker tcp://... --nthreads 1 --resources "GPU=1"`
+starts one that trains on a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from typing import Any, Protocol, cast
+
+from dynlab.errors import InputError
+from dynlab.studies.task import Order, Outcome, perform
+from dynlab.studies.worker_process import WorkerContext, begin_worker, perform_in_worker
+
+_TIMEOUT = 10  # seconds to reach a scheduler
+_FRESH = 2.0  # seconds that the number of workers of a scheduler is taken for known
+
+
+class Workers(Protocol):
+    """An executor, and what the runner needs beside it."""
+
+    @property
+    def capacity(self) -> Mapping[str, float]:
+        """How much there is of resources that tasks ask for, where the runner must see to it."""
+        ...
+
+    def in_flight(self) -> int:
+        """How many tasks to submit at a time, at least 1."""
+        ...
+
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+        """Have a task performed."""
+        ...
+
+    def restart(self) -> None:
+        """Begin again after the executor broke; its futures are all done."""
+        ...
+
+    def stop(self, seconds: float) -> None:
+        """Let the tasks that are under way end within some seconds, as their run is over; then end."""
+        ...
+
+    def close(self) -> None:
+        """End at once."""
+        ...
+
+
+class InProcess:
+    """One task at a time, in this process and thread. SIGINT and SIGTERM end it with an error that `submit` keeps."""
+
+    capacity: Mapping[str, float] = types.MappingProxyType({})
+
+    def __init__(self) -> None:
+        self.executor = _InThisThread()
+
+    def in_flight(self) -> int:
+        """See `Workers`."""
+        return 1
+
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+        """See `Workers`."""
+        return self.executor.submit(perform, order)
+
+    def restart(self) -> None:
+        """See `Workers`."""
+
+    def stop(self, seconds: float) -> None:
+        """See `Workers`."""
+
+    def close(self) -> None:
+        """See `Workers`."""
+
+
+class LocalProcesses:
+    """Processes of this machine.
+
+    Args:
+        processes: How many, at least 1.
+        gpus: How many tasks that want a GPU are done at a time.
+
+    Raises:
+        InputError: If `processes` is below 1.
+    """
+
+    def __init__(self, processes: int, gpus: int = 1) -> None:
+        if processes < 1:
+            raise InputError(f"processes is {processes}, expected at least 1")
+        self.capacity: Mapping[str, float] = {"GPU": gpus}
+        self._processes = processes
+        self._begin()
+
+    def _begin(self) -> None:
+        self._context = WorkerContext()
+        self.executor = ProcessPoolExecutor(self._processes, mp_context=self._context, initializer=begin_worker)
+
+    def in_flight(self) -> int:
+        """See `Workers`."""
+        return self._processes
+
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+        """See `Workers`."""
+        return self.executor.submit(perform_in_worker, order)
+
+    def restart(self) -> None:
+        """See `Workers`."""
+        self.close()
+        self._begin()
+
+    def stop(self, seconds: float) -> None:
+        """See `Workers`."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        for process in self._alive():
+            process.terminate()
+        deadline = time.monotonic() + seconds
+        while (alive := self._alive()) and time.monotonic() < deadline:
+            connection.wait([process.sentinel for process in alive], timeout=deadline - time.monotonic())
+        self.close()
+
+    def close(self) -> None:
+        """See `Workers`."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        for process in self._alive():
+            process.kill()
+
+    def _alive(self) -> list[SpawnProcess]:
+        return [process for process in self._context.started if process.is_alive()]
+
+
+class DaskWorkers:
+    """Workers of a Dask scheduler.
+
+    Args:
+        address: Of the scheduler, such as tcp://10.0.0.1:8786.
+
+    Raises:
+        InputError: If `distributed` is not installed, or no scheduler answers there.
+    """
+
+    capacity: Mapping[str, float] = types.MappingProxyType({})  # the scheduler sees to it
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._looked = -_FRESH
+        self._workers = 1
+        self._futures: set[Future[Outcome]] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise InputError("scheduler: needs the package distributed, `pip install dynlab[cluster]`") from error
+        try:
+            self._client = Client(self._address, timeout=_TIMEOUT, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"scheduler {self._address}: cannot be reached ({error or type(error).__name__})"
+            ) from error
+        self.executor: Executor = self._client.get_executor(pure=False)
+        self._by_resources: dict[tuple[tuple[str, float], ...], Executor] = {(): self.executor}
+
+    def in_flight(self) -> int:
+        """See `Workers`. Two for each worker, so that none waits for the next one; the runner waits for no worker."""
+        if time.monotonic() - self._looked >= _FRESH:
+            with contextlib.suppress(OSError):  # a scheduler that is away for a moment
+                self._workers = max(1, len(cast(Mapping[str, int], self._client.nthreads())))
+            self._looked = time.monotonic()
+        return 2 * self._workers
+
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+        """See `Workers`. A resource that no worker has at the moment is not asked for."""
+        asked = {name: amount for name, amount in resources.items() if self.offers(name)}
+        executor = self._by_resources.setdefault(
+            tuple(sorted(asked.items())),
+            self._client.get_executor(pure=False, resources=asked) if asked else self.executor,
+        )
+        future = executor.submit(perform, order)
+        self._futures = {one for one in self._futures if not one.done()} | {future}
+        return future
+
+    def wait_for(self, workers: int, *, seconds: float) -> None:
+        """Wait until there are some workers; tasks would wait for them as well.
+
+        Raises:
+            InputError: If there are fewer after that time.
+        """
+        try:
+            self._client.wait_for_workers(workers, timeout=seconds)
+        except TimeoutError as error:
+            raise InputError(f"scheduler {self._address}: fewer than {workers} workers after {seconds:g} s") from error
+
+    def offers(self, resource: str) -> bool:
+        """Whether a worker has a resource at this moment."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return any(resource in (worker.get("resources") or {}) for worker in workers)
+
+    def restart(self) -> None:
+        """See `Workers`."""
+        self.close()
+        self._begin()
+
+    def stop(self, seconds: float) -> None:
+        """See `Workers`."""
+        wait(self._futures, timeout=seconds)
+        self.close()
+
+    def close(self) -> None:
+        """See `Workers`."""
+        for future in self._futures:
+            future.cancel()
+        self._futures.clear()
+        with contextlib.suppress(Exception):  # a scheduler that is gone
+            self._client.close(timeout=_TIMEOUT)
+
+
+@contextlib.contextmanager
+def raising_signals() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` at SIGINT and SIGTERM in the block, in the main thread; then raise the signal anew."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        arrived.append(number)
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if handler not in (None, signal.SIG_IGN):
+                before[number] = handler
+                signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[-1])
+
+
+class _InThisThread(Executor):
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            with raising_signals():
+                result = fn(*args, **kwargs)
+            future.set_result(result)
+        except BaseException as error:
+            future.set_exception(error)
+        return future

@@ -1,0 +1,160 @@
+"""What of a study is done, and what the rest may cost.
+
+Costs are estimates. Per epoch a training takes `(6 k - 1) 2 dim hidden` operations for each sample; how many a second
+this machine does is measured, in half a second, by training a little. For other stages the times stand in what is done
+already; without that nothing is known of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dynlab.datasets import Dataset
+from dynlab.studies.screen import duration
+from dynlab.studies.store import State, Store
+from dynlab.studies.study_data import StudyData
+from dynlab.studies.study_tasks import StudyTasks
+from dynlab.studies.task import Task
+from dynlab.studies.training import settings_of, train_one, train_together
+from dynlab.training import TrainingSettings
+from dynlab.training.initialization import beginning
+from dynlab.training.run import TrainingRun
+from dynlab.training.trainer import one_thread
+
+_CALIBRATION_SECONDS = 0.5
+_PROCESS_BYTES = 450 * 2**20  # of a process that has imported what it needs, measured
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A task, and what is known of it before it is run."""
+
+    task: Task
+    state: State  # of the worst of its places
+    seconds: float | None  # that it may take; 0 if it is done, None if nothing is known
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, with estimates of what it would cost."""
+
+    planned: tuple[Planned, ...]
+    cells: int
+    workers: int
+    memory: float  # bytes, of all processes
+
+    @property
+    def seconds(self) -> float:
+        """How long all that is known may take, with all workers busy."""
+        known = [one.seconds for one in self.planned if one.seconds]
+        return max([sum(known) / self.workers, *known], default=0.0)
+
+    @property
+    def unknown(self) -> int:
+        """How many tasks there are of which nothing is known."""
+        return sum(one.seconds is None for one in self.planned)
+
+    def lines(self) -> list[str]:
+        """All of it in words: a line for each task, then the sums."""
+        lines = []
+        for one in self.planned:
+            words = {State.WHOLE: "done", State.MISSING: "to do"}.get(one.state, f"{one.state.value}, to do anew")
+            cost = "" if one.state is State.WHOLE or one.seconds is None else f", about {duration(one.seconds)}"
+            lines.append(f"{one.task.label}: {words}{cost}")
+        done = sum(one.state is State.WHOLE for one in self.planned)
+        lines.append(f"{self.cells} cells, {len(self.planned)} tasks, {done} of them done")
+        if done < len(self.planned):
+            beside = f", beside {self.unknown} tasks of which nothing is known yet" if self.unknown else ""
+            lines.append(f"estimate: {duration(self.seconds)} with {self.workers} at a time{beside}")
+            lines.append(f"estimate: {self.memory / 2**30:.1f} GiB of memory in all")
+        return lines
+
+
+def plan_of(asked: StudyTasks, data: StudyData, folder: Path, *, workers: int = 1) -> Plan:
+    """See what is done, and estimate the rest; nothing is changed.
+
+    Args:
+        asked: The tasks of a study.
+        data: Its data sets.
+        folder: Of the study.
+        workers: How many tasks go on at a time, at least 1.
+    """
+    store = Store(folder)
+    worst = (State.DAMAGED, State.STALE, State.MISSING, State.WHOLE)
+    states: dict[str, State] = {}
+    times: dict[str, list[float]] = defaultdict(list)
+    for task in asked.tasks:
+        found = [store.look(place) for place in task.places]
+        states[task.name] = min((one.state for one in found), key=worst.index)
+        if states[task.name] is State.WHOLE:
+            times[task.kind].append(sum(one.seconds or 0.0 for one in found))
+    to_do = [task for task in asked.tasks if states[task.name] is not State.WHOLE]
+    estimates = {task.name: task.estimate for task in with_estimates(to_do, data)}
+    for task in to_do:
+        if estimates[task.name] is None and times[task.kind]:
+            estimates[task.name] = sum(times[task.kind]) / len(times[task.kind])
+    planned = [Planned(task, states[task.name], estimates.get(task.name, 0.0)) for task in asked.tasks]
+    return Plan(tuple(planned), len(asked.cells), workers, _memory(data, workers))
+
+
+def with_estimates(tasks: Sequence[Task], data: StudyData) -> list[Task]:
+    """The tasks, trainings with the time that they may take on one thread of this machine's CPU, which is measured."""
+    counts: dict[str, float] = {}
+    all_trained: list[TrainingSettings] = []
+    for task in tasks:
+        trained = _trained(task)
+        if trained:
+            counts[task.name] = sum(operations(one, data.train) * one.epochs for one in trained)
+            all_trained += trained
+    if not all_trained:
+        return list(tasks)
+    rate = training_rate(min(all_trained, key=lambda one: operations(one, data.train)), data.train)
+    return [replace(task, estimate=counts[task.name] / rate) if task.name in counts else task for task in tasks]
+
+
+def operations(settings: TrainingSettings, data: Dataset) -> float:
+    """Operations of an epoch: of each product forward, and of the two backward, from the first step's input on."""
+    hidden = settings.hidden if isinstance(settings.hidden, tuple) else (settings.hidden,)
+    widths = (data.images.shape[1], *hidden)
+    weights = 2 * sum(before * after for before, after in itertools.pairwise(widths))
+    return float(len(data.images)) * (6 * settings.walkback - 1) * weights
+
+
+def training_rate(settings: TrainingSettings, data: Dataset) -> float:
+    """Operations a second of a training on one thread of this machine's CPU, measured for half a second."""
+    with one_thread():
+        run = TrainingRun(data.images, settings, beginning(data.images.shape[1], settings, None, data.shape))
+        of_batch = operations(settings, data) * min(1.0, settings.batch_size / len(data.images))
+        started = time.perf_counter()
+        batches, measured, since = 0, 0, started
+
+        def stop() -> bool:
+            nonlocal batches, measured, since
+            now = time.perf_counter()
+            if now - started < _CALIBRATION_SECONDS / 2:  # the first ones are slower
+                since, measured = now, batches
+            batches += 1
+            return now - started >= _CALIBRATION_SECONDS
+
+        while run.epoch < run.epochs and run.run_epoch(stop):
+            pass
+        return of_batch * max(1, batches - 1 - measured) / (time.perf_counter() - since)
+
+
+def _trained(task: Task) -> list[TrainingSettings]:
+    """What a task would train."""
+    if task.function not in (train_one, train_together):
+        return []
+    members = task.arguments.get("members") or [task.arguments["member"]]
+    return [settings_of(member["settings"]) for member in members]
+
+
+def _memory(data: StudyData, workers: int) -> float:
+    """Bytes of all processes: the data, its transformed copy and what the products of a block need, in each."""
+    images = [one.images for one in (data.train, data.validation, data.test) if one is not None]
+    return workers * (_PROCESS_BYTES + 3.0 * sum(one.numel() * one.element_size() for one in images))

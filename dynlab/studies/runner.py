@@ -1,0 +1,92 @@
+"""Run a study: from its specification to whole results of all its stages in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dynlab.devices import resolve_device
+from dynlab.studies.executors import DaskWorkers, InProcess, Workers
+from dynlab.studies.plan import with_estimates
+from dynlab.studies.scheduling import GRACE_SECONDS, run_tasks
+from dynlab.studies.screen import Screen
+from dynlab.studies.specification import Study
+from dynlab.studies.stage import Stage
+from dynlab.studies.study_data import StudyData
+from dynlab.studies.study_tasks import CHECKPOINT_SECONDS, StudyTasks, tasks_of
+from dynlab.studies.summary import Summary
+
+
+def run_study(
+    study: Study,
+    data: StudyData,
+    folder: Path,
+    *,
+    stages: Sequence[Stage],
+    workers: Workers | None = None,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    screen: Screen | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    grace_seconds: float = GRACE_SECONDS,
+) -> Summary:
+    """Do what is not done yet of a study.
+
+    Trainings that can go on together form one ensemble in this process, where its members have processes of their own,
+    and on a GPU. In processes with one thread each of them is a task of its own. The weights are the same, bit by bit,
+    on the CPU of a machine.
+
+    Args:
+        study: Its specification.
+        data: Its data sets (`load_study_data`).
+        folder: Where the study is kept; it is made if need be. One run at a time may work there.
+        stages: Each after those that it needs, such as `dynlab.studies.stages.STAGES`.
+        workers: Where to compute; in this process if not given. They are closed at the end.
+        device: Where trainings and stages compute: "cpu", "cuda", "cuda:1", or "auto" for CUDA where there is some.
+            With Dask each worker sees for itself what "auto" is.
+        data_dir: As in `load_dataset`; workers read the data sets from there.
+        screen: Where to say what happens (`dynlab.studies.screen`).
+        checkpoint_seconds: How often trainings write checkpoints, at least 0.
+        grace_seconds: How long tasks may take to end in order after SIGINT or SIGTERM, at least 0.
+
+    Returns:
+        What was done. Failures do not raise; they are listed there, in `failures.json` and, with tracebacks, in
+        `failures/`.
+
+    Raises:
+        InputError: If there is no such device, another run works in the folder, it cannot be written to, or the
+            scheduler of Dask is gone for good.
+    """
+    workers = InProcess() if workers is None else workers
+    asked = study_tasks(
+        study, data, stages, workers, device=device, data_dir=data_dir, checkpoint_seconds=checkpoint_seconds
+    )
+    tasks = with_estimates(asked.tasks, data)
+    return run_tasks(tasks, folder, workers, title=study.title, screen=screen, grace_seconds=grace_seconds)
+
+
+def study_tasks(
+    study: Study,
+    data: StudyData,
+    stages: Sequence[Stage],
+    workers: Workers,
+    *,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> StudyTasks:
+    """The tasks of a study as `run_study` would do them; arguments and errors are the same."""
+    if isinstance(workers, DaskWorkers):
+        together = device != "cpu" and workers.offers("GPU")
+    else:
+        device = str(resolve_device(device))
+        together = isinstance(workers, InProcess) or device != "cpu"
+    return tasks_of(
+        study,
+        data,
+        stages,
+        device=device,
+        together=together,
+        data_dir=data_dir,
+        checkpoint_seconds=checkpoint_seconds,
+    )

@@ -1,0 +1,233 @@
+"""The results of a study, on disk: a folder for each stage of each cell, whole or not there.
+
+A stage is written into a temporary folder beside its place. Its manifest comes last, with what determined it and the
+hashes of its files; then the folder gets its name, in one step. So whatever stops a program, a killed process or a full
+disk, leaves under the final name what was there before, or all of the new.
+
+On reading, a result is *whole*; *stale*, as it is that of other inputs, such as an earlier version of its stage; or
+*damaged*: its manifest cannot be read or contradicts itself, a file is missing or has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dynlab.errors import InputError
+from dynlab.files import sha256
+from dynlab.studies.keys import sha256_of
+
+MANIFEST = "manifest.json"
+_CELLS = "cells"
+_PART = ".part"
+_IS_THERE = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+_TRIES = 5  # to put a folder where another process may put one, too
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the result of a stage stands, and what determines it."""
+
+    cell: str  # the name of the cell's folder
+    stage: str
+    inputs: Mapping[str, Any]  # what its key is made of (`dynlab.studies.keys.stage_inputs`)
+
+    @property
+    def name(self) -> str:
+        """The cell and the stage, which tell it from the other places of a study."""
+        return f"{self.cell}/{self.stage}"
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of all that determines the result."""
+        return sha256_of(self.inputs)
+
+
+class State(Enum):
+    """What stands at a place."""
+
+    WHOLE = "whole"
+    MISSING = "missing"
+    STALE = "stale"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands at a place, and in words what is wrong with it."""
+
+    state: State
+    words: str = ""
+    seconds: float | None = None  # that it took to compute, of what is whole
+
+
+@dataclass(frozen=True)
+class Store:
+    """The results of the study that is kept in `folder`."""
+
+    folder: Path
+
+    def path(self, place: Place) -> Path:
+        """The folder of a result."""
+        return self.folder / _CELLS / place.cell / place.stage
+
+    def look(self, place: Place, files: Collection[str] | None = None) -> Found:
+        """See what stands at a place; the files of what is whole have all been read, and have their hashes.
+
+        With `files` these only, of those that are there: large files take time, and not everybody reads them.
+        """
+        path = self.path(place)
+        if not os.path.lexists(path):
+            return Found(State.MISSING)
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            inputs, key, seconds = manifest["inputs"], manifest["key"], float(manifest["seconds"])
+            hashes = {str(name): str(digest) for name, digest in manifest["files"].items()}
+            if key != sha256_of(inputs):
+                return Found(State.DAMAGED, f"{MANIFEST} has a key that is not that of its inputs")
+        except OSError as error:
+            return Found(State.DAMAGED, f"{MANIFEST} cannot be read ({error.strerror or error})")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            return Found(State.DAMAGED, f"{MANIFEST} is not that of a stage ({type(error).__name__}: {error})")
+        if key != place.key:
+            return Found(State.STALE, f"other {_differing(inputs, place.inputs)}")
+        for name, digest in hashes.items():
+            if files is not None and name not in files:
+                continue
+            try:
+                if sha256(path / name) != digest:
+                    return Found(State.DAMAGED, f"{name} has changed since it was written")
+            except OSError as error:
+                return Found(State.DAMAGED, f"{name} cannot be read ({error.strerror or error})")
+        return Found(State.WHOLE, seconds=seconds)
+
+    def set_aside(self, place: Place) -> Path:
+        """Rename what stands at a place, and return its new path, `<stage>.damaged-<n>`."""
+        path = self.path(place)
+        number = 1
+        while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
+            number += 1
+        path.rename(aside)
+        return aside
+
+    @contextlib.contextmanager
+    def filling(self, place: Place) -> Iterator[Path]:
+        """Give a folder to fill, and put it to its place when the block ends without an error.
+
+        What is whole there already stays; anything else there is replaced. After an error nothing is left behind.
+
+        Raises:
+            InputError: If the folder cannot be written, or was removed on the way, as by another run of the study.
+        """
+        started = time.perf_counter()
+        part = self._beside(place)
+        try:
+            with _writing(part):
+                part.mkdir(parents=True)
+                (part / MANIFEST).touch()
+            yield part
+            with _writing(part):
+                self._complete(part, place, time.perf_counter() - started)
+                self._put(part, place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def remove_leftovers(self) -> int:
+        """Remove what killed runs left half written; no other run may be under way.
+
+        Returns:
+            How many folders that were.
+        """
+        count = 0
+        for part in self.folder.glob(f"{_CELLS}/*/.*{_PART}"):
+            # First out of the way in one step: a process that was forgotten somewhere may still be writing there.
+            removed = part.with_name(f".removed-{secrets.token_hex(8)}{_PART}")
+            with contextlib.suppress(OSError):
+                part.rename(removed)
+                shutil.rmtree(removed, ignore_errors=True)
+                count += 1
+        return count
+
+    def _beside(self, place: Place) -> Path:
+        return self.path(place).with_name(f".{place.stage}-{secrets.token_hex(8)}{_PART}")
+
+    def _complete(self, part: Path, place: Place, seconds: float) -> None:
+        """Write the manifest. Its file must be there, or the folder is not the one that was begun."""
+        files = sorted(path for path in part.rglob("*") if path.is_file() and path != part / MANIFEST)
+        manifest = {
+            "stage": place.stage,
+            "version": place.inputs.get("version"),
+            "key": place.key,
+            "inputs": place.inputs,
+            "files": {path.relative_to(part).as_posix(): sha256(path) for path in files},
+            "seconds": round(seconds, 3),
+        }
+        for path in files:
+            _flush(path)
+        with (part / MANIFEST).open("r+", encoding="utf-8") as file:
+            file.write(json.dumps(manifest, indent=1, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _put(self, part: Path, place: Place) -> None:
+        path = self.path(place)
+        for _ in range(_TRIES):
+            try:
+                part.rename(path)
+            except OSError as error:
+                if error.errno not in _IS_THERE:
+                    raise
+            else:
+                _flush(path.parent)
+                return
+            if self.look(place).state is State.WHOLE:  # two processes came to the same result
+                return
+            replaced = self._beside(place)
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(replaced)
+                shutil.rmtree(replaced, ignore_errors=True)
+        raise InputError(f"{path}: cannot be written, other processes write it all the time")
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _flush(path: Path) -> None:
+    """See that a file, or the names in a folder, outlast a loss of power; a full file system may say so only here.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    if os.name == "nt":  # folders cannot be opened there, and files only for writing
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _differing(found: Any, expected: Mapping[str, Any]) -> str:
+    if not isinstance(found, dict):
+        return "inputs"
+    names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+    return ", ".join(names) or "inputs"

@@ -1,0 +1,201 @@
+"""Which tasks a study needs: its trainings, and the stages of its cells.
+
+Stages of the data come first. Then, training by training, what trains it and all stages of its cells, so that results
+of the first are there while the last are trained.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dynlab.datasets import DATASET_NAMES
+from dynlab.errors import InputError
+from dynlab.studies.grid import Cell, Training, cells_of, ensembles_of, trainings_of
+from dynlab.studies.keys import TRAIN_VERSION, data_cell_name, data_sha256, sha256_of, stage_inputs
+from dynlab.studies.specification import Study
+from dynlab.studies.stage import Report, Stage
+from dynlab.studies.store import Place
+from dynlab.studies.study_data import StudyData
+from dynlab.studies.task import Order, Task
+from dynlab.studies.training import STAGE, train_one, train_together
+from dynlab.training import TrainingSettings
+
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class StudyTasks:
+    """The tasks of a study, and the places where they put what they find."""
+
+    tasks: tuple[Task, ...]
+    cells: tuple[Cell, ...]
+    places: Mapping[tuple[str, str], Place]  # by the folder of the cell and the name of the stage
+    data_cell: str  # the folder of what belongs to the data alone
+
+    def place(self, cell: Cell | None, stage: str) -> Place | None:
+        """Where the result of a stage stands; None if the study does not ask for it."""
+        return self.places.get((self.data_cell if cell is None else cell.folder, stage))
+
+
+def tasks_of(
+    study: Study,
+    data: StudyData,
+    stages: Sequence[Stage],
+    *,
+    device: str = "cpu",
+    together: bool = False,
+    data_dir: str | Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> StudyTasks:
+    """The tasks of a study, in the order in which to do them.
+
+    Args:
+        study: Its specification.
+        data: Its data sets.
+        stages: Each after those that it needs; all but `train`.
+        device: Where trainings and stages compute, as `resolve_device` takes it where they do.
+        together: Whether trainings that can form an ensemble are one task.
+        data_dir: As in `load_dataset`.
+        checkpoint_seconds: How often trainings write checkpoints.
+
+    Raises:
+        InputError: If a stage that is asked for needs one that is not.
+    """
+    where = _where(study, data, data_dir)
+    sets = {role: one["sha256"] for role, one in where.items()}
+    cells = cells_of(study, sets["train"])
+    places: dict[tuple[str, str], Place] = {}
+    data_cell = data_cell_name(sha256_of({"data": sets}))
+    makers = {stage.name: stage for stage in stages}
+
+    def stage_task(stage: Stage, cell: Cell | None) -> Task | None:
+        asked = stage.parameters(study, cell)
+        if asked is None:
+            return None
+        name = data_cell if cell is None else cell.folder
+        roles = [role for role in asked.get("data", ()) if role in where]
+        parameters = {key: value for key, value in asked.items() if key != "data"}
+        needs: dict[str, Place] = {}
+        for needed in stage.needs:
+            of_data = needed in makers and makers[needed].scope == "data"
+            place = places.get((data_cell if of_data else name, needed))
+            if place is None:
+                raise InputError(f"{stage.name} needs {needed}, which the study does not ask for")
+            needs[needed] = place
+        inputs = stage_inputs(
+            stage.name,
+            stage.version,
+            parameters=parameters,
+            data={role: sets[role] for role in roles},
+            cell=None if cell is None else cell.key,
+            needs={needed: place.key for needed, place in needs.items()},
+        )
+        place = places[name, stage.name] = Place(name, stage.name, inputs)
+        about: dict[str, Any] = {"key": data_cell} if cell is None else _about(cell)
+        told = parameters | {"data": {role: where[role] for role in roles}, "device": device}
+        return Task(
+            name=place.name,
+            label=f"{label_of(None if cell is None else cell.settings, cells)}: {stage.name}",
+            places=(place,),
+            function=fill_stage,
+            arguments={"compute": stage.compute, "cell": about, "parameters": told, "needs": list(needs)},
+            needs=tuple(needs.values()),
+            kind=stage.name,
+        )
+
+    for cell in cells:
+        inputs = stage_inputs(STAGE, TRAIN_VERSION, cell=cell.key)
+        places[cell.folder, STAGE] = Place(cell.folder, STAGE, inputs)
+    tasks = [stage_task(stage, None) for stage in stages if stage.scope == "data"]
+    trainings = trainings_of(cells)
+    for group in ensembles_of(trainings) if together else [(training,) for training in trainings]:
+        tasks.append(_training_task(group, cells, places, where["train"], device, checkpoint_seconds, together))
+        for cell in itertools.chain.from_iterable(training.cells for training in group):
+            tasks += [stage_task(stage, cell) for stage in stages if stage.scope == "cell"]
+    return StudyTasks(tuple(task for task in tasks if task is not None), tuple(cells), places, data_cell)
+
+
+def fill_stage(order: Order, report: Report) -> dict[str, str]:
+    """Do one stage of one cell, or of the data."""
+    arguments, store = order.arguments, order.store
+    (place,) = order.places
+    needed = {name: store.path(one) for name, one in zip(arguments["needs"], order.needs, strict=True)}
+    with store.filling(place) as folder:
+        arguments["compute"](folder, arguments["cell"], arguments["parameters"], needed, report)
+    return {}
+
+
+def label_of(settings: TrainingSettings | None, cells: Sequence[Cell]) -> str:
+    """The settings of a cell in which the cells of its study differ, in words."""
+    if settings is None:
+        return "data"
+    of_all = [cell.settings.as_json() for cell in cells]
+    values = settings.as_json()
+    differing = [name for name in values if any(other[name] != values[name] for other in of_all)]
+    return ", ".join(f"{name} {_short(values[name])}" for name in differing) or "the one cell"
+
+
+def _training_task(
+    group: Sequence[Training],
+    cells: Sequence[Cell],
+    places: Mapping[tuple[str, str], Place],
+    where: Mapping[str, Any],
+    device: str,
+    checkpoint_seconds: float,
+    together: bool,
+) -> Task:
+    members = [
+        {
+            "settings": training.settings.as_json(),
+            "folder": training.folder,
+            "epochs": {places[cell.folder, STAGE].name: cell.settings.epochs for cell in training.cells},
+        }
+        for training in group
+    ]
+    first = label_of(group[0].settings, cells)
+    label = first if len(group) == 1 else f"{len(group)} trainings, the first of {first}"
+    return Task(
+        name=f"{group[0].folder}/training" if len(group) == 1 else f"{group[0].folder}/ensemble",
+        label=f"{label}: {STAGE}",
+        places=tuple(places[cell.folder, STAGE] for training in group for cell in training.cells),
+        function=train_together if together else train_one,
+        arguments={
+            **({"members": members} if together else {"member": members[0]}),
+            "data": where,
+            "device": device,
+            "checkpoint_seconds": checkpoint_seconds,
+        },
+        resources={} if device == "cpu" else {"GPU": 1},
+        # Trainings of another length or number of steps take another time.
+        kind=f"train {len(group)} {group[0].settings.epochs} {group[0].settings.walkback} {group[0].settings.hidden}",
+    )
+
+
+def _where(study: Study, data: StudyData, data_dir: str | Path | None) -> dict[str, dict[str, Any]]:
+    """For each data set what `dataset_at` takes, in words that hold in any process that sees the same files."""
+    folder = data_dir or os.environ.get("DYNLAB_DATA")
+    sets = {"train": data.train, "validation": data.validation, "test": data.test}
+    where = {}
+    for role, one in sets.items():
+        if one is not None:
+            name = getattr(study.data, role)
+            where[role] = {
+                "name": name if name in DATASET_NAMES else str(Path(name).absolute()),
+                "limit": getattr(study.data, f"limit_{role}"),
+                "data_dir": str(Path(folder).absolute()) if folder else None,
+                "sha256": data_sha256(one),
+            }
+    return where
+
+
+def _about(cell: Cell) -> dict[str, Any]:
+    return {"key": cell.key, "settings": cell.settings.as_json()}
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,223 @@
+"""The trainings of a study: tasks that fill the stage `train` of the cells that are snapshots of them.
+
+A training of its own, on one thread of a CPU or on a GPU, puts each snapshot to its place as soon as it is there.
+Several that go on together, as one ensemble, fill their places at the end. Both keep their checkpoints in
+`trainings/` of the study, where they go on from after an interruption. A checkpoint that is damaged is renamed, and its
+training begins anew.
+
+On a CPU the weights of a training are the same, bit by bit, either way, and so are the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dynlab.datasets import Dataset
+from dynlab.devices import resolve_device
+from dynlab.errors import InputError
+from dynlab.files import read_tensors
+from dynlab.maps import Autoencoder, load_map
+from dynlab.studies.keys import FOLDER_DIGITS, folder_name, sha256_of
+from dynlab.studies.stage import Report, dataset_at
+from dynlab.studies.store import Place
+from dynlab.studies.task import Order
+from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, train, train_ensemble
+from dynlab.training.checkpoint import epochs_in
+
+STAGE = "train"
+MAP = "map.safetensors"
+TRAININGS = "trainings"  # of the folder of a study
+
+
+def train_one(order: Order, report: Report) -> dict[str, str]:
+    """Do one training.
+
+    Its arguments: `member`, with `settings`, `folder` and `epochs`, the epochs of each place by the place's name;
+    `data`, `device` and `checkpoint_seconds`.
+    """
+    arguments, member = order.arguments, order.arguments["member"]
+    data, settings = dataset_at(arguments["data"]), settings_of(member["settings"])
+    folder = order.folder / TRAININGS / member["folder"]
+    device = resolve_device(arguments["device"])
+    missing = {member["epochs"][place.name]: place for place in order.places}
+    every = sorted(member["epochs"].values())
+    reasons: dict[str, str] = {}
+
+    def keep(autoencoder: Autoencoder) -> None:
+        place = missing.pop(autoencoder.training_settings["epochs"], None)
+        if place is not None:
+            _fill(order, place, autoencoder, data)
+
+    def on_epoch(progress: EpochProgress) -> None:
+        report(progress.epoch / last, _note(progress))
+
+    # More than once only if an earlier snapshot is missing again, as its file was damaged: it is before the checkpoint.
+    while missing:
+        last = max(missing)
+        # All of them each time, as a checkpoint is one of a training with these snapshots.
+        snapshots = [epoch for epoch in every if epoch < last]
+        checkpoint = folder / f"{'-'.join(map(str, [*snapshots, last]))}-{device.type}.safetensors"
+        _check_checkpoint(checkpoint)
+        try:
+            trained = train(
+                data.images,
+                dataclasses.replace(settings, epochs=last),
+                state_shape=data.shape,
+                device=device,
+                checkpoint=checkpoint,
+                checkpoint_seconds=arguments["checkpoint_seconds"],
+                snapshots=snapshots,
+                on_epoch=on_epoch,
+                on_snapshot=keep,
+            )
+        except TrainingDiverged as error:
+            finite = epochs_in(checkpoint) - 1
+            for epoch in [epoch for epoch in missing if epoch > finite]:
+                reasons[missing.pop(epoch).name] = str(error)
+        else:
+            keep(trained)
+    if not reasons:  # that of one which diverged says so again at once
+        shutil.rmtree(folder, ignore_errors=True)
+    return reasons
+
+
+def train_together(order: Order, report: Report) -> dict[str, str]:
+    """Do several trainings as an ensemble.
+
+    Its arguments: `members`, each as in `train_one`; `data`, `device` and `checkpoint_seconds`.
+    """
+    arguments = order.arguments
+    data = dataset_at(arguments["data"])
+    trainings = order.folder / TRAININGS
+    missing = {place.name: place for place in order.places}
+
+    def fill(member: Mapping[str, Any], maps: Mapping[int, Autoencoder]) -> None:
+        for name, epochs in member["epochs"].items():
+            if name in missing and epochs in maps:
+                _fill(order, missing.pop(name), maps[epochs], data)
+
+    for member in arguments["members"]:  # what an ensemble trained that did not come to fill all of its places
+        wanted = {epochs for name, epochs in member["epochs"].items() if name in missing}
+        fill(member, _finished(trainings, member["folder"], wanted))
+    if not missing:
+        return {}
+    every = arguments["members"]
+    # All of them while their folder is there: they go on together. Else those of which something is missing.
+    if (trainings / _ensemble_folder(every)).exists():
+        members = every
+    else:
+        members = [member for member in every if any(name in missing for name in member["epochs"])]
+    folder = trainings / _ensemble_folder(members)
+    _check_ensemble(folder)
+    settings = [settings_of(member["settings"]) for member in members]
+    epochs = settings[0].epochs
+    shares, rates = [0.0] * len(members), [0.0] * len(members)
+
+    def on_progress(number: int, progress: EpochProgress | TrainingDiverged) -> None:
+        if isinstance(progress, EpochProgress):
+            shares[number], rates[number] = progress.epoch / progress.epochs, progress.samples_per_second
+        else:
+            shares[number], rates[number] = 1.0, 0.0
+        report(sum(shares) / len(shares), f"{len(members)} trainings, {sum(rates):.0f} samples/s in all")
+
+    reasons: dict[str, str] = {}
+    try:
+        trained = train_ensemble(
+            data.images,
+            settings,
+            device=arguments["device"],
+            state_shape=data.shape,
+            folder=folder,
+            names=[member["folder"] for member in members],
+            checkpoint_seconds=arguments["checkpoint_seconds"],
+            snapshots=sorted({number for member in members for number in member["epochs"].values()} - {epochs}),
+            on_progress=on_progress,
+        )
+    except RuntimeError as error:  # of some; the others are finished, and in the folder
+        for member in members:
+            fill(member, _finished(trainings, member["folder"], set(member["epochs"].values())))
+        return dict.fromkeys(missing, f"training failed: {str(error).partition(chr(10))[0]}")
+    for member, one in zip(members, trained, strict=True):
+        fill(member, one.snapshots | ({} if one.autoencoder is None else {epochs: one.autoencoder}))
+        reasons |= {name: str(one.diverged) for name in member["epochs"] if name in missing and one.diverged}
+    if not reasons:
+        shutil.rmtree(folder, ignore_errors=True)
+    return reasons
+
+
+def settings_of(values: Mapping[str, Any]) -> TrainingSettings:
+    """The settings that `TrainingSettings.as_json` gave."""
+    hidden = values["hidden"]
+    return TrainingSettings(**{**values, "hidden": tuple(hidden) if isinstance(hidden, list) else hidden})
+
+
+def _fill(order: Order, place: Place, autoencoder: Autoencoder, data: Dataset) -> None:
+    """Put a trained map to its place, with a record that is the same however it was trained, on a CPU."""
+    record = dict(autoencoder.training_settings)
+    if record["device"] == "cpu":
+        record = {name: value for name, value in record.items() if name not in ("backend", "ensemble")}
+    autoencoder.training_settings = record | {"data": data.name, "data_sha256": data.sha256}
+    with order.store.filling(place) as folder:
+        autoencoder.save(folder / MAP)
+
+
+def _note(progress: EpochProgress) -> str:
+    return (
+        f"epoch {progress.epoch} of {progress.epochs}, objective {progress.objective:.3f}, "
+        f"{progress.samples_per_second:.0f} samples/s"
+    )
+
+
+def _ensemble_folder(members: Sequence[Mapping[str, Any]]) -> str:
+    return "ensemble-" + folder_name(sha256_of([[member["folder"], member["epochs"]] for member in members]))
+
+
+def _finished(trainings: Path, name: str, wanted: set[int]) -> dict[int, Autoencoder]:
+    """Maps of a training, by their epochs, that stand finished in folders of ensembles."""
+    found: dict[int, Autoencoder] = {}
+    for path in sorted(trainings.glob(f"ensemble-*/{name}*.safetensors")) if wanted else ():
+        with contextlib.suppress(InputError):
+            autoencoder = load_map(path)
+            epochs = autoencoder.training_settings.get("epochs")
+            if epochs in wanted:
+                found[epochs] = autoencoder
+    return found
+
+
+def _check_ensemble(folder: Path) -> None:
+    """Rename the files of an ensemble that are damaged, so that what they held is trained anew."""
+    manifest = folder / "ensemble.json"
+    if manifest.exists():
+        try:
+            json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):  # nothing tells any more what the folder is
+            shutil.rmtree(folder)
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            if path.name.endswith(".checkpoint.safetensors"):
+                epochs_in(path)
+            else:
+                read_tensors(path)
+        except InputError:
+            _set_aside(path)
+            for other in folder.glob(f"{path.name[:FOLDER_DIGITS]}*.safetensors"):  # one member goes as a whole
+                _set_aside(other)
+
+
+def _check_checkpoint(path: Path) -> None:
+    if path.exists():
+        try:
+            epochs_in(path)
+        except InputError:
+            _set_aside(path)
+
+
+def _set_aside(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(f"{path.name}.damaged"))
