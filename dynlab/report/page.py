@@ -6,10 +6,8 @@ is escaped by jinja2 in HTML, by `label_text` in plotly's labels and by `inline_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.attractors.followed import Followed
@@ -17,26 +15,15 @@ from dynlab.dynamics.rates import Decay
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
-from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.evaluation.kinds import Outcome
 from dynlab.files import check_writable_folder, written_atomically
-from dynlab.report import gallery, words
-from dynlab.report.drawing import inline_json
+from dynlab.report import words
 from dynlab.report.labels import in_order, labels_of
 from dynlab.report.ladder_view import ladder_of
 from dynlab.report.matching import match_rows
-from dynlab.report.palette import PALETTE
 from dynlab.report.pictures import screen_of
-from dynlab.report.published import (
-    EXPLOSION_INTENSITY,
-    ORIGINAL_BLACK,
-    ORIGINAL_WHITE,
-    TEST_SAMPLES,
-)
-from dynlab.report.shock_films import STEPS as SHOCK_STEPS
+from dynlab.report.shell import assets, environment
 from dynlab.report.view import comparison, recognizers_of, section_of
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 
 def write_report(
@@ -90,8 +77,6 @@ def render_page(
     control: Followed | None = None,
 ) -> str:
     """The page as text; equal analyses give equal pages."""
-    from plotly.offline import get_plotlyjs
-
     analyses = in_order(analyses)
     labels = labels_of(analyses)
     counts = equal_sample_counts([analysis.basin_sizes() for analysis in analyses])
@@ -101,9 +86,8 @@ def render_page(
         _check_followed(followed, analyses[0])
         kinds = followed_kinds or kinds_along(followed, None)
         ladder = ladder_of(followed, kinds, screen_of(analyses[0]), control, analyses)
-    assets = resources.files("dynlab.report") / "templates"
     return (
-        _environment()
+        environment()
         .get_template("page.html.jinja")
         .render(
             title=_title(analyses) if followed is None else _followed_title(followed, analyses),
@@ -115,11 +99,7 @@ def render_page(
             same_data=len({analysis.results.data.sha256 for analysis in analyses}) == 1,
             equal_samples=counts[0].samples,
             recognizers=recognizers_of(analyses, labels),
-            palette=PALETTE,
-            colours=inline_json({colour.light: name for name, colour in PALETTE.items()}),
-            style=assets.joinpath("page.css").read_text(encoding="utf-8"),
-            script=assets.joinpath("page.js").read_text(encoding="utf-8"),
-            plotly=get_plotlyjs(),
+            **assets(),
         )
     )
 
@@ -137,46 +117,6 @@ def _followed_title(followed: Followed, analyses: Sequence[Analysis]) -> str:
     data = {analysis.results.data.name for analysis in analyses}
     on = f", on {data.pop()}" if len(data) == 1 else ""
     return f"Attractors along the {followed.parameter}{on}"
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("dynlab.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        "percent": words.percent,
-        "number": words.number,
-        "count": words.count,
-        "plural": words.plural,
-        "setting": words.setting,
-    }
-    environment.filters.update(filters)
-    environment.globals.update(
-        Outcome=Outcome,
-        Kind=Kind,
-        outcome_share=words.outcome_share,
-        outcome_mark=gallery.outcome_mark,
-        kind_mark=gallery.kind_mark,
-        diversity_words=words.diversity_words,
-        explosion_words=words.explosion_words,
-        kinds_known=words.kinds_known,
-        steps_of=words.steps_of,
-        rule_words=words.rule_words,
-        PUBLISHED_SAMPLES=TEST_SAMPLES,
-        EXPLOSION_INTENSITY=EXPLOSION_INTENSITY,
-        ORIGINAL_BLACK=ORIGINAL_BLACK,
-        ORIGINAL_WHITE=ORIGINAL_WHITE,
-        SHOCK_STEPS=SHOCK_STEPS,
-        AUDITED=gallery.AUDITED,
-        AUDIT_SEED=gallery.AUDIT_SEED,
-    )
-    return environment
 
 
 def _check_followed(followed: Followed, analysis: Analysis) -> None:

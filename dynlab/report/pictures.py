@@ -6,6 +6,7 @@ the greatest value there is, and the page says which these are.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,16 +62,19 @@ class Screen:
 
 def screen_of(analysis: Analysis) -> Screen:
     """How to show the states of an analysis: by the shape of its states, and their range."""
-    shape = analysis.results.map.state_shape
+    return screen_for(analysis.results.map.state_shape, *_range(analysis))
+
+
+def screen_for(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Screen:
+    """How to show states of that shape: as grey or coloured images where it is one of them, else as strips."""
     sides = tuple(side for side in shape if side != 1)
-    low, high = _range(analysis)
     if len(sides) == 2 and len(shape) <= 3:
         return Screen(sides[0], sides[1], False, False, low, high)
     if len(shape) == 3 and shape[2] == 3:
         return Screen(shape[0], shape[1], True, False, low, high)
     if len(shape) == 3 and shape[0] == 3:
         return Screen(shape[1], shape[2], True, True, low, high)
-    return Screen(1, analysis.results.map.dim, False, False, low, high)
+    return Screen(1, math.prod(shape), False, False, low, high)
 
 
 def _range(analysis: Analysis) -> tuple[float, float]:

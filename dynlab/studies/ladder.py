@@ -27,12 +27,11 @@ from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.files import check_writable_file, check_writable_folder, written_atomically
-from dynlab.maps import load_map, map_hash
+from dynlab.maps import Autoencoder, load_map, map_hash
 from dynlab.report import write_report
 from dynlab.report.figure_data import csv_text
 from dynlab.training import EpochProgress, TrainingSettings, train_on_dataset
 from dynlab.training.ladder import ladder_settings
-from dynlab.training.trainer import Autoencoder
 
 CERTIFIED = 3  # attractors of the first and of the last level
 PAGE, FOLLOWED, BANDS, EVENTS = "index.html", "followed.safetensors", "bands.csv", "events.csv"

@@ -3,6 +3,7 @@
     title = "Walkback"
     question = "Does walkback make the fixed points easier to classify?"
     published = "table_1a"            # which published figures stand beside ours: "table_1a" or "table_1b"
+    discussion = "..."                # what the author makes of the answers, paragraphs of Markdown
 
     [data]                            # names or files as `load_dataset` takes them, files seen from the current folder
     train = "mnist/train"
@@ -161,6 +162,7 @@ class _Page(_Table):
 class _File(_Table):
     title: Annotated[str, Field(min_length=1)] | None = None
     question: str = ""
+    discussion: str = ""
     published: Published | None = None
     data: DataNames = Field(description="a table [data]")
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_as_tuple)] = Field(
@@ -193,6 +195,7 @@ class Study:
     path: Path
     title: str
     question: str
+    discussion: str  # what its author makes of the answers, in Markdown
     published: Published | None  # which published figures stand beside ours
     data: DataNames
     grids: tuple[tuple[TrainingSettings, ...], ...]  # the points of each grid, in the order of `points.DIMENSIONS`
@@ -238,6 +241,7 @@ def load_study(source: str | Path) -> Study:
         path=path,
         title=file.title or path.stem,
         question=file.question,
+        discussion=file.discussion,
         published=file.published,
         data=file.data,
         grids=tuple(tuple(points) for _, points in grids),

@@ -47,6 +47,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
             """
             title = "All of it"
             question = "What is read?"
+            discussion = "All *that*."
             published = "table_1b"
             [data]
             train = "digits/train"
@@ -86,7 +87,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
         )
     )
     assert (study.name, study.title, study.question) == ("study", "All of it", "What is read?")
-    assert study.published == "table_1b"
+    assert (study.published, study.discussion) == ("table_1b", "All *that*.")
     # Levels slower than hidden units, these slower than epochs, seeds fastest.
     assert study.grids[0] == tuple(
         TrainingSettings(sigma=sigma, hidden=hidden, epochs=epochs, seed=seed)

@@ -1,0 +1,77 @@
+"""What all pages share: the templates, with what they may call, and the style and scripts that each page holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.report import gallery, words
+from dynlab.report.drawing import inline_json
+from dynlab.report.palette import PALETTE
+from dynlab.report.published import (
+    EXPLOSION_INTENSITY,
+    ORIGINAL_BLACK,
+    ORIGINAL_WHITE,
+    TEST_SAMPLES,
+)
+from dynlab.report.shock_films import STEPS as SHOCK_STEPS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def assets() -> dict[str, Any]:
+    """What `shell.html.jinja` puts into every page: colours, style and scripts."""
+    from plotly.offline import get_plotlyjs
+
+    folder = resources.files("dynlab.report") / "templates"
+    return {
+        "palette": PALETTE,
+        "colours": inline_json({colour.light: name for name, colour in PALETTE.items()}),
+        "style": folder.joinpath("page.css").read_text(encoding="utf-8"),
+        "script": folder.joinpath("page.js").read_text(encoding="utf-8"),
+        "plotly": get_plotlyjs(),
+    }
+
+
+def environment() -> Environment:
+    """The templates of all pages, with what they may call."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("dynlab.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "percent": words.percent,
+        "number": words.number,
+        "count": words.count,
+        "plural": words.plural,
+        "setting": words.setting,
+    }
+    environment.filters.update(filters)
+    environment.globals.update(
+        Outcome=Outcome,
+        Kind=Kind,
+        outcome_share=words.outcome_share,
+        outcome_mark=gallery.outcome_mark,
+        kind_mark=gallery.kind_mark,
+        diversity_words=words.diversity_words,
+        explosion_words=words.explosion_words,
+        kinds_known=words.kinds_known,
+        steps_of=words.steps_of,
+        rule_words=words.rule_words,
+        PUBLISHED_SAMPLES=TEST_SAMPLES,
+        EXPLOSION_INTENSITY=EXPLOSION_INTENSITY,
+        ORIGINAL_BLACK=ORIGINAL_BLACK,
+        ORIGINAL_WHITE=ORIGINAL_WHITE,
+        SHOCK_STEPS=SHOCK_STEPS,
+        AUDITED=gallery.AUDITED,
+        AUDIT_SEED=gallery.AUDIT_SEED,
+    )
+    return environment

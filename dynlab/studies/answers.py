@@ -1,0 +1,167 @@
+"""What a study answers, written into its folder: `results.csv`, `summary.csv`, `README.md` and the page `index.html`.
+
+Everything is made from what stands in the store, and from the `results.csv` that is there already for what does not
+(`dynlab.studies.rows`); nothing is computed. Beside them stands a copy of the specification, which says what the folder
+holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dynlab.errors import InputError
+from dynlab.files import written_atomically
+from dynlab.studies.comparison import Comparison, compare
+from dynlab.studies.grid import Cell
+from dynlab.studies.groups import SUMMARY_CSV, groups_of, write_summary
+from dynlab.studies.readme import readme_of
+from dynlab.studies.rows import RESULTS_CSV, Row, read_results, rows_of, write_results
+from dynlab.studies.scheduling import FAILURES
+from dynlab.studies.specification import Study, load_study, shipped_studies
+from dynlab.studies.stages import STAGES
+from dynlab.studies.store import State, Store
+from dynlab.studies.study_data import StudyData
+from dynlab.studies.study_tasks import tasks_of
+
+PAGE, README = "index.html", "README.md"
+# Of the folders of stages, what a page shows; the sets of states are large and not read again.
+_SHOWN = (
+    "results.json",
+    "map.safetensors",
+    "films.safetensors",
+    "picks.safetensors",
+    "weights.safetensors",
+    "starts.safetensors",
+    "explosions.safetensors",
+    "basins.safetensors",
+)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was written."""
+
+    rows: tuple[Row, ...]
+    models: int  # of the study, of which the rows may be some
+    comparison: Comparison | None
+    page: Path | None
+
+
+def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = True) -> Answers:
+    """Write what is known of a study.
+
+    Args:
+        study: All of it.
+        data: Its data sets.
+        folder: Where it is kept.
+        page: Whether to write the page, too.
+
+    Raises:
+        InputError: If a file cannot be written, or the `results.csv` that is there cannot be read.
+    """
+    asked, store = tasks_of(study, data, STAGES), Store(folder)
+    rows = rows_of(asked, store, kept_rows(folder))
+    comparison = compare(study, rows)
+    failures = read_failures(folder)
+    write_results(folder / RESULTS_CSV, rows)
+    write_summary(folder / SUMMARY_CSV, groups_of(rows))
+    pictures = sorted(path.name for path in folder.glob("*.png"))
+    text = readme_of(study, data, rows, comparison, failures=failures, pictures=pictures)
+    with written_atomically(folder / README) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+    @cache
+    def found(cell: Cell | None, stage: str) -> Path | None:
+        place = asked.place(cell, stage)
+        if place is None or store.look(place, files=_SHOWN).state is not State.WHOLE:
+            return None
+        return store.path(place)
+
+    path = None
+    if page:
+        from dynlab.studies.page import write_study_page
+
+        path = write_study_page(
+            study,
+            asked.cells,
+            folder / PAGE,
+            found=found,
+            rows=rows,
+            comparison=comparison,
+            failures=_by_place(failures),
+        )
+    return Answers(tuple(rows), len(asked.cells), comparison, path)
+
+
+def kept_rows(folder: Path) -> list[Row]:
+    """The rows that stand in a folder; none if there is no file.
+
+    Raises:
+        InputError: If the file is something else.
+    """
+    path = folder / RESULTS_CSV
+    return read_results(path) if path.exists() else []
+
+
+def keep_specification(study: Study, folder: Path) -> None:
+    """Put a copy of the specification into the folder of a study.
+
+    Raises:
+        InputError: If the folder holds another study, or cannot be written to.
+    """
+    others = [path.name for path in sorted(folder.glob("*.toml")) if path.stem != study.name]
+    if others:
+        raise InputError(f"out {folder}: holds the study {others[0]}, expected a folder of {study.name} or a new one")
+    target = folder / f"{study.name}.toml"
+    try:
+        text = study.path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{study.path}: cannot be read ({error.strerror or error})") from error
+    if not target.exists() or not target.samefile(study.path):
+        with written_atomically(target) as temporary:
+            temporary.write_bytes(text)
+
+
+def study_in(folder: Path) -> Study:
+    """The study that a folder holds: of the copy in it, or of the package if the folder has the name of one there.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"folder {folder}: no such folder, expected that of a study such as reports/walkback")
+    copies = sorted(folder.glob("*.toml"))
+    if len(copies) == 1:
+        return load_study(copies[0])
+    name = folder.resolve().name
+    if copies:
+        found = ", ".join(path.name for path in copies)
+        raise InputError(f"folder {folder}: holds {found}, expected the specification of one study")
+    if name in shipped_studies():
+        return load_study(name)
+    raise InputError(f"folder {folder}: holds no specification of a study, a .toml file that `dynlab run` puts there")
+
+
+def read_failures(folder: Path) -> list[dict[str, Any]]:
+    """What failed in the last run; nothing if its file is not there, or damaged."""
+    try:
+        found = json.loads((folder / f"{FAILURES}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [one for one in found if isinstance(one, dict) and "label" in one and "reason" in one]
+
+
+def _by_place(failures: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """A failure for each place that stays empty, with its cell and its stage."""
+    places = []
+    for one in failures:
+        for place in one.get("places") or [""]:
+            cell, _, stage = str(place).rpartition("/")
+            told = {"cell": cell, "stage": stage}
+            places.append({name: str(one.get(name) or "") for name in ("task", "label", "reason", "file")} | told)
+    return places

@@ -1,0 +1,194 @@
+"""The page of a study, `reports/<study>/index.html`: what it asked, what was found, and what is missing.
+
+It shows the figures that the specification asks for, of the stages that are there; of what is not there a sentence
+says so. Only results and small files are read, never the transformed sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dynlab
+from dynlab.report.study_page import write_page
+from dynlab.report.study_parts import Failed, Link, Part, StudyPage, StudySection
+from dynlab.report.words import LONGEST_LIST, count, enumeration, number, plural, setting
+from dynlab.studies import page_explosions, page_numbers, page_orbits, page_pictures, page_published, page_weights
+from dynlab.studies.comparison import Comparison
+from dynlab.studies.grid import Cell
+from dynlab.studies.page_models import HEADS, Answer, Found, Models, value_words
+from dynlab.studies.points import DIMENSIONS
+from dynlab.studies.rows import Row
+from dynlab.studies.specification import FIGURES, Study
+
+# What a figure is called, and the stage whose results it shows.
+_TITLES = {
+    "published": ("Beside the published figures", "separability"),
+    "table": ("All settings", "iterate"),
+    "accuracy_and_explosions": ("Reconstruction error and accuracy", "separability"),
+    "reconstruction": ("Reconstruction", "iterate"),
+    "films": ("Film strips", "iterate"),
+    "fixed_points": ("Good and misclassified fixed points", "separability"),
+    "convergence": ("How samples come to rest", "iterate"),
+    "weights": ("Weights", "iterate"),
+    "along_orbit": ("Separability along the orbit", "separability"),
+    "explosions": ("Explosions", "basins"),
+}
+_LINKS = (
+    ("results.csv", "results.csv, a row a model"),
+    ("summary.csv", "summary.csv, means and standard deviations over seeds"),
+)
+
+
+def write_study_page(
+    study: Study,
+    cells: Sequence[Cell],
+    path: str | Path,
+    *,
+    found: Found,
+    rows: Sequence[Row],
+    comparison: Comparison | None = None,
+    failures: Sequence[Mapping[str, Any]] = (),
+) -> Path:
+    """Write the page of a study.
+
+    Args:
+        study: Its specification.
+        cells: All of its models.
+        path: The file to write; folders above it are made. The page links to `results.csv` and `summary.csv` beside it.
+        found: The folder of a stage of a model, or of the data (None), if it is there and whole; else None.
+        rows: What is known of the models.
+        comparison: Ours beside the published figures.
+        failures: What failed: `stage`, `cell` (its folder), `reason`; `label` or `task` where there is no stage.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    return write_page(study_page(study, cells, found, rows, comparison, failures), path)
+
+
+def study_page(
+    study: Study,
+    cells: Sequence[Cell],
+    found: Found,
+    rows: Sequence[Row],
+    comparison: Comparison | None = None,
+    failures: Sequence[Mapping[str, Any]] = (),
+) -> StudyPage:
+    """All that the page of a study shows; arguments as in `write_study_page`."""
+    models = Models(study, cells, found, rows)
+    looks = page_pictures.screen(models)
+    made: dict[str, Callable[[], Answer]] = {
+        "table": lambda: page_numbers.settings_answer(models, rows),
+        "accuracy_and_explosions": lambda: page_numbers.errors_answer(models, rows),
+        "along_orbit": lambda: page_orbits.orbit_answer(models),
+        "explosions": lambda: page_explosions.explosions_answer(models, looks),
+        "convergence": lambda: page_weights.convergence_answer(models),
+    }
+    if looks is not None:
+        made |= {
+            "reconstruction": lambda: page_pictures.reconstruction_answer(models, looks),
+            "films": lambda: page_pictures.films_answer(models, looks),
+            "fixed_points": lambda: page_pictures.fixed_points_answer(models, looks),
+            "weights": lambda: page_weights.weights_answer(models, looks),
+        }
+    sections = []
+    if comparison is not None:
+        sections.append(_section("published", page_published.published_answer(comparison)))
+    sections += [_section(figure, made[figure]() if figure in made else None) for figure in study.figures]
+    return StudyPage(
+        title=study.title,
+        question=study.question,
+        introduction=_introduction(models, rows),
+        failures=_failures(models, failures),
+        discussion=study.discussion,
+        links=[Link(target, words) for target, words in _LINKS],
+        sections=sections,
+        identity=_identity(models),
+    )
+
+
+def _section(name: str, answer: Answer) -> StudySection:
+    title, stage = _TITLES[name]
+    if answer is None:
+        return StudySection(name, title, parts=[Part(words=[f"There is nothing to show yet of the stage {stage}."])])
+    return StudySection(name, title, *answer)
+
+
+def _introduction(models: Models, rows: Sequence[Row]) -> list[str]:
+    study = models.study
+    settings = len({models.setting(cell.settings) for cell in models.cells})
+    of_them = f", of {count(settings, 'setting')}" if settings < len(models.cells) else ""
+    sentences = [f"The study has {count(len(models.cells), 'model')}{of_them}, trained on {study.data.train}."]
+    differ = [f"{HEADS.get(name, name)} ({_values(models, name)})" for name in models.varying]
+    seeds = models.values("seed")
+    if len(seeds) > 1:
+        differ.append(f"seed ({len(seeds)} of them)")
+    if differ:
+        sentences.append(f"They differ in {enumeration(differ)}.")
+    missing = len(models.cells) - len(rows)
+    if not rows:
+        sentences.append("None has results yet.")
+    elif missing:
+        sentences.append(f"{count(missing, 'model')} {'has' if missing == 1 else 'have'} no results yet.")
+    lacking = [name for name in FIGURES if name not in study.figures]
+    if lacking:
+        words = enumeration([name.replace("_", " ") for name in lacking])
+        sentences.append(f"Not on this page, as the study does not ask for it: {words}.")
+    return sentences
+
+
+def _values(models: Models, name: str) -> str:
+    words = [value_words(name, value) for value in models.values(name)]
+    return ", ".join(words) if len(words) <= 2 * LONGEST_LIST else setting(words)
+
+
+def _failures(models: Models, failures: Sequence[Mapping[str, Any]]) -> list[Failed]:
+    by_folder = {cell.folder: cell for cell in models.cells}
+    told = []
+    for failure in failures:
+        cell = by_folder.get(str(failure.get("cell", "")))
+        stage = str(failure.get("stage") or failure.get("label") or failure.get("task") or "")
+        which = f"{models.setting(cell.settings)}, seed {cell.settings.seed}: {stage}" if cell else stage
+        told.append(Failed(f"{which or 'a task'}:", str(failure.get("reason", "for an unknown reason"))))
+    return told
+
+
+def _identity(models: Models) -> list[tuple[str, str]]:
+    study = models.study
+    sets = []
+    for role in ("train", "validation", "test"):
+        name, limit = getattr(study.data, role), getattr(study.data, f"limit_{role}")
+        if name is not None:
+            sets.append((f"{role} set", name if limit is None else f"the first {number(limit)} of {name}"))
+    same = [
+        value_words(name, models.values(name)[0]) + " weights"
+        if name == "tied"
+        else f"{name} = {value_words(name, models.values(name)[0])}"
+        for name in DIMENSIONS
+        if name != "seed" and len(models.values(name)) == 1
+    ]
+    rule, asked = study.iteration, study.analyses.model_dump(exclude_none=True)
+    analyses = [
+        name + (f" ({', '.join(f'{key} = {value}' for key, value in table.items())})" if table else "")
+        for name, table in asked.items()
+    ]
+    return [
+        ("study", study.name),
+        *sets,
+        (plural(len(same), "setting") + " of all models", ", ".join(same)),
+        ("seeds", _values(models, "seed")),
+        (
+            "iteration",
+            (
+                f"a set stops when the steps of more than {100 * rule.share:g}% are shorter than {rule.tolerance:g}, "
+                f"or after {number(rule.max_steps)} steps"
+            ),
+        ),
+        ("analyses", ", ".join(analyses) or "none"),
+        ("version", f"dynlab {dynlab.__version__}"),
+    ]

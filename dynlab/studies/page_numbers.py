@@ -1,0 +1,240 @@
+"""The page of a study in numbers: setting by setting, and reconstruction error against accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dynlab.report.drawing import drawing_of
+from dynlab.report.study_figures import (
+    ErrorPoints,
+    RunPoint,
+    Series,
+    accuracy_and_explosions,
+    range_of,
+    setting_dots,
+)
+from dynlab.report.study_parts import Chart, Part, Table
+from dynlab.report.words import count, number, percent, plural
+from dynlab.studies.groups import Group, correlations, groups_of
+from dynlab.studies.page_models import HEADS, NAMES, NOTHING, Answer, Models, measured, value_words
+from dynlab.studies.rows import Row
+
+_LONG = 8  # rows of a table that is folded away
+MOST_DOTS = 40  # settings in a figure with a row for each
+
+_OF_SETTINGS = (
+    *("acc_test", "acc_net_test", "acc_best_test", "steps_best", "explosions_test", "mse_test", "mse_wb_test"),
+    *("steps_test", "attractors", "purity"),
+)
+
+
+def settings_answer(models: Models, rows: Sequence[Row]) -> Answer:
+    """A row for each setting, pixels, and the network as a classifier."""
+    groups = groups_of(rows)
+    if not groups:
+        return None
+    best = max((group for group in groups if group.of("acc_test").n), key=_accuracy, default=None)
+    lede = "No model has been classified yet."
+    if best is not None:
+        raw = best.of("acc_raw_test").mean
+        beside = "" if raw is None else f", {raw:.3f} on raw pixels"
+        lede = (
+            f"The best setting is {models.setting(best.settings)}, with an accuracy of {_accuracy(best):.3f} on the "
+            f"transformed test set{beside}."
+        )
+    parts = [Part(words=[_notes(groups)], tables=[_settings_table(models, groups)])]
+    charts = _dots(models, groups)
+    if charts:
+        parts.append(Part("Setting by setting", charts=charts))
+    parts += [_pixels(models, groups), _network(models, groups)]
+    return lede, [part for part in parts if part.tables or part.charts]
+
+
+def _accuracy(group: Group) -> float:
+    return group.of("acc_test").mean or 0.0
+
+
+def _notes(groups: Sequence[Group]) -> str:
+    sentences = [
+        "Accuracies are those of logistic regression on transformed sets, and of a network with one hidden layer.",
+        "The MSE, summed over pixels, is of one step from corrupted images; the walkback MSE is what was minimized.",
+    ]
+    if any(group.of("steps_best").n for group in groups):
+        sentences.append("The step of the best accuracy on the orbit is chosen on the validation set.")
+    if any(len(group.rows) > 1 for group in groups):
+        sentences.append("± is one standard deviation over seeds.")
+    return " ".join(sentences)
+
+
+def _settings_table(models: Models, groups: Sequence[Group]) -> Table:
+    names = models.varying or ("sigma", "walkback")
+    measures = [name for name in _OF_SETTINGS if any(group.of(name).n for group in groups)]
+    raw = any(group.of("acc_raw_test").n for group in groups)
+    heads = [HEADS.get(name, name) for name in names] + ["seeds"] + [NAMES[name][0] for name in measures]
+    heads += ["above raw pixels"] if raw else []
+    rows = []
+    for group in groups:
+        row = [value_words(name, group.settings.value(name)) for name in names] + [number(len(group.rows))]
+        row += [measured(group.of(name), NAMES[name][1]) for name in measures]
+        if raw:
+            ours, pixels = group.of("acc_test").mean, group.of("acc_raw_test").mean
+            row.append(NOTHING if ours is None or pixels is None else f"{ours - pixels:+.3f}")
+        rows.append(row)
+    return Table("All settings", heads, rows)
+
+
+def _dots(models: Models, groups: Sequence[Group]) -> list[Chart]:
+    if not 1 < len(groups) <= MOST_DOTS:
+        return []
+    charts = []
+    for name, heading in (("acc_test", "Accuracy"), ("explosions_test", "Explosions")):
+        rows = []
+        for group in groups:
+            known = [row for row in group.rows if row.value(name) is not None]
+            rows.append(
+                (models.setting_lines(group.settings), [float(row.value(name)) for row in known], _seeds(known))
+            )
+        if not any(value for _, values, _ in rows for value in values):
+            continue
+        figure = setting_dots(rows, NAMES[name][0], name)
+        words = f"{NAMES[name][0]} of {count(len(groups), 'setting')}, a row of points each"
+        drawing = drawing_of(f"settings-{name.replace('_', '-')}", figure, words)
+        if drawing:
+            charts.append(Chart(heading, "", drawing))
+    return charts
+
+
+def _seeds(rows: Sequence[Row]) -> list[str]:
+    return [f"seed {row.seed}" for row in rows]
+
+
+def _pixels(models: Models, groups: Sequence[Group]) -> Part:
+    """Section 6.1: shares of black and white pixels of transformed test sets."""
+    raw = models.results(None, "raw")
+    rows = []
+    if raw is not None:
+        black, white = raw["black_fraction"].get("test"), raw["white_fraction"].get("test")
+        rows = [("the test images", NOTHING, percent(black), percent(white))] if black is not None else []
+    for group in groups:
+        found = group.of("black_test"), group.of("white_test")
+        if found[0].mean is not None and found[1].mean is not None:
+            shares = [percent(one.mean or 0.0) for one in found]
+            rows.append((models.setting(group.settings), number(found[0].n), shares[0], shares[1]))
+    heads = ("transformed test set", "seeds", "below 0.01", "above 0.95")
+    tables = [Table("Shares of pixels", heads, rows)] if rows else []
+    return Part("Black and white pixels", tables=tables, folded=_folded(rows))
+
+
+def _network(models: Models, groups: Sequence[Group]) -> Part:
+    """Section 6.3: what a network with one hidden layer gains on transformed sets."""
+    raw = models.results(None, "raw")
+    rows = []
+    if raw is not None and raw.get("acc_raw_net_test") is not None:
+        regression, network = raw["acc_raw_test"], raw["acc_raw_net_test"]
+        rows.append(("raw pixels", NOTHING, f"{regression:.3f}", f"{network:.3f}", f"{network - regression:+.3f}"))
+    known = [group for group in groups if group.of("acc_net_test").n]
+    for group in known:
+        before, after = group.of("acc_test").mean or 0.0, group.of("acc_net_test").mean or 0.0
+        rows.append(
+            (
+                models.setting(group.settings),
+                number(group.of("acc_net_test").n),
+                f"{before:.3f}",
+                f"{after:.3f}",
+                f"{after - before:+.3f}",
+            )
+        )
+    heads = ("states", "seeds", "logistic regression", "network", "gained")
+    return Part(
+        "A network with one hidden layer instead of logistic regression",
+        ["Test accuracy. The report gained 0.003 on the transformed set of its winner."],
+        [Table("Two classifiers", heads, rows)] if known else [],
+        folded=_folded(rows),
+    )
+
+
+def _folded(rows: Sequence[Sequence[str]]) -> str:
+    """Long tables beside that of all settings are folded away."""
+    return f"Show {count(len(rows), 'row')}" if len(rows) > _LONG else ""
+
+
+def errors_answer(models: Models, rows: Sequence[Row]) -> Answer:
+    """Figure 5: accuracy and explosions against reconstruction error, and their correlation."""
+    known = [row for row in rows if None not in (row.mse_test, row.acc_test, row.explosions_test)]
+    if not known:
+        return None
+    accuracies = range_of([row.acc_test for row in known if row.acc_test is not None])
+    most = max(row.explosions_test or 0 for row in known)
+    explosions = (-0.06 * max(most, 1), 1.06 * max(most, 1))
+    charts = []
+    for place, level in enumerate(models.levels):
+        panel = []
+        for family in (family for family in models.families if family.level == level):
+            keys = {cell.key for cell in family.cells}
+            of_family = [row for row in known if row.key in keys]
+            series = Series(family.name, family.number, models.family_count)
+            panel.append(ErrorPoints(series, *_points(models, of_family)))
+        panel = [points for points in panel if points.runs]
+        if not panel:
+            continue
+        figure = accuracy_and_explosions(panel, accuracies, explosions)
+        words = f"Accuracy and explosions against reconstruction error, {level}"
+        if drawing := drawing_of(f"errors-{place}", figure, words):
+            charts.append(Chart(level, "", drawing))
+    words = (
+        "Each small point is one model; a diamond is the average of those that differ in their seed only. Panels share "
+        "their vertical axes."
+    )
+    question = "Does a map that reconstructs better also have fixed points that are easier to classify?"
+    return question, [Part(words=[words], charts=charts), _correlations(models, known)]
+
+
+def _points(models: Models, rows: Sequence[Row]) -> tuple[list[RunPoint], list[RunPoint]]:
+    def point(found: Group | Row, seeds: str) -> RunPoint:
+        settings = found.settings if isinstance(found, Group) else found
+        error, accuracy, explosions = (
+            float((found.of(name).mean if isinstance(found, Group) else found.value(name)) or 0.0)
+            for name in ("mse_test", "acc_test", "explosions_test")
+        )
+        return RunPoint(error, accuracy, explosions, models.setting(settings), seeds)
+
+    runs = [point(row, str(row.seed)) for row in rows]
+    averages = [point(group, str(len(group.rows))) for group in groups_of(rows) if len(group.rows) > 1]
+    return runs, averages
+
+
+def _correlations(models: Models, rows: Sequence[Row]) -> Part:
+    by_level = {(row.sigma, row.corruption): models.level(row) for row in rows}
+    table = []
+    for found in correlations(rows):
+        if found.r is None:
+            continue
+        low, high = found.low, found.high
+        sure = low is not None and high is not None
+        verdict = NOTHING
+        if low is not None and high is not None:
+            verdict = (
+                "lower error, better accuracy" if high < 0 else "lower error, worse accuracy" if low > 0 else "open"
+            )
+        table.append(
+            (
+                by_level[found.sigma, found.corruption],
+                "all" if found.walkback is None else str(found.walkback),
+                number(found.runs),
+                number(found.trainings),
+                f"{found.r:+.2f}",
+                f"{low:+.2f} to {high:+.2f}" if sure else NOTHING,
+                verdict,
+            )
+        )
+    words = (
+        "Pearson's correlation of the reconstruction error with the accuracy, over runs, and its 95% interval by "
+        "Fisher's transform. The interval takes runs for independent; those that differ in epochs only come from one "
+        "training, so where there are fewer trainings than runs it is too narrow."
+    )
+    heads = ("level", "k", "runs", "trainings", "correlation", "95% interval", "what it says")
+    if any(row[1] == "all" for row in table):
+        words += " All walkback steps k together tell of k too, which changes both numbers."
+    if not table:
+        return Part("Does the error tell the accuracy?", [f"{plural(len(rows), 'Model')} too few for a correlation."])
+    return Part("Does the error tell the accuracy?", [words], [Table("Correlations", heads, table)])

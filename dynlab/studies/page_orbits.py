@@ -1,0 +1,137 @@
+"""The page of a study on separability along the orbit.
+
+Where is the peak, how high is it, and what is lost on the way to the fixed points? Who
+sees only fixed points knows of a sample no more than its basin; so no classifier of fixed points is right more often
+than the basins are pure.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from dynlab.report.drawing import drawing_of
+from dynlab.report.study_figures import OrbitLine, Series, along_orbit, range_of
+from dynlab.report.study_parts import Chart, Part, Table
+from dynlab.report.words import count, number
+from dynlab.studies.page_models import NOTHING, Answer, Family, Models
+
+
+def orbit_answer(models: Models) -> Answer:
+    """Test accuracy along the orbit at each level, the peak, and what is lost after it."""
+    lines = [
+        (family, found)
+        for family in models.families
+        if (found := [results for _, results in models.with_stage(family.shown, "separability")])
+    ]
+    if not lines:
+        return None
+    drawn = [(family, _line(models, family, found)) for family, found in lines]
+    raw = _raw(models)
+    values = [value for _, line in drawn for value in (*line.accuracies, *([] if line.end is None else [line.end]))]
+    accuracies = range_of(values)
+    charts = []
+    for place, level in enumerate(models.levels):
+        panel = [line for family, line in drawn if family.level == level]
+        if panel and (
+            drawing := drawing_of(
+                f"orbit-{place}", along_orbit(panel, raw, accuracies), f"Test accuracy along the orbit, {level}"
+            )
+        ):
+            charts.append(Chart(level, "", drawing))
+    rows, losses = [], []
+    for family, found in lines:
+        row, loss = _peak(models, family, found)
+        rows.append(row)
+        losses.append((loss, family, row))
+    samples = {results["orbit_train_samples"] for _, found in lines for results in found}
+    has_validation = all(results["steps_best"] is not None for _, found in lines for results in found)
+    chosen = (
+        "The step is the one that the validation set chooses; its accuracy is that on the test set, which had no part "
+        "in the choice."
+        if has_validation
+        else "There is no validation set, so the step is the one that is best on the test set itself, and its accuracy "
+        "a little too high."
+    )
+    learned = f"learned from {count(min(samples), 'training sample')}" if len(samples) == 1 else "learned from a part"
+    how = (
+        f"Logistic regression, {learned} after 0, 1, 2, 4, … steps and where the quantile rule stops the sets (end). "
+        f"Lines are means over seeds; the dotted line is the accuracy on raw pixels. {chosen}"
+    )
+    why = (
+        "At fixed points nothing is left of a sample but its basin. So at the end no classifier can be right more "
+        "often than samples have the majority class of their basin, the purity; by the other samples of the basin "
+        "alone it is the last column, where basins of one sample tell nothing. Sets are stopped before all samples are "
+        "at rest, which is why the end may be a little above."
+    )
+    heads = (
+        "maps",
+        "seeds",
+        "raw",
+        "peak at step",
+        "there",
+        "end",
+        "lost",
+        "purity of basins",
+        "by the other samples",
+    )
+    table = Table("The peak, and what is lost", heads, rows)
+    return _loss_words(losses), [Part(words=[how], charts=charts), Part(table.words, [why], [table])]
+
+
+def _line(models: Models, family: Family, found: Sequence[dict[str, Any]]) -> OrbitLine:
+    steps = [entry["step"] for entry in found[0]["along_orbit"]]
+    return OrbitLine(
+        Series(family.name, family.number, models.family_count),
+        steps,
+        [statistics.fmean(results["along_orbit"][place]["test"] for results in found) for place in range(len(steps))],
+        statistics.fmean(results["at_the_end"]["test"] for results in found),
+        len(found),
+    )
+
+
+def _raw(models: Models) -> float | None:
+    raw = models.results(None, "raw")
+    return None if raw is None else raw["orbit_start"]["test"]
+
+
+def _peak(models: Models, family: Family, found: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], float]:
+    """A row of the table, and what is lost from the peak to the end."""
+    steps, peaks = [], []
+    for results in found:
+        best = max(results["along_orbit"], key=lambda entry: entry["test"])
+        chosen = results["steps_best"] is not None
+        steps.append(results["steps_best"] if chosen else best["step"])
+        peaks.append(results["acc_best_test"] if chosen else best["test"])
+    raw = statistics.fmean(results["along_orbit"][0]["test"] for results in found)
+    peak, end = statistics.fmean(peaks), statistics.fmean(results["at_the_end"]["test"] for results in found)
+    basins = [results for _, results in models.with_stage(family.shown, "basins")]
+    purity = [_mean([results[name] for results in basins]) for name in ("purity", "purity_left_out")]
+    row = (
+        family.label,
+        number(len(found)),
+        f"{raw:.3f}",
+        ", ".join(map(str, sorted(set(steps)))),
+        f"{peak:.3f}",
+        f"{end:.3f}",
+        f"{peak - end:.3f}",
+        *purity,
+    )
+    return row, peak - end
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{statistics.fmean(known):.3f}" if known else NOTHING
+
+
+def _loss_words(losses: Sequence[tuple[float, Family, tuple[str, ...]]]) -> str:
+    loss, _, row = max(losses, key=lambda entry: entry[0])
+    least, _, little = min(losses, key=lambda entry: entry[0])
+    most = f"From the peak to the end {row[0]} loses most, {loss:.3f}: from {row[4]} after step {row[3]} to {row[5]}"
+    bound = f", where its basins have a purity of {row[7]}." if row[7] != NOTHING else "."
+    if len(losses) == 1:
+        words = f"From its peak, {row[4]} after step {row[3]}, the accuracy falls by {loss:.3f} to {row[5]}"
+        return f"{words}{bound}"
+    return f"{most}{bound} The least that is lost is {least:.3f}, with {little[0]}."

@@ -1,0 +1,119 @@
+"""The page of a study beside the published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dynlab.report.study_parts import Part, Table
+from dynlab.report.words import count, number
+from dynlab.studies.comparison import Comparison, Line, Quantity
+from dynlab.studies.page_models import NAMES, NOTHING, Answer, measured
+
+
+def published_answer(comparison: Comparison) -> Answer:
+    """Table 1 of the report beside ours, and what must come out alike."""
+    judged = [check for check in comparison.checks if check.holds is not None]
+    holding = sum(bool(check.holds) for check in judged)
+    lede = (
+        f"Of {count(len(judged), 'thing')} that must come out alike, {number(holding)} "
+        f"{'does' if holding == 1 else 'do'}."
+        if judged
+        else "There is nothing yet to put beside the published figures."
+    )
+    marks = {True: "yes", False: "no", None: NOTHING}
+    checks = Table(
+        "What must come out alike",
+        ("what", "wanted", "found", "holds"),
+        [(check.what, check.wanted, check.found, marks[check.holds]) for check in comparison.checks],
+    )
+    parts = [Part(words=[comparison.assumption, *comparison.caveats], tables=[checks] if checks.rows else [])]
+    standing = [line for line in comparison.lines if line.stands]
+    missing = [line for line in standing if line.group is None]
+    how = (
+        "A difference is ours minus the published mean of five seeds. From three seeds on it is also told in units of "
+        "chance, our standard deviation times √(1/n + 1/5); beyond 2 chance alone is unlikely."
+    )
+    words = [how]
+    if missing:
+        entries = "; ".join(_entry(line) for line in missing)
+        words.append(f"Nothing of ours yet for {count(len(missing), 'published setting')}: {entries}.")
+    parts.append(Part("Ours and the published means", words, _line_tables(standing)))
+    others = [line for line in comparison.lines if not line.stands]
+    if others:
+        parts.append(
+            Part(
+                words=["Other settings of ours that the published ones may mean."],
+                tables=_line_tables(others),
+                folded=f"Show {count(len(others), 'setting')} more",
+            )
+        )
+    if any(found.ours.n for found in comparison.others):
+        rows = [(found.name, *_beside(found, ".4f")) for found in comparison.others if found.ours.n]
+        heads = ("what the text says", "seeds", "published", "ours", "difference", "in units of chance")
+        parts.append(Part("What the text says beside the table", tables=[Table("Figures of the text", heads, rows)]))
+    if any(one.ours is not None for one in comparison.contrasts):
+        parts.append(_contrasts(comparison))
+    return lede, parts
+
+
+def _entry(line: Line) -> str:
+    entry = line.entry
+    words = f"k = {entry.k}, σ = {entry.sigma:g}"
+    return words + (f", N = {entry.epochs}, α = {entry.alpha:g}" if entry.epochs and entry.alpha else "")
+
+
+def _beside(found: Quantity, digits: str) -> tuple[str, ...]:
+    return (
+        number(found.ours.n),
+        NOTHING if found.published is None else f"{found.published:{digits}}",
+        measured(found.ours, digits),
+        NOTHING if found.difference is None else f"{found.difference:+{digits}}",
+        NOTHING if found.in_sd is None else f"{found.in_sd:+.1f}",
+    )
+
+
+def _line_tables(lines: Sequence[Line]) -> list[Table]:
+    """A table for each quantity, a row for each setting that is there and has a published figure."""
+    tables = []
+    names = dict.fromkeys(found.name for line in lines for found in line.quantities)
+    for name in names:
+        words, digits = NAMES.get(name, (name, ".3f"))
+        rows = []
+        for line in lines:
+            found = next((one for one in line.quantities if one.name == name), None)
+            if found is None or line.group is None or found.published is None:
+                continue
+            ours = line.group.settings
+            rows.append(
+                (_entry(line), str(ours.epochs), f"{ours.annealing:g}", str(ours.batch_size), *_beside(found, digits))
+            )
+        if rows:
+            heads = (words, "N", "α", "b", "seeds", "published", "ours", "difference", "in units of chance")
+            tables.append(Table(f"{words}: ours beside the published", heads, rows))
+    return tables
+
+
+def _contrasts(comparison: Comparison) -> Part:
+    known = [one for one in comparison.contrasts if one.ours is not None]
+    same = sum(bool(one.same_way) for one in known)
+    rows = []
+    for one in known:
+        epochs = {one.first_epochs, one.second_epochs}
+        rows.append(
+            (
+                f"k = {one.first.k}, σ = {one.first.sigma:g} → k = {one.second.k}, σ = {one.second.sigma:g}",
+                " → ".join(str(value) for value in dict.fromkeys((one.first_epochs, one.second_epochs)))
+                if len(epochs) > 1
+                else str(one.first_epochs),
+                f"{one.published:+.3f}",
+                f"{one.ours:+.3f}" + ("" if one.standard_error is None else f" ± {one.standard_error:.3f}"),
+                "yes" if one.same_way else "no",
+            )
+        )
+    heads = ("from → to", "N", "published", "ours ± standard error", "the same way")
+    return Part(
+        "Contrasts of two points of accuracy or more",
+        [f"Of {count(len(known), 'contrast')} that both have, {number(same)} come out the published way."],
+        [Table("Contrasts", heads, rows)],
+        folded="Show all contrasts",
+    )
