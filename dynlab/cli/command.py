@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from dynlab.cli.data import data_app
 from dynlab.cli.demo import demo
 from dynlab.cli.ladder import ladder
 from dynlab.cli.output import print_error
+from dynlab.cli.run import report, run, status
 from dynlab.cli.train import train
 from dynlab.errors import InputError, SpecificationError
 
@@ -26,13 +28,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, train, analyse, ladder):
+for command in (demo, run, status, report, train, analyse, ladder):
     app.command()(command)
 app.add_typer(data_app, name="data")
 
 
 def main() -> None:
     """Run the command line and exit."""
+    if sys.stdout is None:  # closed by what started the program
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no error
