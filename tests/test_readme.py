@@ -39,8 +39,9 @@ def test_commands_on_mnist(
     # The same commands, made short by options that come later and so win; separability has tests of its own.
     shorter = {"data": [], "train": ["--epochs", "1", "--limit", "2000"], "analyse": ["--limit", "20"]}
     shorter["ladder"] = ["--sigmas", "0.2,0.3", "--epochs", "2", "--epochs-per-level", "1", "--limit", "20"]
+    shorter["run"] = ["--dry-run"]  # it has tests of its own
     shown = [command for command in commands() if command.startswith("dynlab ") and "--train-data" not in command]
-    assert len(shown) == 6
+    assert len(shown) == 7
     for command in shown:
         program, name, *arguments = shlex.split(command)
         monkeypatch.setattr("sys.argv", [program, name, *arguments, *shorter[name]])
