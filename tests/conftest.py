@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from jaxtyping import install_import_hook
 
@@ -11,6 +12,10 @@ install_import_hook(
     ["dynlab.datasets", "dynlab.maps", "dynlab.training", "dynlab.dynamics", "dynlab.attractors", "dynlab.evaluation"],
     "beartype.beartype",
 )
+
+# Started in the background, a process and all that it starts may ignore what Ctrl-C sends, which tests send to them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

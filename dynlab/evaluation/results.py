@@ -95,7 +95,7 @@ class MapIdentity:
         if not isinstance(corruption, str) or not isinstance(sigma, int | float | None):
             return None
         try:
-            return parse_schedule(corruption, sigma)
+            return parse_schedule(corruption, None if sigma is None else float(sigma))
         except InputError:  # of another program, or nothing is known
             return None
 
