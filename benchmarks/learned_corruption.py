@@ -92,10 +92,10 @@ def main() -> None:
 
 def _trained(training: Dataset, settings: TrainingSettings) -> tuple[Map, Proposer | None]:
     """The map, and the network of its learned corruption."""
+    from dynlab.devices import one_thread
     from dynlab.training.adversary import proposer_of
     from dynlab.training.initialization import beginning
     from dynlab.training.run import TrainingRun
-    from dynlab.training.trainer import one_thread
 
     run = TrainingRun(training.images, settings, beginning(training.images.shape[1], settings, None, training.shape))
     with one_thread():

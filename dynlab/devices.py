@@ -1,7 +1,9 @@
-"""Which device computes."""
+"""Which device computes, and on how many threads."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dynlab.errors import InputError
@@ -32,3 +34,16 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{refusal} ({reason})") from error
     return device
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread of the CPU in the block, or in the function that this decorates."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

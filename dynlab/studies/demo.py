@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from dynlab.datasets import labels_of, load_dataset
+from dynlab.devices import one_thread
 from dynlab.display import Display
 from dynlab.evaluation import Analysis, AnalysisSettings, analyse
 from dynlab.evaluation.recognizer import train_recognizer
@@ -21,6 +22,7 @@ ANNEALING = 0.995
 CERTIFIED = 3  # attractors of each level: enough to see what a certificate is
 
 
+@one_thread()  # a second thread slows products of this size down
 def run_demo(out: Path, *, seed: int = 0, device: torch.device, display: Display) -> list[Analysis]:
     """Train, analyse and write the page.
 
@@ -41,41 +43,36 @@ def run_demo(out: Path, *, seed: int = 0, device: torch.device, display: Display
         for sigma in LEVELS
     ]
     training, test = load_dataset("digits/train"), load_dataset("digits/test")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a second thread slows products of this size down
-    try:
-        recognizer = train_recognizer(
-            training.images,
-            labels_of(training),
-            state_shape=training.shape,
-            seed=seed,
-            device=device,
-            on_progress=lambda done: display("recognizer", done),
+    recognizer = train_recognizer(
+        training.images,
+        labels_of(training),
+        state_shape=training.shape,
+        seed=seed,
+        device=device,
+        on_progress=lambda done: display("recognizer", done),
+    )
+    analyses = []
+    for level in settings:
+        display.prefix = f"sigma {level.sigma:g}: "
+
+        def report(progress: EpochProgress) -> None:
+            display("training", progress.epoch / progress.epochs, f"objective {progress.objective:.3f}")
+
+        autoencoder = train_on_dataset(training, level, test=test, device=device, on_epoch=report)
+        analysis = analyse(
+            autoencoder,
+            test,
+            train_data=training,
+            recognizer=recognizer,
+            recognizer_data=training,
+            settings=AnalysisSettings(seed=seed, certified_attractors=CERTIFIED),
+            name=f"sigma {level.sigma:g}",
+            on_progress=display,
         )
-        analyses = []
-        for level in settings:
-            display.prefix = f"sigma {level.sigma:g}: "
-
-            def report(progress: EpochProgress) -> None:
-                display("training", progress.epoch / progress.epochs, f"objective {progress.objective:.3f}")
-
-            autoencoder = train_on_dataset(training, level, test=test, device=device, on_epoch=report)
-            analysis = analyse(
-                autoencoder,
-                test,
-                train_data=training,
-                recognizer=recognizer,
-                recognizer_data=training,
-                settings=AnalysisSettings(seed=seed, certified_attractors=CERTIFIED),
-                name=f"sigma {level.sigma:g}",
-                on_progress=display,
-            )
-            folder = out / f"sigma-{level.sigma:g}"
-            autoencoder.save(folder / "dae.safetensors")
-            analysis.save(folder)
-            analyses.append(analysis)
-    finally:
-        torch.set_num_threads(threads)
+        folder = out / f"sigma-{level.sigma:g}"
+        autoencoder.save(folder / "dae.safetensors")
+        analysis.save(folder)
+        analyses.append(analysis)
     display.prefix = ""
     write_report(analyses, out / "index.html")
     return analyses

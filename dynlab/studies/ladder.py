@@ -20,6 +20,7 @@ import torch
 from dynlab.attractors.followed import EVENT_COLUMNS, Followed
 from dynlab.attractors.following import follow_attractors
 from dynlab.datasets import Dataset, labels_of
+from dynlab.devices import one_thread
 from dynlab.display import Display
 from dynlab.errors import InputError
 from dynlab.evaluation import Analysis, AnalysisSettings, analyse
@@ -38,6 +39,7 @@ PAGE, FOLLOWED, BANDS, EVENTS = "index.html", "followed.safetensors", "bands.csv
 _CHECKPOINTS = "level-*.safetensors"
 
 
+@one_thread()  # a second thread slows products of a minibatch's size down
 def run_ladder(
     out: Path,
     training: Dataset,
@@ -86,8 +88,6 @@ def run_ladder(
     _check_folder(out, names, control_path.name)
     finished = finished_levels(out, training, names, rungs)
     finished_control = _finished_control(control_path, training, unchanged, finished[controlled : controlled + 1])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a second thread slows products of a minibatch's size down
     try:
         learned_from = next((data for data in (training, samples) if _is_learnable(data)), None)
         recognizer = None
@@ -137,7 +137,6 @@ def run_ladder(
             analysis.save(out / names[row])
             analyses.append(analysis)
     finally:
-        torch.set_num_threads(threads)
         display.prefix = ""
     write_report(analyses, out / PAGE, followed=followed, followed_kinds=kinds, control=noise)
     return followed, analyses

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynlab.datasets import Dataset
+from dynlab.devices import one_thread
 from dynlab.studies.screen import duration
 from dynlab.studies.store import State, Store
 from dynlab.studies.study_data import StudyData
@@ -24,7 +25,6 @@ from dynlab.studies.training import settings_of, train_one, train_together
 from dynlab.training import TrainingSettings
 from dynlab.training.initialization import beginning
 from dynlab.training.run import TrainingRun
-from dynlab.training.trainer import one_thread
 
 _CALIBRATION_SECONDS = 0.5
 _PROCESS_BYTES = 450 * 2**20  # of a process that has imported what it needs, measured

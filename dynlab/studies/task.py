@@ -143,7 +143,7 @@ def _one_thread() -> Iterator[None]:
     """
     from threadpoolctl import threadpool_limits
 
-    from dynlab.training.trainer import one_thread
+    from dynlab.devices import one_thread
 
     with _ALONE, threadpool_limits(1), one_thread():
         yield

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from dynlab.devices import resolve_device
+from dynlab.devices import one_thread, resolve_device
 from dynlab.errors import InputError
 from dynlab.maps import Autoencoder, map_hash
 from dynlab.training.batched import BatchedRun, check_shared, obstacle_to_batches
@@ -35,7 +35,7 @@ from dynlab.training.objective import check_objective
 from dynlab.training.processes import available_cores, train_in_processes
 from dynlab.training.run import EpochProgress, TrainingDiverged
 from dynlab.training.settings import TrainingSettings
-from dynlab.training.trainer import check_images, check_snapshots, images_hash, one_thread
+from dynlab.training.trainer import check_images, check_snapshots, images_hash
 
 Backend = Literal["auto", "processes", "batched"]
 

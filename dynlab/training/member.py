@@ -138,12 +138,10 @@ class Member:
     @staticmethod
     def of_json(values: Mapping[str, Any]) -> Member:
         """The member that `as_json` gave."""
-        settings, start = dict(values["settings"]), values["start"]
-        if isinstance(settings["hidden"], list):
-            settings["hidden"] = tuple(settings["hidden"])
+        start = values["start"]
         changed = {
             "folder": Path(values["folder"]),
-            "settings": TrainingSettings(**settings),
+            "settings": TrainingSettings.of_json(values["settings"]),
             "state_shape": tuple(values["state_shape"]),
             "start": None if start is None else Path(start),
             "snapshots": tuple(values["snapshots"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeGuard, get_args
 
@@ -102,6 +103,16 @@ class TrainingSettings:
     def as_json(self) -> dict[str, Any]:
         """All settings as values that JSON can hold."""
         return asdict(self) | {"hidden": list(self.hidden) if isinstance(self.hidden, tuple) else self.hidden}
+
+    @staticmethod
+    def of_json(values: Mapping[str, Any]) -> TrainingSettings:
+        """The settings that `as_json` gave.
+
+        Raises:
+            InputError: If a setting is out of its range.
+        """
+        hidden = values["hidden"]
+        return TrainingSettings(**{**values, "hidden": tuple(hidden) if isinstance(hidden, list) else hidden})
 
 
 def _plain(value: object) -> object:

@@ -7,16 +7,14 @@ Bengio, biases at zero.
 On a CPU one thread computes: with minibatches of a usual size a second one gains nothing, and the weights are the same
 however many cores there are.
 
-Source: Bahdanau and Jaeger, Smart Decisions by Small Adjustments: Iterating Denoising Autoencoders, 2014, section 5.3;
-Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, equation 16.
+Source: Bahdanau and Jaeger, Smart Decisions by Small Adjustments: Iterating Denoising Autoencoders, 2014, section 5.3.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +23,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from dynlab.devices import resolve_device
+from dynlab.devices import one_thread, resolve_device
 from dynlab.errors import InputError
 from dynlab.files import check_writable_file
 from dynlab.maps import Autoencoder, MapT, map_hash
@@ -202,17 +200,6 @@ def _train(
     if isinstance(progress, TrainingDiverged):
         raise progress
     return cast(MapT, run.trained(0))
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread of the CPU in the block."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def checkpointing_of(

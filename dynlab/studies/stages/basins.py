@@ -47,7 +47,7 @@ from dynlab.evaluation.separability import left_out_accuracy, majority_class_acc
 from dynlab.files import write_json, write_tensors
 from dynlab.maps import Map
 from dynlab.studies.stage import Json, Report, Stage, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_one_thread, states_of
+from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, on_one_thread, states_of
 from dynlab.studies.stages.recognizer import recognizer_of
 
 if TYPE_CHECKING:
@@ -59,11 +59,7 @@ _SAMPLES_SHARE = 0.7  # of the time
 
 
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
-    asked = study.analyses.basins
-    if asked is None:
-        return None
-    rule = study.iteration
-    return {**asked.model_dump(), "tolerance": rule.tolerance, "max_steps": rule.max_steps, "data": ["test"]}
+    return on_attractors(study.analyses.basins, study.iteration)
 
 
 @on_one_thread

@@ -9,13 +9,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from dynlab.devices import one_thread
 from dynlab.files import read_tensors
 from dynlab.maps import Map, load_map
 from dynlab.studies.stage import Json, Report
 from dynlab.training import TrainingSettings
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from dynlab.studies.specification import IterationRule
 
 MAP_FILE = "map.safetensors"
 RESULTS_FILE = "results.json"
@@ -31,13 +38,8 @@ def on_one_thread(compute: Compute) -> Compute:
     def computed(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
         from threadpoolctl import threadpool_limits
 
-        threads = torch.get_num_threads()
-        with threadpool_limits(limits=1):
-            torch.set_num_threads(1)
-            try:
-                compute(folder, cell, parameters, needed, report)
-            finally:
-                torch.set_num_threads(threads)
+        with threadpool_limits(limits=1), one_thread():
+            compute(folder, cell, parameters, needed, report)
 
     return computed
 
@@ -47,12 +49,16 @@ def map_of(needed: Mapping[str, Path], parameters: Json) -> Map:
     return load_map(needed["train"] / MAP_FILE).to(parameters["device"])
 
 
+def on_attractors(asked: BaseModel | None, rule: IterationRule) -> dict[str, Json] | None:
+    """The parameters of a stage that iterates test samples to attractors; None if the study does not ask for it."""
+    if asked is None:
+        return None
+    return {**asked.model_dump(), "tolerance": rule.tolerance, "max_steps": rule.max_steps, "data": ["test"]}
+
+
 def settings_of(cell: Json) -> TrainingSettings:
     """How the map of the cell was trained."""
-    settings = dict(cell["settings"])
-    if isinstance(settings["hidden"], list):
-        settings["hidden"] = tuple(settings["hidden"])
-    return TrainingSettings(**settings)
+    return TrainingSettings.of_json(cell["settings"])
 
 
 def states_of(folder: Path, name: str) -> torch.Tensor:

@@ -39,7 +39,7 @@ from dynlab.files import write_json, write_tensors
 from dynlab.maps import NONLINEARITIES, Map, float64_copy
 from dynlab.studies.stage import Json, Report, Stage, dataset_at
 from dynlab.studies.stages.basins import BASINS_FILE, EXPLOSIONS_FILE
-from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_one_thread
+from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, on_one_thread
 
 if TYPE_CHECKING:
     from dynlab.studies.grid import Cell
@@ -50,11 +50,7 @@ _EXPLOSIONS = 3
 
 
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
-    asked = study.analyses.spectra
-    if asked is None:
-        return None
-    rule = study.iteration
-    return {**asked.model_dump(), "tolerance": rule.tolerance, "max_steps": rule.max_steps, "data": ["test"]}
+    return on_attractors(study.analyses.spectra, study.iteration)
 
 
 @on_one_thread
