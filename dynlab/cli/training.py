@@ -73,31 +73,31 @@ def train_one_to(
     ):
         if given != default:
             raise InputError(f"{option} {given}: given for one map, expected several to be trained")
-    if not state.exists() and _is_trained(out, images, settings, snapshots):
-        print(f"checkpoint: {out} (trained already)")
-        return
 
     def keep(autoencoder: Autoencoder) -> None:
         measure_on_datasets(autoencoder, settings, images, tests)
         autoencoder.save(_snapshot_path(out, autoencoder.training_settings["epochs"]))
 
-    with shown(quiet=quiet) as display, _interruption_told():
-        try:
-            autoencoder = train(
-                images.images,
-                settings,
-                state_shape=images.shape,
-                device=hardware.device,
-                checkpoint=state,
-                checkpoint_seconds=checkpoint_seconds,
-                snapshots=snapshots,
-                on_epoch=partial(_show, display, "training"),
-                on_snapshot=keep,
-            )
-        except TrainingDiverged as error:
-            state.unlink(missing_ok=True)
-            print_error(str(error))
-            raise typer.Exit(1) from error
+    already = None if state.exists() else _trained_already(out, images, settings, snapshots)
+    autoencoder = already
+    if autoencoder is None:
+        with shown(quiet=quiet) as display, _interruption_told():
+            try:
+                autoencoder = train(
+                    images.images,
+                    settings,
+                    state_shape=images.shape,
+                    device=hardware.device,
+                    checkpoint=state,
+                    checkpoint_seconds=checkpoint_seconds,
+                    snapshots=snapshots,
+                    on_epoch=partial(_show, display, "training"),
+                    on_snapshot=keep,
+                )
+            except TrainingDiverged as error:
+                state.unlink(missing_ok=True)
+                print_error(str(error))
+                raise typer.Exit(1) from error
     measure_on_datasets(autoencoder, settings, images, tests)
     autoencoder.save(out)
     state.unlink(missing_ok=True)
@@ -106,7 +106,7 @@ def train_one_to(
             f"{which}: squared error {errors['clean']:.3f} (clean), {errors['corrupted']:.3f} (corrupted), "
             f"{errors['walkback']:.3f} (mean over walkback)"
         )
-    print(f"checkpoint: {out}")
+    print(f"checkpoint: {out}{'' if already is None else ' (trained already)'}")
 
 
 def train_ensemble_to(
@@ -182,19 +182,21 @@ def _interruption_told() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _is_trained(out: Path, images: Dataset, settings: TrainingSettings, snapshots: Sequence[int]) -> bool:
-    """Whether the files are those that this training would write."""
+def _trained_already(
+    out: Path, images: Dataset, settings: TrainingSettings, snapshots: Sequence[int]
+) -> Autoencoder | None:
+    """The map in the file `out`, if that and its snapshots are what this training would write."""
     try:
         found = [load_map(path) for path in (out, *(_snapshot_path(out, epoch) for epoch in snapshots))]
     except InputError:
-        return False
+        return None
     versions = {"dynlab": dynlab.__version__, "torch": str(torch.__version__)}
     for autoencoder, epochs in zip(found, (settings.epochs, *snapshots), strict=True):
         expected = {**settings.as_json(), "epochs": epochs, "data_sha256": images.sha256, "versions": versions}
         known = autoencoder.training_settings
         if any(known.get(name) != value for name, value in expected.items()) or "started_from" in known:
-            return False
-    return True
+            return None
+    return found[0]
 
 
 def names_of(members: Sequence[TrainingSettings]) -> list[str]:

@@ -107,6 +107,21 @@ def test_orbits_can_start_at_corrupted_samples(run: Run) -> None:
     assert not torch.allclose(further, corrupt_dataset(data, "gaussian", level=0.3, seed=5).images - data.images)
 
 
+def test_a_map_that_is_there_is_not_trained_again_but_measured(run: Run) -> None:
+    alone = (*SMALL, "--sigma", "0.3", "--out", "dae.safetensors")
+    first = run(*alone)
+    status, out, err = run(*alone)
+    assert (status, err) == (0, "")  # no training is shown
+    assert out == first[1].replace("checkpoint: dae.safetensors", "checkpoint: dae.safetensors (trained already)")
+    # Other images to measure on are no other training.
+    _, out, err = run(*alone, "--test-data", "digits/train")
+    assert err == ""
+    lines = [line.partition(": ")[2] for line in out.splitlines()]
+    assert lines[2] == "dae.safetensors (trained already)"
+    assert load_map("dae.safetensors").training_settings["errors"].keys() == {"train", "test"}
+    assert "trained already" not in run(*alone, "--seed", "1")[1]
+
+
 def test_an_interrupted_command_goes_on(run: Run) -> None:
     command = [*SMALL[:-4], "--epochs", "2000", "--sigma", "0.2", "--out", "dae.safetensors"]
     state = Path("dae.checkpoint.safetensors")
