@@ -29,9 +29,15 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "recognizer": {},
     "iterate": {**RULE, "share": 0.75, "orbit_train_samples": 120},
     "separability": {"orbit_train_samples": 120},
+    "orbits": {**RULE, "samples": 100, "shard": 60},
     "basins": {**RULE, "samples": 100},
     "spectra": {**RULE, "attractors": 3},
     "graph": {"attractors": 3},
+}
+PARTS = {
+    name: (stage, parameters)
+    for stage in STAGES
+    for name, parameters in stage.parts(PARAMETERS[stage.name], {role: limit for role, (_, limit) in SETS.items()})
 }
 
 
@@ -79,21 +85,25 @@ def _sha256(name: str, limit: int | None) -> str:
 def run_stage(
     name: str, folder: Path, needed: Mapping[str, Path], *, report: Any = lambda done, note: None, **changed: Any
 ) -> Path:
-    """Run one stage into `folder`, which is made; `changed` parameters, or `sets`, take the place of the usual ones."""
-    (stage,) = [stage for stage in STAGES if stage.name == name]
+    """Run one stage, or one shard of it, into `folder`, which is made.
+
+    `changed` parameters, or `sets`, take the place of the usual ones.
+    """
+    stage, usual = PARTS[name]
     folder.mkdir()
     sets = changed.pop("sets", SETS)
-    parameters = PARAMETERS[name] | changed | {"data": where(sets), "device": "cpu"}
+    parameters = usual | changed | {"data": where(sets), "device": "cpu"}
     cell = {"key": 64 * "0"} | ({"settings": SETTINGS.as_json()} if stage.scope == "cell" else {})
-    stage.compute(folder, cell, parameters, {need: needed[need] for need in stage.needs}, report)
+    needs = {part: needed[part] for part in needed if part in stage.needs or part.rpartition("-")[0] in stage.needs}
+    stage.compute(folder, cell, parameters, needs, report)
     return folder
 
 
 def run_stages(folder: Path) -> dict[str, Path]:
-    """Run all stages one after the other; a folder for each, that of the map among them."""
+    """Run all stages one after the other; a folder for each and for each shard, that of the map among them."""
     folders = {"train": folder / "train"}
     tiny_map().save(folders["train"] / MAP_FILE)
-    for stage in STAGES:
-        changed = {"sets": {"train": ("digits/train", 60)}} if stage.name == "recognizer" else {}  # to be quick
-        folders[stage.name] = run_stage(stage.name, folder / stage.name, folders, **changed)
+    for name in PARTS:
+        changed = {"sets": {"train": ("digits/train", 60)}} if name == "recognizer" else {}  # to be quick
+        folders[name] = run_stage(name, folder / name, folders, **changed)
     return folders

@@ -37,7 +37,8 @@ LEFT_OUT = "converged"  # whether a fit ended at its limit of iterations or just
 
 def summary(folder: Path) -> dict[str, Any]:
     """What the files of a stage hold: by name, numbers as they are, of arrays two means."""
-    results = _leaves("results", json.loads((folder / "results.json").read_text()))
+    path = folder / "results.json"
+    results = _leaves("results", json.loads(path.read_text()) if path.exists() else {})
     found: dict[str, Any] = {name: value for name, value in results if not name.endswith(LEFT_OUT)}
     for path in sorted(folder.rglob("*.safetensors")):
         for name, tensor in sorted(read_tensors(path)[0].items()):

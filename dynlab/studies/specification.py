@@ -24,7 +24,7 @@
 
     [analyses]                        # what is there is computed; graph and spectra need basins
     separability = { orbit_train_samples = 20000 }
-    basins = { samples = 2000 }       # of the test set, the first ones
+    basins = { samples = 2000 }       # of the test set, the first ones; in tasks of `shard` = 2000 each
     spectra = { attractors = 20 }     # the largest ones
     graph = { attractors = 30 }
 
@@ -132,6 +132,7 @@ class BasinsParameters(_Table):
     """Where samples of the test set go."""
 
     samples: _Count = 2000  # the first ones
+    shard: _Count = 2000  # so many are one task
 
 
 class SpectraParameters(_Table):

@@ -6,7 +6,7 @@ can run in any process that sees the same files; what it writes is determined by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +38,10 @@ class Stage:
     data alone, `settings`. `parameters` are those above, where `data` now tells for each set what `dataset_at` takes,
     and `device` where to compute. `needed` holds the folders of the stages that are needed. What `report` raises it
     lets through, as that is how an interrupted study ends.
+
+    `shards(parameters, sizes)`, where there is one, parts the work into tasks of their own, each with the parameters
+    that it gives for it and a folder `<name>-<number>`; `sizes` are the numbers of samples of the data sets. Who needs
+    such a stage finds all of these in `needed`, in their order (`shards_in`).
     """
 
     name: str
@@ -46,6 +50,18 @@ class Stage:
     parameters: Callable[[Study, Cell | None], dict[str, Json] | None]
     compute: Callable[[Path, Json, Json, Mapping[str, Path], Report], None]
     scope: Literal["cell", "data"] = "cell"  # "data": once for the data of a study, without a cell
+    shards: Callable[[dict[str, Json], Mapping[str, int]], Sequence[dict[str, Json]]] | None = None
+
+    def parts(self, parameters: dict[str, Json], sizes: Mapping[str, int]) -> list[tuple[str, dict[str, Json]]]:
+        """The name of each of its folders, and the parameters of what is in there."""
+        if self.shards is None:
+            return [(self.name, parameters)]
+        return [(f"{self.name}-{number:03d}", one) for number, one in enumerate(self.shards(parameters, sizes))]
+
+
+def shards_in(needed: Mapping[str, Path], stage: str) -> list[Path]:
+    """The folders of all shards of a stage, in their order."""
+    return [folder for name, folder in needed.items() if name.rpartition("-")[0] == stage]
 
 
 def dataset_at(where: Mapping[str, Json]) -> Dataset:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,56 +69,69 @@ def tasks_of(
     """
     where = _where(study, data, data_dir)
     sets = {role: one["sha256"] for role, one in where.items()}
+    sizes = {role: len(getattr(data, role).images) for role in where}
     cells = cells_of(study, sets["train"])
     places: dict[tuple[str, str], Place] = {}
     data_cell = data_cell_name(sha256_of({"data": sets}))
     makers = {stage.name: stage for stage in stages}
 
-    def stage_task(stage: Stage, cell: Cell | None) -> Task | None:
-        asked = stage.parameters(study, cell)
-        if asked is None:
-            return None
-        name = data_cell if cell is None else cell.folder
-        roles = [role for role in asked.get("data", ()) if role in where]
-        parameters = {key: value for key, value in asked.items() if key != "data"}
+    folders: dict[tuple[str, str], list[str]] = defaultdict(list)  # of a stage, of which one with shards has several
+
+    def needs_of(stage: Stage, name: str) -> dict[str, Place]:
         needs: dict[str, Place] = {}
         for needed in stage.needs:
             of_data = needed in makers and makers[needed].scope == "data"
-            place = places.get((data_cell if of_data else name, needed))
-            if place is None:
+            cell_name = data_cell if of_data else name
+            found = folders[cell_name, needed] if needed in makers else [needed]
+            if not found or (cell_name, found[0]) not in places:
                 raise InputError(f"{stage.name} needs {needed}, which the study does not ask for")
-            needs[needed] = place
-        inputs = stage_inputs(
-            stage.name,
-            stage.version,
-            parameters=parameters,
-            data={role: sets[role] for role in roles},
-            cell=None if cell is None else cell.key,
-            needs={needed: place.key for needed, place in needs.items()},
-        )
-        place = places[name, stage.name] = Place(name, stage.name, inputs)
+            needs |= {folder: places[cell_name, folder] for folder in found}
+        return needs
+
+    def stage_tasks(stage: Stage, cell: Cell | None) -> list[Task]:
+        asked = stage.parameters(study, cell)
+        if asked is None:
+            return []
+        name = data_cell if cell is None else cell.folder
+        roles = [role for role in asked.pop("data", ()) if role in where]
+        needs = needs_of(stage, name)
         about: dict[str, Any] = {"key": data_cell} if cell is None else _about(cell)
-        told = parameters | {"data": {role: where[role] for role in roles}, "device": device}
-        return Task(
-            name=place.name,
-            label=f"{label_of(None if cell is None else cell.settings, cells)}: {stage.name}",
-            places=(place,),
-            function=fill_stage,
-            arguments={"compute": stage.compute, "cell": about, "parameters": told, "needs": list(needs)},
-            needs=tuple(needs.values()),
-            kind=stage.name,
-        )
+        made = []
+        for folder, parameters in stage.parts(asked, sizes):
+            inputs = stage_inputs(
+                stage.name,
+                stage.version,
+                parameters=parameters,
+                data={role: sets[role] for role in roles},
+                cell=None if cell is None else cell.key,
+                needs={needed: place.key for needed, place in needs.items()},
+            )
+            place = places[name, folder] = Place(name, folder, inputs)
+            folders[name, stage.name].append(folder)
+            told = parameters | {"data": {role: where[role] for role in roles}, "device": device}
+            made.append(
+                Task(
+                    name=place.name,
+                    label=f"{label_of(None if cell is None else cell.settings, cells)}: {folder}",
+                    places=(place,),
+                    function=fill_stage,
+                    arguments={"compute": stage.compute, "cell": about, "parameters": told, "needs": list(needs)},
+                    needs=tuple(needs.values()),
+                    kind=stage.name,
+                )
+            )
+        return made
 
     for cell in cells:
         inputs = stage_inputs(STAGE, TRAIN_VERSION, cell=cell.key)
         places[cell.folder, STAGE] = Place(cell.folder, STAGE, inputs)
-    tasks = [stage_task(stage, None) for stage in stages if stage.scope == "data"]
+    tasks = [task for stage in stages if stage.scope == "data" for task in stage_tasks(stage, None)]
     trainings = trainings_of(cells)
     for group in ensembles_of(trainings) if together else [(training,) for training in trainings]:
         tasks.append(_training_task(group, cells, places, where["train"], device, checkpoint_seconds, together))
         for cell in itertools.chain.from_iterable(training.cells for training in group):
-            tasks += [stage_task(stage, cell) for stage in stages if stage.scope == "cell"]
-    return StudyTasks(tuple(task for task in tasks if task is not None), tuple(cells), places, data_cell)
+            tasks += [task for stage in stages if stage.scope == "cell" for task in stage_tasks(stage, cell)]
+    return StudyTasks(tuple(tasks), tuple(cells), places, data_cell)
 
 
 def fill_stage(order: Order, report: Report) -> dict[str, str]:

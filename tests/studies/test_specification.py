@@ -115,7 +115,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     assert study.iteration.model_dump() == {"tolerance": 1e-3, "share": 0.0, "max_steps": 7}
     assert study.analyses.model_dump() == {
         "separability": {"orbit_train_samples": 20000},
-        "basins": {"samples": 3},
+        "basins": {"samples": 3, "shard": 2000},
         "spectra": None,
         "graph": {"attractors": 2},
     }

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from stage_runs import PARAMETERS, SETS, SETTINGS, run_stage, tiny_map, tiny_set
+from stage_runs import PARAMETERS, PARTS, SETS, SETTINGS, run_stage, tiny_map, tiny_set
 from torch import Tensor
 
 from dynlab.attractors import Basins, load_graph
@@ -415,7 +415,7 @@ def test_without_explosions_there_is_nothing_to_explain(stage_folders: Folders, 
     np.save(tmp_path / "alive.npy", alive.numpy())
     sets = {role: (str(tmp_path / "alive.npy"), None) for role in ("train", "test")}
     folders = dict(stage_folders)
-    for name in ("iterate", "basins", "spectra"):
+    for name in ("iterate", "orbits-000", "orbits-001", "basins", "spectra"):
         folders[name] = run_stage(name, tmp_path / name, folders, sets=sets, orbit_train_samples=0)
     explosions = _results(folders["basins"])["explosions"]
     assert explosions["points"]["samples"] == explosions["points"]["explosions"] == 0
@@ -517,7 +517,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("name", ["raw", "iterate", "separability", "basins", "spectra", "graph"])
+@pytest.mark.parametrize("name", [name for name in PARTS if name != "recognizer"])
 def test_threads_of_the_caller_change_nothing(name: str, stage_folders: Folders, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
@@ -529,7 +529,7 @@ def test_threads_of_the_caller_change_nothing(name: str, stage_folders: Folders,
     assert _hashes(folder) == _hashes(stage_folders[name])
 
 
-@pytest.mark.parametrize("name", [stage.name for stage in STAGES])
+@pytest.mark.parametrize("name", list(PARTS))
 def test_progress_rises_and_what_it_raises_ends_the_stage(name: str, stage_folders: Folders, tmp_path: Path) -> None:
     class Enough(BaseException):
         pass

@@ -10,12 +10,13 @@ from dynlab.studies.stage import Stage
 from dynlab.studies.stages.basins import BASINS
 from dynlab.studies.stages.graph import GRAPH
 from dynlab.studies.stages.iterate import ITERATE
+from dynlab.studies.stages.orbits import ORBITS
 from dynlab.studies.stages.raw import RAW
 from dynlab.studies.stages.recognizer import RECOGNIZER
 from dynlab.studies.stages.separability import SEPARABILITY
 from dynlab.studies.stages.spectra import SPECTRA
 
 # Each after those that it needs.
-STAGES: tuple[Stage, ...] = (RAW, RECOGNIZER, ITERATE, SEPARABILITY, BASINS, SPECTRA, GRAPH)
+STAGES: tuple[Stage, ...] = (RAW, RECOGNIZER, ITERATE, SEPARABILITY, ORBITS, BASINS, SPECTRA, GRAPH)
 
 __all__ = ["STAGES", "Stage"]

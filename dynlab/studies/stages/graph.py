@@ -25,8 +25,8 @@ from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind
 from dynlab.files import write_json
 from dynlab.studies.stage import Json, Report, Stage, dataset_at
-from dynlab.studies.stages.basins import BASINS_FILE
 from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_one_thread
+from dynlab.studies.stages.orbits import BASINS_FILE
 
 if TYPE_CHECKING:
     from dynlab.studies.grid import Cell

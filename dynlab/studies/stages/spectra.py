@@ -38,8 +38,9 @@ from dynlab.evaluation.linearization import NEAR_UNITY_RADII, linearizations
 from dynlab.files import write_json, write_tensors
 from dynlab.maps import NONLINEARITIES, Map, float64_copy
 from dynlab.studies.stage import Json, Report, Stage, dataset_at
-from dynlab.studies.stages.basins import BASINS_FILE, EXPLOSIONS_FILE
+from dynlab.studies.stages.basins import EXPLOSIONS_FILE
 from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, on_one_thread
+from dynlab.studies.stages.orbits import BASINS_FILE
 
 if TYPE_CHECKING:
     from dynlab.studies.grid import Cell
