@@ -42,22 +42,30 @@ class Screen:
 
     def picture(self, state: Tensor) -> str:
         """One state, shape (dim,), as the data URI of a PNG file."""
-        return self._draw(_numbers(state), self.low, self.high)
+        return png_uri(self.pixels(state))
 
     def stretched(self, state: Tensor) -> str:
+        """The same with its own least value black and its own greatest white."""
+        return png_uri(self.stretched_pixels(state))
+
+    def pixels(self, state: Tensor) -> NDArray[np.uint8]:
+        """One state, shape (dim,), as `encode_png` takes it."""
+        return self._draw(_numbers(state), self.low, self.high)
+
+    def stretched_pixels(self, state: Tensor) -> NDArray[np.uint8]:
         """The same with its own least value black and its own greatest white."""
         values = _numbers(state)
         finite = values[np.isfinite(values)]
         return self._draw(values, float(finite.min(initial=self.high)), float(finite.max(initial=self.low)))
 
-    def _draw(self, values: NDArray[np.float64], low: float, high: float) -> str:
+    def _draw(self, values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
         scaled = (values - low) / (high - low if high > low else 1.0)
         greys = np.rint(np.clip(np.nan_to_num(scaled, nan=0.5), 0.0, 1.0) * 255).astype(np.uint8)
         if not self.colours:
-            return png_uri(greys.reshape(self.height, self.width))
+            return greys.reshape(self.height, self.width)
         if self.channels_first:
-            return png_uri(np.moveaxis(greys.reshape(3, self.height, self.width), 0, 2))
-        return png_uri(greys.reshape(self.height, self.width, 3))
+            return np.moveaxis(greys.reshape(3, self.height, self.width), 0, 2)
+        return greys.reshape(self.height, self.width, 3)
 
 
 def screen_of(analysis: Analysis) -> Screen:

@@ -1,7 +1,7 @@
 """Small pictures as PNG, written with nothing but zlib.
 
 Source: Portable Network Graphics Specification (third edition), W3C 2025, sections 5 (datastream), 9 (filtering) and
-11.2 (chunks).
+11 (chunks).
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREYSCALE, _RGB = 0, 2
+# Begins international text: its keyword, that it is not compressed, no language, no translated keyword.
+_DESCRIPTION = b"Description\0\0\0\0\0"
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+def encode_png(pixels: NDArray[np.uint8], description: str = "") -> bytes:
     """A picture as a PNG file.
 
     Args:
         pixels: Shape (height, width) for greys or (height, width, 3) for red, green and blue, 0 to 255; at least one
             pixel.
+        description: What it shows, kept in the file; see `description_in`.
 
     Returns:
         The bytes of the file.
@@ -45,10 +48,23 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
         [
             _SIGNATURE,
             _chunk(b"IHDR", header),
+            *([_chunk(b"iTXt", _DESCRIPTION + description.encode())] if description else []),
             _chunk(b"IDAT", zlib.compress(filtered.tobytes(), 9)),
             _chunk(b"IEND", b""),
         ]
     )
+
+
+def description_in(png: bytes) -> str:
+    """What a file by `encode_png` says that it shows; nothing if it says nothing, or is something else."""
+    place = len(_SIGNATURE)
+    while png.startswith(_SIGNATURE) and place + 12 <= len(png):
+        length, name = struct.unpack_from(">I4s", png, place)
+        data = png[place + 8 : place + 8 + length]
+        if name == b"iTXt" and len(data) == length and data.startswith(_DESCRIPTION):
+            return data.removeprefix(_DESCRIPTION).decode("utf-8", "replace")
+        place += length + 12
+    return ""
 
 
 def png_uri(pixels: NDArray[np.uint8]) -> str:

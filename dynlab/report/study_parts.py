@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dynlab.report.drawing import Drawing
+from dynlab.report.png import png_uri
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,13 @@ class Chart:
 class Picture:
     """A small picture."""
 
-    source: str  # a data URI
+    pixels: NDArray[np.uint8]  # as `encode_png` takes them
     words: str
+
+    @property
+    def source(self) -> str:
+        """It as a data URI."""
+        return png_uri(self.pixels)
 
 
 @dataclass(frozen=True)

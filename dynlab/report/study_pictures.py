@@ -53,10 +53,9 @@ def sensitive_colours(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.rint((1 - share) * _COLOURS[lower] + share * _COLOURS[upper]).astype(np.uint8)
 
 
-def sensitive_picture(state: Tensor, screen: Screen) -> str:
-    """One grey state, shape (dim,), in the sensitive scale, as the data URI of a PNG file."""
-    values = state.detach().cpu().double().numpy().reshape(screen.height, screen.width)
-    return png_uri(sensitive_colours(values))
+def sensitive_pixels(state: Tensor, screen: Screen) -> NDArray[np.uint8]:
+    """One grey state, shape (dim,), in the sensitive scale."""
+    return sensitive_colours(state.detach().cpu().double().numpy().reshape(screen.height, screen.width))
 
 
 def sensitive_scale() -> Scale:
@@ -70,8 +69,8 @@ def sensitive_scale() -> Scale:
     return Scale(png_uri(sensitive_colours(row)[None]), words, ("0", f"{LOW:g}", f"{HIGH:g}", "1"))
 
 
-def signed_picture(values: Tensor, screen: Screen) -> str:
-    """Weights of one hidden unit, shape (dim,): middle grey is 0, white and black the largest modulus, PNG data URI."""
+def signed_pixels(values: Tensor, screen: Screen) -> NDArray[np.uint8]:
+    """Weights of one hidden unit, shape (dim,): middle grey is 0, white and black the largest modulus."""
     most = float(values.abs().max()) or 1.0
     signed = Screen(screen.height, screen.width, screen.colours, screen.channels_first, -most, most)
-    return signed.picture(values)
+    return signed.pixels(values)

@@ -70,10 +70,6 @@ def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = T
     failures = read_failures(folder)
     write_results(folder / RESULTS_CSV, rows)
     write_summary(folder / SUMMARY_CSV, groups_of(rows))
-    pictures = sorted(path.name for path in folder.glob("*.png"))
-    text = readme_of(study, data, rows, comparison, failures=failures, pictures=pictures)
-    with written_atomically(folder / README) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
     @cache
     def found(cell: Cell | None, stage: str) -> Path | None:
@@ -84,18 +80,30 @@ def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = T
 
     path = None
     if page:
-        from dynlab.studies.page import write_study_page
+        from dynlab.report.png import encode_png
+        from dynlab.report.study_page import write_page
+        from dynlab.report.study_sheets import sheets_of
+        from dynlab.studies.page import study_page
 
-        path = write_study_page(
-            study,
-            asked.cells,
-            folder / PAGE,
-            found=found,
-            rows=rows,
-            comparison=comparison,
-            failures=_by_place(failures),
-        )
+        shown = study_page(study, asked.cells, found, rows, comparison, _by_place(failures))
+        path = write_page(shown, folder / PAGE)
+        for sheet in sheets_of(shown):
+            with written_atomically(folder / sheet.name) as temporary:
+                temporary.write_bytes(encode_png(sheet.pixels, sheet.description))
+    pictures = {path.name: _description(path) for path in sorted(folder.glob("*.png"))}
+    text = readme_of(study, data, rows, comparison, failures=failures, pictures=pictures)
+    with written_atomically(folder / README) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return Answers(tuple(rows), len(asked.cells), comparison, path)
+
+
+def _description(picture: Path) -> str:
+    from dynlab.report.png import description_in
+
+    try:
+        return description_in(picture.read_bytes())
+    except OSError:
+        return ""
 
 
 def kept_rows(folder: Path) -> list[Row]:

@@ -16,7 +16,7 @@ from dynlab.studies.rows import MEASURES, SETTINGS, Row, as_cell, write_csv
 
 SUMMARY_CSV = "summary.csv"
 _SHARED = tuple(name for name in SETTINGS if name != "seed")
-_FEWEST = 4  # runs for a confidence interval of a correlation
+_FEWEST, _FEWEST_WITH_INTERVAL = 3, 4  # runs for a correlation; that of two is one or minus one
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Correlation:
     trainings: (
         int  # that they come from: runs that differ in epochs only are snapshots of one, and depend on each other
     )
-    r: float | None  # None: fewer than two runs, or one of the two is the same in all
+    r: float | None  # None: fewer than three runs, or one of the two is the same in all
     low: float | None  # of its 95 % confidence interval by Fisher's transform, which takes runs for independent
     high: float | None  # None: fewer than four runs
 
@@ -121,10 +121,10 @@ def _pearson(runs: Sequence[Row]) -> tuple[float | None, float | None, float | N
     from scipy.stats import pearsonr
 
     errors, accuracies = [row.mse_test for row in runs], [row.acc_test for row in runs]
-    if len(set(errors)) < 2 or len(set(accuracies)) < 2:
+    if len(runs) < _FEWEST or len(set(errors)) < 2 or len(set(accuracies)) < 2:
         return None, None, None
     result: Any = pearsonr(errors, accuracies)
-    if len(runs) < _FEWEST:
+    if len(runs) < _FEWEST_WITH_INTERVAL:
         return float(result.statistic), None, None
     low, high = result.confidence_interval(0.95)
     return float(result.statistic), float(low), float(high)

@@ -7,11 +7,9 @@ says so. Only results and small files are read, never the transformed sets.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import dynlab
-from dynlab.report.study_page import write_page
 from dynlab.report.study_parts import Failed, Link, Part, StudyPage, StudySection
 from dynlab.report.words import LONGEST_LIST, count, enumeration, number, plural, setting
 from dynlab.studies import page_explosions, page_numbers, page_orbits, page_pictures, page_published, page_weights
@@ -41,36 +39,6 @@ _LINKS = (
 )
 
 
-def write_study_page(
-    study: Study,
-    cells: Sequence[Cell],
-    path: str | Path,
-    *,
-    found: Found,
-    rows: Sequence[Row],
-    comparison: Comparison | None = None,
-    failures: Sequence[Mapping[str, Any]] = (),
-) -> Path:
-    """Write the page of a study.
-
-    Args:
-        study: Its specification.
-        cells: All of its models.
-        path: The file to write; folders above it are made. The page links to `results.csv` and `summary.csv` beside it.
-        found: The folder of a stage of a model, or of the data (None), if it is there and whole; else None.
-        rows: What is known of the models.
-        comparison: Ours beside the published figures.
-        failures: What failed: `stage`, `cell` (its folder), `reason`; `label` or `task` where there is no stage.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
-    return write_page(study_page(study, cells, found, rows, comparison, failures), path)
-
-
 def study_page(
     study: Study,
     cells: Sequence[Cell],
@@ -79,7 +47,19 @@ def study_page(
     comparison: Comparison | None = None,
     failures: Sequence[Mapping[str, Any]] = (),
 ) -> StudyPage:
-    """All that the page of a study shows; arguments as in `write_study_page`."""
+    """All that the page of a study shows; `dynlab.report.study_page.write_page` writes it.
+
+    Args:
+        study: Its specification.
+        cells: All of its models.
+        found: The folder of a stage of a model, or of the data (None), if it is there and whole; else None.
+        rows: What is known of the models.
+        comparison: Ours beside the published figures.
+        failures: What failed: `stage`, `cell` (its folder), `reason`; `label` or `task` where there is no stage.
+
+    Returns:
+        The page. It links to `results.csv` and `summary.csv` beside it.
+    """
     models = Models(study, cells, found, rows)
     looks = page_pictures.screen(models)
     made: dict[str, Callable[[], Answer]] = {

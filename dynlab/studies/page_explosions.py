@@ -114,8 +114,8 @@ def _pictures(models: Models, looks: Screen | None) -> Part | None:
                 point = tensors_of(models, cell, "spectra", "explosions")["fixed_points"][0]
                 words = f"Explosion of {family.label}, seed {cell.settings.seed}"
                 shown += [
-                    Picture(looks.picture(point), words),
-                    Picture(looks.stretched(point), f"{words}, with full contrast"),
+                    Picture(looks.pixels(point), words),
+                    Picture(looks.stretched_pixels(point), f"{words}, with full contrast"),
                 ]
         if shown:
             rows.append((family.label, shown[: 2 * _PICTURED]))

@@ -16,7 +16,7 @@ from dynlab.files import read_tensors
 from dynlab.maps import load_map
 from dynlab.report.pictures import Screen, screen_for
 from dynlab.report.study_parts import Part, Picture, PictureTable
-from dynlab.report.study_pictures import sensitive_picture, sensitive_scale
+from dynlab.report.study_pictures import sensitive_pixels, sensitive_scale
 from dynlab.report.words import enumeration
 from dynlab.studies.grid import Cell
 from dynlab.studies.page_models import Answer, Models
@@ -50,11 +50,11 @@ def reconstruction_answer(models: Models, looks: Screen) -> Answer:
         frames = tensors["frames"][place]
         states = (("original", frames[0]), ("reconstructed", tensors["reconstructed"][place]), ("clean", frames[1]))
         words = f"{family.label}, sample {sample}"
-        pictures = [Picture(corrupted_screen.picture(tensors["corrupted"][place]), f"{words}, corrupted")]
-        pictures += [Picture(looks.picture(state), f"{words}, {name}") for name, state in states]
+        pictures = [Picture(corrupted_screen.pixels(tensors["corrupted"][place]), f"{words}, corrupted")]
+        pictures += [Picture(looks.pixels(state), f"{words}, {name}") for name, state in states]
         if is_sensitive:
             pictures += [
-                Picture(sensitive_picture(state, looks), f"{words}, {name}, in the sensitive colours")
+                Picture(sensitive_pixels(state, looks), f"{words}, {name}, in the sensitive colours")
                 for name, state in states
             ]
         rows.append((family.label, pictures))
@@ -97,7 +97,7 @@ def films_answer(models: Models, looks: Screen) -> Answer:
             (
                 family.label,
                 [
-                    Picture(looks.picture(frame), f"{family.label}, sample {found['samples'][place]}, step {step}")
+                    Picture(looks.pixels(frame), f"{family.label}, sample {found['samples'][place]}, step {step}")
                     for place in beside
                     for step, frame in zip(found["steps"], tensors["frames"][place], strict=True)
                 ],
@@ -174,10 +174,10 @@ def fixed_points_answer(models: Models, looks: Screen) -> Answer:
         for place, sample in enumerate(picks["samples"]):
             known, guess = picks["classes"][place], picks["predicted"][place]
             heads.append(str(known) if known == guess else f"{known} → {guess}")
-            originals.append(Picture(looks.picture(tensors[f"{name}_originals"][place]), f"Sample {sample}, a {known}"))
+            originals.append(Picture(looks.pixels(tensors[f"{name}_originals"][place]), f"Sample {sample}, a {known}"))
             transformed.append(
                 Picture(
-                    looks.picture(tensors[f"{name}_transformed"][place]),
+                    looks.pixels(tensors[f"{name}_transformed"][place]),
                     f"Sample {sample}, transformed, classified as {guess}",
                 )
             )

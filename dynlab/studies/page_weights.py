@@ -12,7 +12,7 @@ from dynlab.report.drawing import drawing_of
 from dynlab.report.pictures import Screen
 from dynlab.report.study_orbit_figures import Bundle, cosines_figure, distances_figure, step_lengths_figure
 from dynlab.report.study_parts import Chart, Part, Picture, PictureTable, Table
-from dynlab.report.study_pictures import signed_picture
+from dynlab.report.study_pictures import signed_pixels
 from dynlab.report.words import count
 from dynlab.studies.grid import Cell
 from dynlab.studies.page_models import Answer, Family, Models
@@ -120,7 +120,7 @@ def _weights_of(models: Models, family: Family, cell: Cell, looks: Screen) -> li
             (
                 name,
                 [
-                    Picture(signed_picture(weights[unit], looks), f"Unit {unit}, {what}, cosine {own[unit]:.2f}")
+                    Picture(signed_pixels(weights[unit], looks), f"Unit {unit}, {what}, cosine {own[unit]:.2f}")
                     for unit in units
                 ],
             )

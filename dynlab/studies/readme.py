@@ -55,7 +55,7 @@ def readme_of(
     comparison: Comparison | None,
     *,
     failures: Sequence[Mapping[str, Any]] = (),
-    pictures: Sequence[str] = (),
+    pictures: Mapping[str, str] | None = None,
 ) -> str:
     """The text of `README.md`.
 
@@ -65,10 +65,9 @@ def readme_of(
         rows: What is known of its models.
         comparison: The published figures beside ours; None if there are none.
         failures: What failed in the last run, each with a `label` and a `reason`.
-        pictures: Names of files beside it to show.
+        pictures: Files beside it to show, by name, with what they show.
     """
     parts = [f"# {escaped(study.title)}", escaped(study.question)]
-    parts += [f"![{escaped(_plain(name))}]({name.replace(' ', '%20')})" for name in pictures]
     parts += _state(study, rows, failures)
     if comparison is not None:
         parts += _beside_published(comparison)
@@ -77,6 +76,8 @@ def readme_of(
     if rows:
         parts += _all_settings(rows)
         parts += _error_and_accuracy(correlations(rows))
+    for name, description in (pictures or {}).items():
+        parts += [f"![{escaped(_plain(name))}]({name.replace(' ', '%20')})", escaped(description)]
     parts += _how(study, data)
     return "\n\n".join(part for part in parts if part) + "\n"
 

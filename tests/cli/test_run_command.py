@@ -39,7 +39,7 @@ def test_from_a_specification_to_answers(run: Run) -> None:
     Path("tiny.toml").write_text(STUDY)
     status, out, err = run("run", "tiny.toml", "--dry-run", "--workers", "1")
     assert (status, err) == (0, "")
-    assert "models: 4, tasks: 16, done: 0" in out  # 2 of the data, 2 trainings, 3 stages of each model
+    assert "models: 4, tasks: 20, done: 0" in out  # 2 of the data, 2 trainings, 4 stages of each model
     assert "time: about" in out
     assert [path.name for path in Path().iterdir()] == ["tiny.toml"]
 
@@ -56,6 +56,8 @@ def test_from_a_specification_to_answers(run: Run) -> None:
     assert (folder / "tiny.toml").read_text() == STUDY
     readme = (folder / "README.md").read_text()
     assert "Does it run?" in readme
+    assert (folder / "films.png").is_file()
+    assert "![films](films.png)\n\nFilms of sample" in readme
     assert "results of 2 of 4 models" in readme
 
     # The same again: what is there is reused, what diverges keeps the rest from nothing and is told last.
@@ -65,16 +67,16 @@ def test_from_a_specification_to_answers(run: Run) -> None:
     failed, not_run = err.splitlines()
     assert failed.startswith("dynlab: failed: sigma 1e+38")
     assert "diverged" in failed
-    assert "6 tasks were not run" in not_run
+    assert "8 tasks were not run" in not_run
     assert "diverged" in (folder / "README.md").read_text()
     status, out, _ = run("status", "reports/tiny")
     assert status == 0
     assert "A tiny study" in out
-    assert "finished: 16 tasks, 9 reused, 1 failed, 6 not run" in out
+    assert "finished: 20 tasks, 11 reused, 1 failed, 8 not run" in out
     assert "reused" not in out.rpartition("finished")[0]
     assert "basins: reused" in run("status", "reports/tiny", "--all")[1]
     status, out, _ = run(*command, "--dry-run")
-    assert "models: 4, tasks: 16, done: 9" in out
+    assert "models: 4, tasks: 20, done: 11" in out
 
     # Without what was computed the answers stay.
     before = (folder / "results.csv").read_bytes(), (folder / "summary.csv").read_bytes()

@@ -120,6 +120,7 @@ def _decode_png(data: bytes) -> NDArray[np.uint8]:
         assert checksum == zlib.crc32(name + content)
         chunks.append((name, content))
         place += 12 + length
+    chunks = [chunk for chunk in chunks if chunk[0] != b"iTXt"]
     assert [name for name, _ in chunks] == [b"IHDR", b"IDAT", b"IEND"]
     width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
     assert (depth, rest) == (8, [0, 0, 0])

@@ -41,7 +41,7 @@ from dynlab.report.study_parts import (
     StudySection,
     Table,
 )
-from dynlab.report.study_pictures import sensitive_colours, sensitive_picture, sensitive_scale, signed_picture
+from dynlab.report.study_pictures import sensitive_colours, sensitive_pixels, sensitive_scale, signed_pixels
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -99,10 +99,11 @@ def test_the_sensitive_scale_is_finest_at_its_ends_and_never_darkens() -> None:
 def test_pictures_of_states_and_weights() -> None:
     screen = screen_for((2, 3))
     state = torch.tensor([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    assert sensitive_picture(state, screen).startswith("data:image/png;base64,")
+    assert sensitive_pixels(state, screen).shape == (2, 3, 3)
     assert sensitive_scale().ticks == ("0", "0.05", "0.95", "1")
-    assert signed_picture(2 * state - 1, screen) == screen.picture(state)
-    assert signed_picture(torch.zeros(6), screen) == screen.picture(torch.full((6,), 0.5))
+    assert np.array_equal(signed_pixels(2 * state - 1, screen), screen.pixels(state))
+    assert np.array_equal(signed_pixels(torch.zeros(6), screen), screen.pixels(torch.full((6,), 0.5)))
+    assert Picture(screen.pixels(state), "").source == screen.picture(state)
 
 
 def test_figure_5_has_all_points_and_shares_its_ranges() -> None:
@@ -179,7 +180,7 @@ def page_of(text: str) -> StudyPage:
     figure = setting_dots([([text], [1.0, 2.0], [text, "seed 1"])], "value", "value")
     drawing = drawing_of("dots", figure, text)
     assert drawing is not None
-    picture = Picture(screen_for((2, 2)).picture(torch.eye(2).flatten()), text)
+    picture = Picture(screen_for((2, 2)).pixels(torch.eye(2).flatten()), text)
     long = Table(text, [text, *map(str, range(40))], [[text, *("0.123 ± 0.456" for _ in range(40))]], text)
     pictures = PictureTable(
         text,

@@ -230,9 +230,11 @@ def test_the_readme_shows_them_and_the_discussion(tmp_path: Path) -> None:
     study, comparison = compare_small(tmp_path, rows)
     failures = [{"label": "sigma 0.7: train", "reason": "a|b"}] * 2
     data = load_study_data(study)
-    text = readme_of(study, data, rows, comparison, failures=failures, pictures=["figure_5.png"])
-    assert text == readme_of(study, data, rows, comparison, failures=failures, pictures=["figure_5.png"])
-    assert text.startswith("# A \\| \\*small\\* study\n\nIs \\<b\\>this\\</b\\> shown?\n\n![figure 5](figure_5.png)\n")
+    pictures = {"figure_5.png": "Rows: σ = 0.3; a | b."}
+    text = readme_of(study, data, rows, comparison, failures=failures, pictures=pictures)
+    assert text == readme_of(study, data, rows, comparison, failures=failures, pictures=pictures)
+    assert text.startswith("# A \\| \\*small\\* study\n\nIs \\<b\\>this\\</b\\> shown?\n\n")
+    assert "\n![figure 5](figure_5.png)\n\nRows: σ = 0.3; a \\| b.\n" in text
     assert "results of 4 of 8 models" in text
     assert text.count("- sigma 0.7: train: a\\|b") == 1
     assert "\n## Discussion\n\nIt *is*.\n\n- So it seems.\n" in text

@@ -225,8 +225,9 @@ def test_correlation_and_its_interval_are_those_of_the_formulas() -> None:
         row(seed=3, walkback=2, mse_test=None, acc_test=0.2),
         row(seed=3, sigma=0.3, mse_test=1.0, acc_test=0.2),
         row(seed=4, sigma=0.3, mse_test=2.0, acc_test=0.3),
+        *(row(seed=n, sigma=0.5, mse_test=1.0 + n, acc_test=0.2 + 0.1 * n) for n in range(3)),
     ]
-    one, two, both, low = correlations(rows)
+    one, two, both, low, middle = correlations(rows)
     # Sums of products by hand: sxy = -1.1, sxx = 10, syy = 0.1720 - with the sixth, at both means, nothing changes.
     r = -1.1 / math.sqrt(10 * 0.172)
     assert (one.walkback, one.runs, one.trainings) == (1, 6, 5)
@@ -235,5 +236,6 @@ def test_correlation_and_its_interval_are_those_of_the_formulas() -> None:
         assert end == pytest.approx(math.tanh(math.atanh(r) + sign * 1.959963984540054 / math.sqrt(6 - 3)), abs=1e-12)
     assert (two.walkback, two.runs, two.r, two.low) == (2, 2, None, None)  # one error only
     assert (both.walkback, both.runs) == (None, 8)
-    assert (low.sigma, low.runs, low.low) == (0.3, 2, None)
-    assert low.r == pytest.approx(1.0)
+    assert (low.sigma, low.runs, low.r) == (0.3, 2, None)  # any two points lie on a line
+    assert (middle.runs, middle.low) == (3, None)
+    assert middle.r == pytest.approx(1.0)

@@ -16,9 +16,10 @@ from urllib.parse import unquote
 import pytest
 
 from dynlab.errors import InputError
+from dynlab.report.study_page import write_page
 from dynlab.studies.comparison import compare
 from dynlab.studies.grid import Cell, cells_of
-from dynlab.studies.page import study_page, write_study_page
+from dynlab.studies.page import study_page
 from dynlab.studies.page_models import Models
 from dynlab.studies.page_pictures import film_places
 from dynlab.studies.rows import SETTINGS, Row
@@ -100,7 +101,7 @@ def text_of(page: str) -> str:
 
 
 def written(study: Study, cells: list[Cell], found: Findings, rows: list[Row], folder: Path, **more: Any) -> str:
-    return write_study_page(study, cells, folder / "index.html", found=found, rows=rows, **more).read_text("utf-8")
+    return write_page(study_page(study, cells, found, rows, **more), folder / "index.html").read_text("utf-8")
 
 
 def test_all_figures_of_a_whole_model_are_there(tmp_path: Path, of_first: Callable[..., Findings]) -> None:
@@ -279,7 +280,7 @@ def test_films_are_of_other_classes_and_far_from_their_starts() -> None:
 def test_a_path_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     study, cells = study_of(tmp_path)
     with pytest.raises(InputError, match="is a folder, expected a file name"):
-        write_study_page(study, cells, tmp_path, found=nothing, rows=[])
+        write_page(study_page(study, cells, nothing, []), tmp_path)
 
 
 def test_stage_folders_are_only_read(tmp_path: Path, stage_folders: Mapping[str, Path]) -> None:
