@@ -18,6 +18,7 @@ from dynlab.report.pictures import Screen
 from dynlab.report.words import count, number
 
 if TYPE_CHECKING:
+    import networkx as nx
     import plotly.graph_objects as go
 
 _PICTURES = 120  # attractors of the graph that are drawn with their pictures
@@ -35,7 +36,7 @@ _SADDLE_COLUMNS = (
 )
 
 
-def connection_figure(analysis: Analysis, screen: Screen) -> go.Figure:
+def connection_figure(graph: nx.MultiGraph | None, screen: Screen) -> go.Figure:
     """The attractors with the largest basins, and the saddles that join them.
 
     A picture grows with the basin fraction. Empty where there is no graph.
@@ -43,7 +44,6 @@ def connection_figure(analysis: Analysis, screen: Screen) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = blank_figure("", "", legend=True)
-    graph = analysis.graph
     drawn = None if graph is None else graph.subgraph(drawn_nodes(graph))
     if graph is None or drawn is None or not len(drawn):
         return figure

@@ -116,7 +116,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         flow_words=flow_words,
         connections=drawing_of(
             f"{anchor}-connections",
-            connections.connection_figure(analysis, screen),
+            connections.connection_figure(analysis.graph, screen),
             f"Attractors and the saddles that join them, for {label}. {connection_words}",
         ),
         connection_words=connection_words,

@@ -39,6 +39,8 @@ _SHOWN = (
     "starts.safetensors",
     "explosions.safetensors",
     "basins.safetensors",
+    "graph.graphml",
+    "graph.safetensors",
 )
 
 

@@ -12,7 +12,15 @@ from typing import Any
 import dynlab
 from dynlab.report.study_parts import Failed, Link, Part, StudyPage, StudySection
 from dynlab.report.words import LONGEST_LIST, count, enumeration, number, plural, setting
-from dynlab.studies import page_explosions, page_numbers, page_orbits, page_pictures, page_published, page_weights
+from dynlab.studies import (
+    page_explosions,
+    page_graph,
+    page_numbers,
+    page_orbits,
+    page_pictures,
+    page_published,
+    page_weights,
+)
 from dynlab.studies.comparison import Comparison
 from dynlab.studies.grid import Cell
 from dynlab.studies.page_models import HEADS, Answer, Found, Models, value_words
@@ -32,6 +40,7 @@ _TITLES = {
     "weights": ("Weights", "iterate"),
     "along_orbit": ("Separability along the orbit", "separability"),
     "explosions": ("Explosions", "basins"),
+    "graph": ("Saddles between basins", "graph"),
 }
 _LINKS = (
     ("results.csv", "results.csv, a row a model"),
@@ -75,6 +84,7 @@ def study_page(
             "films": lambda: page_pictures.films_answer(models, looks),
             "fixed_points": lambda: page_pictures.fixed_points_answer(models, looks),
             "weights": lambda: page_weights.weights_answer(models, looks),
+            "graph": lambda: page_graph.graph_answer(models, looks),
         }
     sections = []
     if comparison is not None:

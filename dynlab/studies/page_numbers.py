@@ -14,7 +14,7 @@ from dynlab.report.study_figures import (
     setting_dots,
 )
 from dynlab.report.study_parts import Chart, Part, Table
-from dynlab.report.words import count, number, percent, plural
+from dynlab.report.words import count, number, percent
 from dynlab.studies.groups import Group, correlations, groups_of
 from dynlab.studies.page_models import HEADS, NAMES, NOTHING, Answer, Models, measured, value_words
 from dynlab.studies.rows import Row
@@ -236,5 +236,5 @@ def _correlations(models: Models, rows: Sequence[Row]) -> Part:
     if any(row[1] == "all" for row in table):
         words += " All walkback steps k together tell of k too, which changes both numbers."
     if not table:
-        return Part("Does the error tell the accuracy?", [f"{plural(len(rows), 'Model')} too few for a correlation."])
+        return Part("Does the error tell the accuracy?", ["A correlation takes three models of one level."])
     return Part("Does the error tell the accuracy?", [words], [Table("Correlations", heads, table)])

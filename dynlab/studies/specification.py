@@ -65,6 +65,7 @@ Figure = Literal[
     "weights",
     "along_orbit",
     "explosions",
+    "graph",
 ]
 # The analysis that each figure of a page shows; None where training and iteration are enough.
 FIGURES: Mapping[str, str | None] = {
@@ -77,6 +78,7 @@ FIGURES: Mapping[str, str | None] = {
     "weights": None,
     "along_orbit": "separability",
     "explosions": "basins",
+    "graph": "graph",
 }
 # The analysis whose results each takes.
 NEEDS: Mapping[str, str] = {"spectra": "basins", "graph": "basins"}

@@ -142,7 +142,8 @@ def train_together(order: Order, report: Report) -> dict[str, str]:
     except RuntimeError as error:  # of some; the others are finished, and in the folder
         for member in members:
             fill(member, _finished(trainings, member["folder"], set(member["epochs"].values())))
-        return dict.fromkeys(missing, f"training failed: {str(error).partition(chr(10))[0]}")
+        reason = str(error).strip().splitlines()[-1]  # of a traceback what was raised
+        return dict.fromkeys(missing, f"training failed: {reason}")
     for member, one in zip(members, trained, strict=True):
         fill(member, one.snapshots | ({} if one.autoencoder is None else {epochs: one.autoencoder}))
         reasons |= {name: str(one.diverged) for name in member["epochs"] if name in missing and one.diverged}

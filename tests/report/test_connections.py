@@ -22,7 +22,7 @@ MakeAnalysis = Callable[..., Analysis]
 
 def test_every_edge_and_every_attractor_is_drawn(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     analysis = with_graph(make_analysis(attractors=12), [(0, 1), (0, 1), (1, 2), (5, 12)])
-    figure: Any = connection_figure(analysis, screen_of(analysis))
+    figure: Any = connection_figure(analysis.graph, screen_of(analysis))
     traces = {trace.name: trace for trace in figure.data if trace.name}
     assert len(traces["saddle"].x) == 4
     kinds = [attractor.kind for attractor in analysis.results.attractors]
@@ -95,7 +95,7 @@ def test_layout_keeps_classes_together(make_analysis: MakeAnalysis, with_graph: 
     analysis = with_graph(analysis, [(node, node + 1) for node in range(39)], unsampled=0)
     graph = analysis.graph
     assert graph is not None
-    figure: Any = connection_figure(analysis, screen_of(analysis))
+    figure: Any = connection_figure(analysis.graph, screen_of(analysis))
     images = figure.layout.images
     order = sorted(graph, key=lambda node: -graph.nodes[node]["basin_size"])[::-1]
     places = {node: np.array([image.x, image.y]) for node, image in zip(order, images, strict=True)}
@@ -111,7 +111,7 @@ def test_layout_keeps_classes_together(make_analysis: MakeAnalysis, with_graph: 
 def test_without_a_graph_the_page_has_no_such_section(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     analysis = make_analysis(attractors=5)
     assert connection_words(analysis) == ""
-    assert not connection_figure(analysis, screen_of(analysis)).data
+    assert not connection_figure(analysis.graph, screen_of(analysis)).data
     assert "Connections between attractors" not in render_page([analysis])
     assert "Connections between attractors" in render_page([with_graph(analysis, [(0, 1)])])
 

@@ -202,7 +202,7 @@ def test_graph_has_its_nodes_and_its_edges(make_analysis: MakeAnalysis, with_gra
     analysis = with_graph(make_analysis(attractors=12), [(0, 1), (1, 0), (1, 2), (5, 12)])
     graph = analysis.graph
     assert graph is not None
-    figure: Any = connections.connection_figure(analysis, screen_of(analysis))
+    figure: Any = connections.connection_figure(analysis.graph, screen_of(analysis))
     found = _frame(figure)
     assert "x" not in found
     saddles = found[found["kind"] == "saddle"].set_index("saddle")
@@ -227,10 +227,10 @@ def test_graph_has_its_nodes_and_its_edges(make_analysis: MakeAnalysis, with_gra
 def test_barriers_are_told_where_there_is_an_energy(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     analysis = with_graph(make_analysis(attractors=4), [(0, 1)])
     assert analysis.graph is not None
-    assert "barrier_from_source" not in _frame(connections.connection_figure(analysis, screen_of(analysis)))
+    assert "barrier_from_source" not in _frame(connections.connection_figure(analysis.graph, screen_of(analysis)))
     for _, _, edge in analysis.graph.edges(data=True):
         edge |= {"barrier_from_source": 0.1 + 0.2, "barrier_from_target": 2.0}
-    figure: Any = connections.connection_figure(analysis, screen_of(analysis))
+    figure: Any = connections.connection_figure(analysis.graph, screen_of(analysis))
     assert _frame(figure)["barrier_from_source"].dropna().tolist() == [0.1 + 0.2]
     saddle = next(trace for trace in figure.data if trace.name == "saddle")
     place = saddle.meta["custom"].index("barrier_from_target")

@@ -31,6 +31,8 @@ SIZES = {
 
 def test_all_are_here_and_in_the_list_of_them() -> None:
     assert set(shipped_studies()) == set(SIZES)
+    for name, path in shipped_studies().items():  # in the wheel, where that is what is tested
+        assert path.read_bytes() == (REPOSITORY / "analyses" / f"{name}.toml").read_bytes()
     rows = re.findall(
         r"^\| `(\w+)` \|.*\| (\d+) \| (\d+) \|$", (REPOSITORY / "analyses" / "README.md").read_text(), re.MULTILINE
     )

@@ -45,6 +45,7 @@ seeds = [3, 4]
 separability = { orbit_train_samples = 120 }
 basins = { samples = 100 }
 spectra = { attractors = 3 }
+graph = { attractors = 3 }
 """
 Findings = Callable[[Cell | None, str], Path | None]
 
@@ -113,7 +114,7 @@ def test_all_figures_of_a_whole_model_are_there(tmp_path: Path, of_first: Callab
     links = dict(re.findall(r'<a href="data:text/csv;charset=utf-8,([^"]*)" download="([\w-]+)\.csv"', page))
     assert sorted(links.values()) == sorted(drawings)
     assert {name.split("-")[0] for name in drawings} == {
-        *("settings", "errors", "convergence", "weights", "orbit", "explosions")
+        *("settings", "errors", "convergence", "weights", "orbit", "explosions", "graph")
     }
     for uri in links:
         header, *rows = csv.reader(io.StringIO(unquote(html.unescape(uri)), newline=""), strict=True)
@@ -133,7 +134,10 @@ def test_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
     assert "0.5 2 0.825 ± 0.007 0.850 ± 0.000 25.0 ± 7.1 7.500 ± 0.707 -0.075" in text
     assert "The study has 4 models, of 2 settings, trained on digits/train." in text
     assert "level σ (0.3, 0.5) and seed (2 of them)" in text
-    assert "σ = 0.3 2 2 2 +1.00 – –" in text  # two runs have no interval
+    assert "A correlation takes three models of one level." in text
+    study, cells = study_of(tmp_path, TINY.replace("[3, 4]", "[3, 4, 5]"))
+    text = text_of(written(study, cells, nothing, rows_of(cells), tmp_path))
+    assert "σ = 0.3 2 3 3 +1.00 – –" in text  # three runs have no interval
 
 
 def test_points_of_figure_5_are_the_rows(tmp_path: Path) -> None:
@@ -167,9 +171,10 @@ def test_explosions_of_the_tiny_map(tmp_path: Path, of_first: Callable[..., Find
 @pytest.mark.parametrize(
     ("without", "missing"),
     [
-        (("iterate", "train"), ["reconstruction", "films", "fixed_points", "weights"]),
+        (("iterate", "train"), ["reconstruction", "films", "fixed_points", "weights", "graph"]),
         (("separability",), ["fixed_points", "along_orbit"]),
         (("basins",), ["explosions"]),
+        (("graph",), ["graph"]),
         (("spectra",), []),
     ],
 )

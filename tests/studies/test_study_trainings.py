@@ -124,6 +124,18 @@ def test_together_they_give_the_same_files_and_one_that_diverges_is_told(
     assert toy_study.results_of(tmp_path) == toy_study.results_of(folder)
 
 
+def test_what_a_process_raised_is_the_reason(
+    finished: tuple[Path, Study, StudyData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **more: Any) -> None:
+        raise RuntimeError("training 0 failed:\nTraceback (most recent call last):\n  ...\nMemoryError: no room\n")
+
+    _, study, data = finished
+    monkeypatch.setattr("dynlab.studies.training.train_ensemble", fail)
+    summary = run_study(study, data, tmp_path, stages=_stages(), device="cpu")
+    assert {failure.reason for failure in summary.failed} == {"training failed: MemoryError: no room"}
+
+
 @pytest.mark.parametrize("damage", [None, "snapshot", "checkpoint"])
 def test_a_training_that_was_stopped_goes_on(
     damage: str | None, finished: tuple[Path, Study, StudyData], tmp_path: Path
