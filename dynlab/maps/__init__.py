@@ -1,10 +1,11 @@
 """WHAT is iterated: the `Map` everything works on, and the maps that come with dynlab."""
 
 from dynlab.maps.adapter import FunctionMap, as_map
-from dynlab.maps.autoencoder import NONLINEARITIES, DenoisingAutoencoder, Nonlinearity
+from dynlab.maps.autoencoder import DenoisingAutoencoder
 from dynlab.maps.deep import DeepAutoencoder
 from dynlab.maps.gain import with_gain
 from dynlab.maps.iterated import Iterated
+from dynlab.maps.layers import NONLINEARITIES, Nonlinearity
 from dynlab.maps.loading import Autoencoder, load_map
 from dynlab.maps.map import Layer, Map, MapT, check_states, float64_copy, map_hash
 

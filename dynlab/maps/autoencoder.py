@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dynlab.maps.checkpoint import DENOISING_AUTOENCODER, Checkpoint, write_checkpoint
+from dynlab.maps.layers import NONLINEARITIES, output_of
 from dynlab.maps.map import Layer, Map
-
-
-@dataclass(frozen=True)
-class Nonlinearity:
-    """A function applied to every unit, with its derivative as a function of its own value."""
-
-    function: Callable[[Tensor], Tensor]
-    in_place: Callable[[Tensor], Tensor]
-    derivative_from_value: Callable[[Tensor], Tensor]
-
-    def of_fresh(self, values: Tensor) -> Tensor:
-        """The function of values that nobody else needs: in their place, where no gradient will ask for them."""
-        return self.function(values) if torch.is_grad_enabled() else self.in_place(values)
-
-
-NONLINEARITIES: Mapping[str, Nonlinearity] = {
-    "sigmoid": Nonlinearity(torch.sigmoid, torch.sigmoid_, lambda value: value * (1 - value)),
-    "tanh": Nonlinearity(torch.tanh, torch.tanh_, lambda value: 1 - value * value),
-    "relu": Nonlinearity(torch.relu, torch.relu_, lambda value: (value > 0).to(value.dtype)),
-    "identity": Nonlinearity(lambda value: value, lambda value: value, torch.ones_like),
-}
 
 
 class DenoisingAutoencoder(Map):
@@ -99,13 +78,11 @@ class DenoisingAutoencoder(Map):
 
     def encode(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch hidden"]:
         """Equation 1: the activations of the hidden layer."""
-        f = NONLINEARITIES[self.hidden_nonlinearity].of_fresh
-        return f(F.linear(states, self.encoder["weight"], self.encoder["bias"]))
+        return output_of(Layer(self.encoder["weight"], self.encoder["bias"], self.hidden_nonlinearity), states)
 
     def decode(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch dim"]:
         """Equation 2: the output for given activations of the hidden layer."""
-        g = NONLINEARITIES[self.output_nonlinearity].of_fresh
-        return g(F.linear(hidden, self.decoder_weight, self.decoder["bias"]))
+        return output_of(Layer(self.decoder_weight, self.decoder["bias"], self.output_nonlinearity), hidden)
 
     def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Apply the autoencoder once to each row."""

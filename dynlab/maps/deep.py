@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dynlab.maps.autoencoder import NONLINEARITIES, check_nonlinearities, image_shape
+from dynlab.maps.autoencoder import check_nonlinearities, image_shape
 from dynlab.maps.checkpoint import DEEP_AUTOENCODER, Checkpoint, write_checkpoint
+from dynlab.maps.layers import NONLINEARITIES, output_of
 from dynlab.maps.map import Layer, Map
 
 
@@ -226,6 +227,6 @@ def _of(part: nn.ModuleList) -> list[nn.ParameterDict]:
 
 
 def _applied(layers: list[Layer], values: Tensor) -> Tensor:
-    for weight, bias, name in layers:
-        values = NONLINEARITIES[name].of_fresh(F.linear(values, weight, bias))
+    for layer in layers:
+        values = output_of(layer, values)
     return values

@@ -1,11 +1,10 @@
 """The matrix products of a step of training, by whichever library is fastest where they are computed.
 
-torch multiplies matrices of float32 on a CPU by MKL, which on processors of AMD does not use all of their vector units.
-oneDNN, which comes with torch too, does: measured on a Zen 5 core, products of minibatches of 20 take 0.55 of the time,
-updates of weights by 80 rows half. It is reached through the operation that torch's own compiler uses for linear
-layers. That one gives new tensors, which are copied to where they are needed; it wants the larger factor of an update
-as it lies, and the smaller one transposed in memory. A new tensor as large as a weight may cost as much again, where
-the system takes its pages back each time; with few rows, where there is little to win, MKL updates in place.
+On a CPU that is oneDNN (`dynlab.maps.layers`): measured on a Zen 5 core, products of minibatches of 20 take 0.55 of the
+time that they take MKL, updates of weights by 80 rows half. Its operation gives new tensors, which are copied to where
+they are needed; it wants the larger factor of an update as it lies, and the smaller one transposed in memory. A new
+tensor as large as a weight may cost as much again, where the system takes its pages back each time; with few rows,
+where there is little to win, MKL updates in place.
 """
 
 from __future__ import annotations
@@ -17,9 +16,7 @@ import torch
 from torch import Tensor
 
 from dynlab.maps import NONLINEARITIES
-
-# Names of nonlinearities in oneDNN's operation, where it has them.
-_FUSED = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu", "identity": "none"}
+from dynlab.maps.layers import has_onednn, onednn_linear
 
 _FEW_ROWS = 40
 
@@ -42,38 +39,29 @@ def products_for(weight: Tensor) -> Products:
     """The fastest products with weights such as this one, of shape (outputs, inputs) or (members, outputs, inputs)."""
     if weight.ndim == 3:
         return _BATCHES
-    if weight.device.type == "cpu" and weight.dtype == torch.float32 and _has_onednn():
+    if has_onednn(weight):
         return _ONEDNN
     return _MATRICES
 
 
-def _has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
-def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, nonlinearity: str = "none") -> Tensor:
-    """`f(states W^T + b)` by oneDNN, a new tensor."""
-    return torch.ops.mkldnn._linear_pointwise(states, weight, bias, nonlinearity, [], "")
-
-
 def _layer_by_onednn(states: Tensor, weight: Tensor, bias: Tensor, nonlinearity: str, out: Tensor) -> Tensor:
-    return out.copy_(_linear(states, weight, bias, _FUSED[nonlinearity]))
+    return out.copy_(onednn_linear(states, weight, bias, NONLINEARITIES[nonlinearity].onednn))
 
 
 def _update_by_onednn(weight: Tensor, gradients: Tensor, inputs: Tensor, scale: float) -> Tensor:
     if len(inputs) < _FEW_ROWS:
         weight.addmm_(gradients.t(), inputs, alpha=scale)
     elif weight.is_contiguous():
-        weight.add_(_linear(gradients.t().contiguous(), inputs.t()), alpha=scale)
+        weight.add_(onednn_linear(gradients.t().contiguous(), inputs.t()), alpha=scale)
     else:  # stored by columns
-        weight.t().add_(_linear(inputs.t().contiguous(), gradients.t()), alpha=scale)
+        weight.t().add_(onednn_linear(inputs.t().contiguous(), gradients.t()), alpha=scale)
     return weight
 
 
 _ONEDNN = Products(
     layer=_layer_by_onednn,
-    backward=lambda gradients, weight, out: out.copy_(_linear(gradients, weight.t())),
-    backward_onto=lambda gradients, weight, out: out.add_(_linear(gradients, weight.t())),
+    backward=lambda gradients, weight, out: out.copy_(onednn_linear(gradients, weight.t())),
+    backward_onto=lambda gradients, weight, out: out.add_(onednn_linear(gradients, weight.t())),
     update=_update_by_onednn,
 )
 _MATRICES = Products(

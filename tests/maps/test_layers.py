@@ -1,0 +1,110 @@
+"""Layers give what float64 gives, by whichever library, and derivatives where somebody asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.autograd.forward_ad as forward_ad
+import torch.nn.functional as F
+from torch import Tensor
+
+from dynlab.maps import NONLINEARITIES, DenoisingAutoencoder
+from dynlab.maps.layers import has_onednn, output_of
+from dynlab.maps.map import Layer
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "identity": lambda values: values,
+}
+
+
+def layer_of(inputs: int, outputs: int, nonlinearity: str = "sigmoid", *, transposed: bool = False) -> Layer:
+    generator = torch.Generator().manual_seed(inputs + outputs)
+    weight = torch.randn(outputs, inputs, generator=generator) / inputs**0.5
+    if transposed:
+        weight = weight.t().contiguous().t()
+    return Layer(weight, torch.randn(outputs, generator=generator), nonlinearity)
+
+
+def states(*shape: int) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows with which oneDNN was called."""
+    import dynlab.maps.layers as layers
+
+    rows: list[int] = []
+    original = layers.onednn_linear
+
+    def noted(inputs: Tensor, *more: object) -> Tensor:
+        rows.append(len(inputs))
+        return original(inputs, *more)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(layers, "onednn_linear", noted)
+    return rows
+
+
+@pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
+@pytest.mark.parametrize("transposed", [False, True])
+def test_outputs_are_those_of_float64(nonlinearity: str, transposed: bool, taken: list[int]) -> None:
+    for inputs, outputs in ((784, 500), (64, 256), (500, 784), (3, 2)):
+        layer = layer_of(inputs, outputs, nonlinearity, transposed=transposed)
+        for rows in (0, 1, 7, 8, 63, 300):
+            given = states(rows, inputs)
+            exact = FUNCTIONS[nonlinearity](F.linear(given.double(), layer.weight.double(), layer.bias.double()))
+            before = given.clone()
+            with torch.no_grad():
+                found = output_of(layer, given)
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-5)
+            assert torch.equal(given, before)
+    # Few rows, and small products, are left to torch.
+    if has_onednn(layer_of(2, 2).weight):
+        assert {8, 63, 300} == set(taken)
+        assert taken.count(8) == 2
+
+
+def test_rows_are_those_of_blocks_of_any_shape() -> None:
+    layer, given = layer_of(784, 500), states(4, 100, 784)
+    with torch.no_grad():
+        torch.testing.assert_close(output_of(layer, given).reshape(400, 500), output_of(layer, given.reshape(400, 784)))
+        assert output_of(layer, given[0, 0]).shape == (500,)
+
+
+def test_float64_and_tensors_that_ask_for_gradients_go_through_torch(taken: list[int]) -> None:
+    layer = layer_of(784, 500)
+    asking = states(300, 784).requires_grad_()
+    (gradient,) = torch.autograd.grad(output_of(layer, asking).sum(), asking)
+    outputs = output_of(layer, asking.detach())
+    torch.testing.assert_close(gradient, (outputs * (1 - outputs)) @ layer.weight)
+    double = Layer(layer.weight.double(), layer.bias.double(), "sigmoid")
+    with torch.no_grad():
+        output_of(double, states(300, 784).double())
+    assert not taken
+
+
+def test_derivatives_within_no_grad_are_not_lost(taken: list[int]) -> None:
+    system = DenoisingAutoencoder(784, 500)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for values in system.parameters():
+            values.copy_(0.05 * torch.randn(values.shape, generator=generator))
+    given, tangents = states(40, 784), states(40, 784) - 0.5
+    expected = system.jvp(given, tangents)
+    assert float(expected.norm()) > 0.1
+    taken.clear()
+    with torch.no_grad():
+        pushed = torch.func.jvp(system, (given,), (tangents,))[1]
+        torch.testing.assert_close(pushed, expected)
+        with forward_ad.dual_level():
+            dual = system(forward_ad.make_dual(given, tangents))
+            torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, expected)
+        rows = torch.func.vmap(torch.func.jacfwd(system))(given[:2])
+        torch.testing.assert_close((rows @ tangents[:2, :, None])[..., 0], expected[:2])
+    assert not taken
