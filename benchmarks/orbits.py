@@ -7,12 +7,14 @@ A denoising autoencoder 784-500-784 on the test set of MNIST, on all threads tha
     dynlab      `dynlab.iterate` with labels in the map's own precision (`recheck=False`), states not kept
     exact       the same with its defaults: samples for which rounding may have decided go once more in float64
     dropping    a plain loop: blocks of 1000 samples, each sample dropped once its step length is below the tolerance
+    own         the same loop with dynlab's map, whose layers are multiplied by another library where that is faster
     whole       a plain loop: the whole set at once, until the last sample that ever converges has converged
-    products    the bare matrix products of the shapes that `dynlab` takes, and nothing else: the floor
+    products    the bare matrix products of the shapes that `dynlab` takes, by the libraries that it takes: the floor
 
-Plain loops end at short steps and label nothing, which is less than what dynlab does. All stop a sample that has not
-converged after the limit of steps. Each measurement runs in a process of its own; the programs take turns, round by
-round; ratios are taken within a round, and medians over rounds.
+Plain loops iterate the map as most people write it, two `nn.Linear` with `nn.Sigmoid`; they end at short steps and
+label nothing, which is less than what dynlab does. All stop a sample that has not converged after the limit of steps. Each
+measurement runs in a process of its own; the programs take turns, round by round; ratios are taken within a round, and
+medians over rounds.
 
 Then, once: dynlab's labels are compared with those of plain float32 iteration and with those of float64 iteration, and
 torchdeq's solvers, at their defaults but for tolerance and limit, are run on the same map and the first samples.
@@ -34,7 +36,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
     from dynlab.dynamics import Orbits
     from dynlab.maps import DenoisingAutoencoder
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
 TOLERANCE, MAX_STEPS, BLOCK = 1e-4, 10_000, 1000
 SOLVERS, SOLVER_STEPS = ("anderson", "broyden", "fixed_point_iter"), 500
 SAME = 1e-2  # distance of a state to its attractor: they stand 0.3 apart or more
-RATIOS = (("dropping", "dynlab"), ("whole", "dynlab"), ("dropping", "exact"))
+RATIOS = (("dropping", "dynlab"), ("own", "dynlab"), ("whole", "dynlab"), ("dropping", "exact"))
 
 
 def main() -> None:
@@ -106,7 +110,28 @@ def _labels(system: DenoisingAutoencoder, images: Tensor, *, recheck: bool) -> O
 
 
 def dropping(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Where float32 iteration stands when each step length is below the tolerance, and after how many steps."""
+    """Where plain float32 iteration stands when each step length is below the tolerance, and after how many steps."""
+    return _dropping(_plain(system), images)
+
+
+def own(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """The same with dynlab's map."""
+    return _dropping(system, images)
+
+
+def _plain(system: DenoisingAutoencoder) -> nn.Module:
+    """The same map as torch's own modules."""
+    from torch import nn
+
+    parts = [nn.Linear(system.dim, system.hidden), nn.Sigmoid(), nn.Linear(system.hidden, system.dim), nn.Sigmoid()]
+    plain = nn.Sequential(*parts).to(system.encoder["weight"].device)
+    names = ("encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias")
+    values = system.state_dict()
+    plain.load_state_dict({name: values[own] for name, own in zip(plain.state_dict(), names, strict=True)})
+    return plain
+
+
+def _dropping(system: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     import torch
 
     ends, steps = torch.empty_like(images), torch.full((len(images),), -1)
@@ -130,10 +155,11 @@ def whole(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -
     """As many steps with all samples as the last one needs that ever converges."""
     import torch
 
+    plain = _plain(system)
     with torch.no_grad():
         states = images
         for _ in range(facts["steps"]):
-            following = system(states)
+            following = plain(states)
             bool(((following - states).norm(dim=1) < TOLERANCE).all())
             states = following
 
@@ -142,16 +168,28 @@ def products(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]
     """The matrix products that `dynlab` takes: of its steps, and of Newton's method and the linearizations."""
     import torch
 
+    from dynlab.maps.layers import onednn_linear
+
     with torch.no_grad():
-        for rows, inputs, outputs, dtype, count in facts["shapes"]:
+        for rows, inputs, outputs, dtype, library, count in facts["shapes"]:
             left = torch.rand(rows, inputs, dtype=getattr(torch, dtype), device=images.device)
             right = torch.rand(outputs, inputs, dtype=getattr(torch, dtype), device=images.device)
             out = torch.empty(rows, outputs, dtype=getattr(torch, dtype), device=images.device)
             for _ in range(count):
-                torch.mm(left, right.t(), out=out)
+                if library == "oneDNN":
+                    onednn_linear(left, right)
+                else:
+                    torch.mm(left, right.t(), out=out)
 
 
-PROGRAMS = {"dynlab": dynlab, "exact": exact, "dropping": dropping, "whole": whole, "products": products}
+PROGRAMS = {
+    "dynlab": dynlab,
+    "exact": exact,
+    "dropping": dropping,
+    "own": own,
+    "whole": whole,
+    "products": products,
+}
 
 
 def _facts(system: DenoisingAutoencoder, images: Tensor) -> dict[str, Any]:
@@ -167,7 +205,7 @@ def _facts(system: DenoisingAutoencoder, images: Tensor) -> dict[str, Any]:
     ends, steps = dropping(system, images, {})
     points = torch.stack([point.state for point in orbits.fixed_points]).to(images)
     # Plain iteration goes on in float32 until it stands at an attractor, or is seen to stand at none.
-    plain = _nearest(points, ends)
+    plain, plain_map = _nearest(points, ends), _plain(system)
     with torch.no_grad():
         for _ in range(MAX_STEPS // 100):
             away = (plain < 0).nonzero()[:, 0].to(ends.device)
@@ -175,7 +213,7 @@ def _facts(system: DenoisingAutoencoder, images: Tensor) -> dict[str, Any]:
                 break
             states = ends[away]
             for _ in range(100):
-                states = system(states)
+                states = plain_map(states)
             ends[away] = states
             plain[away.cpu()] = _nearest(points, states)
     found = orbits.fixed_point
@@ -223,25 +261,34 @@ def _nearest(points: Tensor, states: Tensor) -> Tensor:
 
 
 class _counted_products:  # noqa: N801
-    """Counts the products that an autoencoder takes, by shape and dtype."""
+    """Counts the products that an autoencoder takes, by shape, dtype and library."""
 
-    def __enter__(self) -> Counter[tuple[int, int, int, str]]:
+    def __enter__(self) -> Counter[tuple[int, int, int, str, str]]:
         import torch.nn.functional as functional
 
-        counts: Counter[tuple[int, int, int, str]] = Counter()
-        self._linear = functional.linear
+        from dynlab.maps import layers
 
-        def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-            counts[len(states), weight.shape[1], weight.shape[0], str(states.dtype).removeprefix("torch.")] += 1
-            return self._linear(states, weight, bias)
+        counts: Counter[tuple[int, int, int, str, str]] = Counter()
+        self._torch, self._onednn = functional.linear, layers.onednn_linear
 
-        functional.linear = linear
+        def counted(library: str, multiply: Callable[..., Tensor]) -> Callable[..., Tensor]:
+            def linear(states: Tensor, weight: Tensor, *more: Any) -> Tensor:
+                dtype = str(states.dtype).removeprefix("torch.")
+                counts[len(states), weight.shape[1], weight.shape[0], dtype, library] += 1
+                return multiply(states, weight, *more)
+
+            return linear
+
+        functional.linear = counted("torch", self._torch)
+        layers.onednn_linear = counted("oneDNN", self._onednn)
         return counts
 
     def __exit__(self, *error: object) -> None:
         import torch.nn.functional as functional
 
-        functional.linear = self._linear
+        from dynlab.maps import layers
+
+        functional.linear, layers.onednn_linear = self._torch, self._onednn
 
 
 def _solvers(system: DenoisingAutoencoder, images: Tensor, exact: Orbits) -> list[str]:
