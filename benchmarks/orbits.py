@@ -12,9 +12,9 @@ A denoising autoencoder 784-500-784 on the test set of MNIST, on all threads tha
     products    the bare matrix products of the shapes that `dynlab` takes, by the libraries that it takes: the floor
 
 Plain loops iterate the map as most people write it, two `nn.Linear` with `nn.Sigmoid`; they end at short steps and
-label nothing, which is less than what dynlab does. All stop a sample that has not converged after the limit of steps. Each
-measurement runs in a process of its own; the programs take turns, round by round; ratios are taken within a round, and
-medians over rounds.
+label nothing, which is less than what dynlab does. All stop a sample that has not converged after the limit of steps.
+Each measurement runs in a process of its own; the programs take turns, round by round; ratios are taken within a round,
+and medians over rounds.
 
 Then, once: dynlab's labels are compared with those of plain float32 iteration and with those of float64 iteration, and
 torchdeq's solvers, at their defaults but for tolerance and limit, are run on the same map and the first samples.
