@@ -3,8 +3,9 @@
 torch multiplies matrices of float32 on a CPU by MKL, which on processors of AMD does not use all of their vector units.
 oneDNN, which comes with torch too, does: measured on one thread of a Zen 5 core, blocks of 64 rows and more take half
 of the time at 784-500, and at 64-256 from 256 rows on. It is reached through the operation that torch's own compiler
-uses for linear layers, where it costs some 12 microseconds a call. That operation knows nothing of derivatives, so it
-is taken only where nobody asks for any.
+uses for linear layers, where it costs some 12 microseconds a call. That operation knows nothing of derivatives, of
+tracing and of autocast, so it is taken only where nobody asks for any of these. Its own relu makes 0 of NaN; torch's,
+which takes its place, does not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Nonlinearity:
     function: Callable[[Tensor], Tensor]
     in_place: Callable[[Tensor], Tensor]
     derivative_from_value: Callable[[Tensor], Tensor]
-    onednn: str  # its name in the operation of oneDNN
+    onednn: str | None  # its name in the operation of oneDNN; None where that has none, or a wrong one
 
     def of_fresh(self, values: Tensor) -> Tensor:
         """The function of values that nobody else needs: in their place, where no gradient will ask for them."""
@@ -37,8 +38,8 @@ class Nonlinearity:
 NONLINEARITIES: Mapping[str, Nonlinearity] = {
     "sigmoid": Nonlinearity(torch.sigmoid, torch.sigmoid_, lambda value: value * (1 - value), "sigmoid"),
     "tanh": Nonlinearity(torch.tanh, torch.tanh_, lambda value: 1 - value * value, "tanh"),
-    "relu": Nonlinearity(torch.relu, torch.relu_, lambda value: (value > 0).to(value.dtype), "relu"),
-    "identity": Nonlinearity(lambda value: value, lambda value: value, torch.ones_like, "none"),
+    "relu": Nonlinearity(torch.relu, torch.relu_, lambda value: (value > 0).to(value.dtype), None),
+    "identity": Nonlinearity(lambda value: value, lambda value: value, torch.ones_like, None),
 }
 # Rows, and products of single numbers, from which oneDNN is worth its call; measured.
 _ROWS, _PRODUCTS = 8, 2**20
@@ -47,8 +48,8 @@ _ROWS, _PRODUCTS = 8, 2**20
 def output_of(layer: Layer, inputs: Tensor) -> Tensor:
     """The outputs of a layer, shape (..., outputs), for inputs of shape (..., inputs)."""
     nonlinearity = NONLINEARITIES[layer.nonlinearity]
-    if _is_for_onednn(inputs, layer.weight):
-        return onednn_linear(inputs, layer.weight, layer.bias, nonlinearity.onednn)
+    if _is_for_onednn(inputs, layer):
+        return onednn_layer(inputs, layer)
     return nonlinearity.of_fresh(F.linear(inputs, layer.weight, layer.bias))
 
 
@@ -58,26 +59,47 @@ def has_onednn(weight: Tensor) -> bool:
         weight.device.type == "cpu"
         and weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
 
 
+def onednn_layer(inputs: Tensor, layer: Layer) -> Tensor:
+    """The outputs of a layer by oneDNN, a new tensor; float32 on the CPU, and no derivatives."""
+    nonlinearity = NONLINEARITIES[layer.nonlinearity]
+    if nonlinearity.onednn is None:
+        return nonlinearity.in_place(onednn_linear(inputs, layer.weight, layer.bias))
+    return onednn_linear(inputs, layer.weight, layer.bias, nonlinearity.onednn)
+
+
 def onednn_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None, nonlinearity: str = "none") -> Tensor:
-    """`f(inputs W^T + b)` by oneDNN, a new tensor; float32 on the CPU, and no derivatives."""
+    """`f(inputs W^T + b)` by oneDNN, a new tensor; float32 on the CPU, no derivatives, and a bias without gaps."""
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, nonlinearity, [], "")
 
 
-def _is_for_onednn(inputs: Tensor, weight: Tensor) -> bool:
+def _is_for_onednn(inputs: Tensor, layer: Layer) -> bool:
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    weight, bias = layer.weight, layer.bias
     return (
-        not torch.is_grad_enabled()
-        and type(inputs) is Tensor
-        and inputs.ndim == 2
+        inputs.ndim == 2
         and len(inputs) >= _ROWS
         and len(inputs) * weight.numel() >= _PRODUCTS
+        and type(inputs) is Tensor
         and inputs.device.type == "cpu"
-        and inputs.dtype == torch.float32
+        and inputs.dtype == bias.dtype == torch.float32
+        and bias.shape == weight.shape[:1]
+        and bias.is_contiguous()
         and has_onednn(weight)
-        # Within `torch.func` and forward-mode differentiation, tensors carry more than their values.
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
+        and _only_values_are_asked_for()
+    )
+
+
+def _only_values_are_asked_for() -> bool:
+    """No derivatives, which some ask for without gradients, no graph of operations, no other precision."""
+    return not (
+        torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch._C._get_tracing_state() is not None
+        or torch.is_autocast_enabled("cpu")
     )

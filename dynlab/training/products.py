@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from dynlab.maps import NONLINEARITIES
-from dynlab.maps.layers import has_onednn, onednn_linear
+from dynlab.maps.layers import has_onednn, onednn_layer, onednn_linear
+from dynlab.maps.map import Layer
 
 _FEW_ROWS = 40
 
@@ -45,7 +46,7 @@ def products_for(weight: Tensor) -> Products:
 
 
 def _layer_by_onednn(states: Tensor, weight: Tensor, bias: Tensor, nonlinearity: str, out: Tensor) -> Tensor:
-    return out.copy_(onednn_linear(states, weight, bias, NONLINEARITIES[nonlinearity].onednn))
+    return out.copy_(onednn_layer(states, Layer(weight, bias, nonlinearity)))
 
 
 def _update_by_onednn(weight: Tensor, gradients: Tensor, inputs: Tensor, scale: float) -> Tensor:

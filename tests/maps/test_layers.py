@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +88,44 @@ def test_float64_and_tensors_that_ask_for_gradients_go_through_torch(taken: list
     double = Layer(layer.weight.double(), layer.bias.double(), "sigmoid")
     with torch.no_grad():
         output_of(double, states(300, 784).double())
+    assert not taken
+
+
+@pytest.mark.parametrize("nonlinearity", sorted(NONLINEARITIES))
+def test_what_is_no_number_stays_so(nonlinearity: str) -> None:
+    layer, given = layer_of(784, 500, nonlinearity), states(300, 784)
+    given[3, 5], given[4] = torch.nan, torch.inf
+    with torch.no_grad():
+        found = output_of(layer, given)
+    expected = FUNCTIONS[nonlinearity](F.linear(given, layer.weight, layer.bias))
+    torch.testing.assert_close(found, expected, equal_nan=True)
+    assert bool(found[3].isnan().all())
+
+
+@pytest.mark.parametrize("bias", [torch.rand(1000)[::2], torch.rand(1).expand(500), torch.rand(500).double().float()])
+def test_any_bias_that_torch_takes_is_right(bias: Tensor) -> None:
+    layer, given = Layer(layer_of(784, 500).weight, bias, "sigmoid"), states(300, 784)
+    with torch.no_grad():
+        torch.testing.assert_close(output_of(layer, given), torch.sigmoid(F.linear(given, layer.weight, bias)))
+
+
+def test_what_asks_for_torchs_own_operations_gets_them(taken: list[int]) -> None:
+    layer, given = layer_of(784, 500), states(300, 784)
+
+    def output(inputs: Tensor) -> Tensor:
+        return output_of(layer, inputs)
+
+    with torch.no_grad():
+        expected = torch.sigmoid(F.linear(given, layer.weight, layer.bias))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            traced: Any = torch.jit.trace(output, (given,), check_trace=False)
+        torch.testing.assert_close(traced(given), expected)
+        torch.testing.assert_close(torch.compile(output, fullgraph=True, backend="eager")(given), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert output(given).dtype == torch.bfloat16
+        with torch.backends.mkldnn.flags(enabled=False):
+            torch.testing.assert_close(output(given), expected)
     assert not taken
 
 
