@@ -7,7 +7,6 @@ holds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,11 +16,11 @@ from typing import Any
 from dynlab.errors import InputError
 from dynlab.files import written_atomically
 from dynlab.studies.comparison import Comparison, compare
+from dynlab.studies.failures import read_failures
 from dynlab.studies.grid import Cell
 from dynlab.studies.groups import SUMMARY_CSV, groups_of, write_summary
 from dynlab.studies.readme import readme_of
 from dynlab.studies.rows import RESULTS_CSV, Row, read_results, rows_of, write_results
-from dynlab.studies.scheduling import FAILURES
 from dynlab.studies.specification import Study, load_study, shipped_studies
 from dynlab.studies.stages import STAGES
 from dynlab.studies.store import State, Store
@@ -155,15 +154,6 @@ def study_in(folder: Path) -> Study:
     if name in shipped_studies():
         return load_study(name)
     raise InputError(f"folder {folder}: holds no specification of a study, a .toml file that `dynlab run` puts there")
-
-
-def read_failures(folder: Path) -> list[dict[str, Any]]:
-    """What failed in the last run; nothing if its file is not there, or damaged."""
-    try:
-        found = json.loads((folder / f"{FAILURES}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [one for one in found if isinstance(one, dict) and "label" in one and "reason" in one]
 
 
 def _by_place(failures: Sequence[dict[str, Any]]) -> list[dict[str, str]]:

@@ -22,21 +22,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dynlab.errors import InputError
-from dynlab.files import write_json
 from dynlab.studies.executors import Workers, raising_signals
+from dynlab.studies.failures import Failure, forget_failures, write_failures, write_traceback
 from dynlab.studies.lock import Holder, held, let_go
 from dynlab.studies.progress import Board
 from dynlab.studies.screen import Screen, duration
 from dynlab.studies.store import Place, State, Store
-from dynlab.studies.summary import Failure, Summary
+from dynlab.studies.summary import Summary
 from dynlab.studies.task import PROGRESS, Order, Outcome, Stopped, Task, file_name, progress_path
 from dynlab.training.interruption import Interruption, held_back
 
-FAILURES, LOG = "failures", "run.log"
+LOG = "run.log"
 _PATIENCE = 0.2  # seconds between two looks at whether a signal arrived
 _TRIES = 3  # of a task whose process ends
 GRACE_SECONDS = 25.0  # seconds for tasks to end in order; schedulers of clusters often kill 30 s after SIGTERM
@@ -145,11 +144,9 @@ class _Run:
 
     def _clear(self) -> None:
         """Remove what an earlier run left that is no result."""
-        self._log_has_failed = False
         count = self._store.remove_leftovers()
-        for name in (PROGRESS, FAILURES):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        (self.folder / f"{FAILURES}.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / PROGRESS, ignore_errors=True)
+        forget_failures(self.folder)
         self._say(f"run {self.holder.run} of {len(self.tasks)} tasks, {self.holder}")
         if count:
             self._say(f"removed {count} folders that an earlier run left half written")
@@ -309,16 +306,11 @@ class _Run:
     def _fail_places(self, task: Task, places: tuple[Place, ...], reason: str, traceback: str) -> None:
         file = None
         if traceback:
-            path = self.folder / FAILURES / f"{file_name(task.name)}.txt"
-            with contextlib.suppress(OSError):  # a full disk may be what it is about
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(f"{task.label}\n\n{traceback}", encoding="utf-8")
-                file = path.relative_to(self.folder).as_posix()
+            file = write_traceback(self.folder, file_name(task.name), f"{task.label}\n\n{traceback}")
         names = tuple(place.name for place in places)
         self._failed.append(Failure(task.name, task.label, names, reason, file))
         self._empty |= dict.fromkeys(names, task.label)
-        with contextlib.suppress(InputError):
-            write_json(self.folder / f"{FAILURES}.json", [asdict(failure) for failure in self._failed])
+        write_failures(self.folder, self._failed)
         self._say(f"{task.label}: failed, {reason}{f' ({file})' if file else ''}")
 
     def _end(self) -> None:

@@ -5,16 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A task that failed, or a place that it left empty."""
-
-    task: str
-    label: str
-    places: tuple[str, ...]  # that are not filled
-    reason: str  # a line
-    file: str | None  # with the traceback, in the folder of the study
+from dynlab.studies.failures import Failure
 
 
 @dataclass(frozen=True)
