@@ -6,17 +6,19 @@ seeds           how many rows a group has
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from dynlab.studies.points import FAMILY, LEVEL
 from dynlab.studies.rows import MEASURES, SETTINGS, Row, as_cell, write_csv
 
 SUMMARY_CSV = "summary.csv"
 _SHARED = tuple(name for name in SETTINGS if name != "seed")
-_FEWEST, _FEWEST_WITH_INTERVAL = 3, 4  # runs for a correlation; that of two is one or minus one
+_FEWEST = 3  # runs for a correlation; that of two is one or minus one
+_FEWEST_WITH_INTERVAL = 4  # trainings
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,19 @@ class Group:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's correlation of `mse_test` and `acc_test` over runs with one corruption."""
+    """Pearson's correlation of `mse_test` and `acc_test` over runs with one corruption.
 
-    sigma: float | None
-    corruption: str
-    walkback: int | None  # None: over runs of all numbers of steps
+    Runs that differ in epochs only are snapshots of one training, and depend on each other. So the confidence interval,
+    by Fisher's transform, is as wide as if there were no more runs than trainings.
+    """
+
+    settings: Row  # of one of the runs: all have its level and, unless they are pooled, its family
+    is_pooled: bool  # over all families at that level
     runs: int
-    trainings: (
-        int  # that they come from: runs that differ in epochs only are snapshots of one, and depend on each other
-    )
+    trainings: int  # that they come from
     r: float | None  # None: fewer than three runs, or one of the two is the same in all
-    low: float | None  # of its 95 % confidence interval by Fisher's transform, which takes runs for independent
-    high: float | None  # None: fewer than four runs
+    low: float | None  # of the 95 % confidence interval
+    high: float | None  # None: fewer than four trainings
 
 
 def statistic(values: Sequence[float | None]) -> Statistic:
@@ -69,10 +72,7 @@ def statistic(values: Sequence[float | None]) -> Statistic:
 
 def groups_of(rows: Sequence[Row]) -> list[Group]:
     """Groups over seeds, in the order of the first row of each."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row.value(name) for name in _SHARED), []).append(row)
-    return [Group(tuple(group)) for group in groups.values()]
+    return [Group(tuple(group)) for group in _parted(rows, _SHARED)]
 
 
 def write_summary(path: Path, groups: Sequence[Group]) -> None:
@@ -100,31 +100,42 @@ def correlations(rows: Sequence[Row]) -> list[Correlation]:
         rows: Of a study; those without one of the two values are left out.
 
     Returns:
-        In the order of the rows: for each corruption each number of walkback steps and, if there are several, all of
-        them together.
+        In the order of the rows: for each corruption each family of maps and, if there are several, all of them
+        together.
 
     Source: Fisher, On the probable error of a coefficient of correlation deduced from a small sample, 1921.
     """
     known = [row for row in rows if row.mse_test is not None and row.acc_test is not None]
     found = []
-    for level in dict.fromkeys((row.sigma, row.corruption) for row in known):
-        of_level = [row for row in known if (row.sigma, row.corruption) == level]
-        steps = list(dict.fromkeys(row.walkback for row in of_level))
-        for walkback in [*steps, *([None] if len(steps) > 1 else [])]:
-            runs = [row for row in of_level if walkback in (None, row.walkback)]
-            trainings = {tuple(row.value(name) for name in SETTINGS if name != "epochs") for row in runs}
-            found.append(Correlation(*level, walkback, len(runs), len(trainings), *_pearson(runs)))
+    for of_level in _parted(known, LEVEL):
+        families = _parted(of_level, FAMILY)
+        found += [_correlation(runs, is_pooled=False) for runs in families]
+        if len(families) > 1:
+            found.append(_correlation(of_level, is_pooled=True))
     return found
 
 
-def _pearson(runs: Sequence[Row]) -> tuple[float | None, float | None, float | None]:
-    from scipy.stats import pearsonr
+def _parted(rows: Sequence[Row], names: Sequence[str]) -> list[list[Row]]:
+    """Rows with equal settings of these names together, in the order of the first of each."""
+    parts: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        parts.setdefault(tuple(row.value(name) for name in names), []).append(row)
+    return list(parts.values())
 
-    errors, accuracies = [row.mse_test for row in runs], [row.acc_test for row in runs]
-    if len(runs) < _FEWEST or len(set(errors)) < 2 or len(set(accuracies)) < 2:
-        return None, None, None
-    result: Any = pearsonr(errors, accuracies)
-    if len(runs) < _FEWEST_WITH_INTERVAL:
-        return float(result.statistic), None, None
-    low, high = result.confidence_interval(0.95)
-    return float(result.statistic), float(low), float(high)
+
+def _correlation(runs: Sequence[Row], *, is_pooled: bool) -> Correlation:
+    trainings = len(_parted(runs, [name for name in SETTINGS if name != "epochs"]))
+    errors, accuracies = ([float(row.value(name)) for row in runs] for name in ("mse_test", "acc_test"))
+    r = low = high = None
+    if len(runs) >= _FEWEST and min(len(set(errors)), len(set(accuracies))) > 1:
+        r = max(-1.0, min(1.0, statistics.correlation(errors, accuracies)))
+        if trainings >= _FEWEST_WITH_INTERVAL:
+            low, high = _interval(r, trainings)
+    return Correlation(runs[0], is_pooled, len(runs), trainings, r, low, high)
+
+
+def _interval(r: float, count: int) -> tuple[float, float]:
+    if abs(r) == 1:
+        return r, r
+    away = statistics.NormalDist().inv_cdf(0.975) / math.sqrt(count - 3)
+    return math.tanh(math.atanh(r) - away), math.tanh(math.atanh(r) + away)

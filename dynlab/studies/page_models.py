@@ -18,7 +18,7 @@ from typing import Any
 from dynlab.report.study_parts import Part
 from dynlab.studies.grid import Cell
 from dynlab.studies.groups import Statistic
-from dynlab.studies.points import DIMENSIONS
+from dynlab.studies.points import DIMENSIONS, FAMILY, LEVEL, SCHEDULE
 from dynlab.studies.rows import Row
 from dynlab.studies.specification import Study
 from dynlab.studies.stages.computing import RESULTS_FILE
@@ -26,10 +26,6 @@ from dynlab.training import TrainingSettings
 
 Found = Callable[[Cell | None, str], Path | None]
 Answer = tuple[str, list[Part]] | None  # the lede of a section and its parts; None: nothing is there yet
-
-LEVEL = ("corruption", "sigma")
-SCHEDULE = ("batch_size", "learning_rate", "annealing", "epochs")
-FAMILY = tuple(name for name in DIMENSIONS if name not in (*LEVEL, *SCHEDULE, "seed"))
 
 # What the report calls a setting, and what a column of its values is called.
 SYMBOLS = {"sigma": "σ", "walkback": "k", "batch_size": "b", "learning_rate": "ρ", "annealing": "α", "epochs": "N"}

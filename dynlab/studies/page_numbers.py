@@ -204,7 +204,6 @@ def _points(models: Models, rows: Sequence[Row]) -> tuple[list[RunPoint], list[R
 
 
 def _correlations(models: Models, rows: Sequence[Row]) -> Part:
-    by_level = {(row.sigma, row.corruption): models.level(row) for row in rows}
     table = []
     for found in correlations(rows):
         if found.r is None:
@@ -218,8 +217,8 @@ def _correlations(models: Models, rows: Sequence[Row]) -> Part:
             )
         table.append(
             (
-                by_level[found.sigma, found.corruption],
-                "all" if found.walkback is None else str(found.walkback),
+                models.level(found.settings),
+                "all" if found.is_pooled else models.family(found.settings),
                 number(found.runs),
                 number(found.trainings),
                 f"{found.r:+.2f}",
@@ -229,12 +228,12 @@ def _correlations(models: Models, rows: Sequence[Row]) -> Part:
         )
     words = (
         "Pearson's correlation of the reconstruction error with the accuracy, over runs, and its 95% interval by "
-        "Fisher's transform. The interval takes runs for independent; those that differ in epochs only come from one "
-        "training, so where there are fewer trainings than runs it is too narrow."
+        "Fisher's transform. Runs that differ in epochs only are snapshots of one training and depend on each other, "
+        "so the interval is as wide as if there were no more runs than trainings."
     )
-    heads = ("level", "k", "runs", "trainings", "correlation", "95% interval", "what it says")
+    heads = ("level", "maps", "runs", "trainings", "correlation", "95% interval", "what it says")
     if any(row[1] == "all" for row in table):
-        words += " All walkback steps k together tell of k too, which changes both numbers."
+        words += " All maps together also tell of what they differ in, which changes both numbers."
     if not table:
         return Part("Does the error tell the accuracy?", ["A correlation takes three models of one level."])
     return Part("Does the error tell the accuracy?", [words], [Table("Correlations", heads, table)])

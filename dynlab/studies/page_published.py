@@ -13,10 +13,10 @@ from dynlab.studies.page_models import NAMES, NOTHING, Answer, measured
 def published_answer(comparison: Comparison) -> Answer:
     """Table 1 of the report beside ours, and what must come out alike."""
     judged = [check for check in comparison.checks if check.holds is not None]
-    holding = sum(bool(check.holds) for check in judged)
+    holding, unjudged = sum(bool(check.holds) for check in judged), len(comparison.checks) - len(judged)
     lede = (
         f"Of {count(len(judged), 'thing')} that must come out alike, {number(holding)} "
-        f"{'does' if holding == 1 else 'do'}."
+        f"{'does' if holding == 1 else 'do'}." + (f" {number(unjudged)} more cannot be judged yet." if unjudged else "")
         if judged
         else "There is nothing yet to put beside the published figures."
     )

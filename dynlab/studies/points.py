@@ -43,6 +43,11 @@ DIMENSIONS = (
     "epochs",
     "seed",
 )
+# Settings fall into three parts: how samples are corrupted, how long and how fast a map is trained, and what else the
+# map and its objective are; beside them the seed.
+LEVEL = ("corruption", "sigma")
+SCHEDULE = ("batch_size", "learning_rate", "annealing", "epochs")
+FAMILY = tuple(name for name in DIMENSIONS if name not in (*LEVEL, *SCHEDULE, "seed"))
 # Nothing is wrong with these, whatever the kind of corruption.
 _RIGHT: dict[str, Any] = {"sigma": 1.0, "epochs": 1}
 _NEEDED: dict[str, Any] = {"epochs": 1}

@@ -111,6 +111,7 @@ class Board:
 
     def __post_init__(self) -> None:
         self._status = {task.name: TaskStatus(task.name, task.label, task.kind) for task in self.tasks}
+        self._estimates = {task.name: task.estimate for task in self.tasks if task.estimate is not None}
 
     def begin(self) -> None:
         """Gather from now on."""
@@ -130,7 +131,8 @@ class Board:
             before = self._status[name]
             share = 1.0 if state in ("computed", "reused") else 0.0
             self._status[name] = replace(before, state=state, share=share, note=note, seconds=seconds, left=None)
-            if state in ("computed", "reused") and seconds is not None:
+            # What stands of a training tells how long its last part took, so these have estimates.
+            if seconds is not None and (state == "computed" or (state == "reused" and name not in self._estimates)):
                 self._times[before.kind].append(seconds)
             self._first.pop(name, None)
 
@@ -179,14 +181,13 @@ class Board:
     def _left(self, tasks: Sequence[TaskStatus]) -> float | None:
         """Seconds to the end of all: from the times of tasks of the same kind, or what was estimated."""
         total = longest = 0.0
-        estimates = {task.name: task.estimate for task in self.tasks}
         for task in tasks:
             if task.state in _OVER or task.state == "stopped":
                 continue
             left = task.left
             if left is None:
                 times = self._times.get(task.kind)
-                whole = sum(times) / len(times) if times else estimates[task.name]
+                whole = sum(times) / len(times) if times else self._estimates.get(task.name)
                 if whole is None:
                     return None
                 left = max(0.0, whole - (task.seconds or 0.0))

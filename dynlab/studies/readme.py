@@ -17,6 +17,7 @@ from dynlab.studies.acceptance import Contrast
 from dynlab.studies.comparison import Comparison, Line, Quantity
 from dynlab.studies.groups import Correlation, Group, Statistic, correlations, groups_of
 from dynlab.studies.keys import data_sha256
+from dynlab.studies.points import FAMILY
 from dynlab.studies.rows import SETTINGS, Row, as_cell, differing_settings
 from dynlab.studies.specification import Study, shipped_studies
 from dynlab.studies.study_data import StudyData
@@ -75,7 +76,7 @@ def readme_of(
         parts += ["## Discussion", study.discussion.strip()]
     if rows:
         parts += _all_settings(rows)
-        parts += _error_and_accuracy(correlations(rows))
+        parts += _error_and_accuracy(correlations(rows), rows)
     for name, description in (pictures or {}).items():
         parts += [f"![{escaped(_plain(name))}]({name.replace(' ', '%20')})", escaped(description)]
     parts += _how(study, data)
@@ -254,14 +255,22 @@ def _with_n(group: Group, column: str) -> str:
     return with_sd(found, column) + (f" ({found.n} seeds)" if 0 < found.n < len(group.rows) else "")
 
 
-def _error_and_accuracy(found: Sequence[Correlation]) -> list[str]:
+def _error_and_accuracy(found: Sequence[Correlation], rows: Sequence[Row]) -> list[str]:
     known = [one for one in found if one.r is not None]
     if not known:
         return []
+    names = [name for name in differing_settings(rows) if name in FAMILY] or ["walkback"]
+
+    def level(row: Row) -> str:
+        return escaped(_text(row.sigma) if row.corruption == "gaussian" else f"{row.corruption}, {_text(row.sigma)}")
+
+    def family(row: Row) -> str:
+        return escaped(", ".join(f"{name} {_text(as_cell(row.value(name)))}" for name in names))
+
     lines = [
         (
-            escaped(_text(one.sigma) if one.corruption == "gaussian" else f"{one.corruption}, {_text(one.sigma)}"),
-            "all" if one.walkback is None else str(one.walkback),
+            level(one.settings),
+            "all" if one.is_pooled else family(one.settings),
             str(one.runs),
             str(one.trainings),
             f"{one.r:+.2f}".replace("-", "−"),
@@ -270,13 +279,13 @@ def _error_and_accuracy(found: Sequence[Correlation]) -> list[str]:
         for one in known
     ]
     caveat = (
-        "The intervals (Fisher's transform) take runs for independent; where there are more runs than trainings, some "
-        "are snapshots of one training, and the intervals are too narrow."
+        "Where there are more runs than trainings, some are snapshots of one training and depend on each other; the "
+        "intervals (Fisher's transform) are as wide as if there were no more runs than trainings."
     )
     return [
         "## Does reconstruction error tell accuracy?",
         "Correlation of reconstruction error and accuracy, both on the test set, over runs with one corruption.",
-        table(("corruption", "k", "runs", "trainings", "r", "95 % confidence"), lines, words=1),
+        table(("corruption", "maps", "runs", "trainings", "r", "95 % confidence"), lines, words=2),
         caveat,
     ]
 

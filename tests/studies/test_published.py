@@ -241,7 +241,7 @@ def test_the_readme_shows_them_and_the_discussion(tmp_path: Path) -> None:
     in_units = (0.83 - 0.822) / (math.sqrt(0.002 / 3) * math.sqrt(1 / 4 + 1 / 5))
     assert f"| 1 | 0.7 | 250 | 0.99 | 20 | 4 | 0.8300 ± 0.0258 | 0.822 | +0.0080 | {in_units:+.1f} |" in text
     assert "no models of ours for k = 1, sigma = 0.3; k = 1, sigma = 0.5; k = 2" in text
-    assert "| 0.7 | 1 | 4 | 4 | −1.00 |" in text
+    assert "| 0.7 | walkback 1 | 4 | 4 | −1.00 |" in text
     assert comparison.assumption.replace("_", "\\_") in text
     # Every line of a table has as many cells as its head.
     for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):

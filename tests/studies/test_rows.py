@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from study_rows import row
 
@@ -212,6 +213,36 @@ def test_groups_are_means_over_seeds(tmp_path: Path) -> None:
     assert (first["purity_n"], first["purity_mean"]) == ("0", "")
 
 
+def test_snapshots_do_not_count_as_runs_of_their_own() -> None:
+    """Without any relation the interval leaves out zero in no more than a twentieth of all cases."""
+    draws = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(400):
+        values = draws.normal(size=(5, 2))
+        rows = [
+            row(seed=n, epochs=epochs, mse_test=10 + error, acc_test=0.5 + 0.01 * accuracy)
+            for n, (error, accuracy) in enumerate(values.tolist())
+            for epochs in (100, 250)  # snapshots that are as alike as can be
+        ]
+        (found,) = correlations(rows)
+        assert found.low is not None
+        assert found.high is not None
+        wrong += found.low > 0 or found.high < 0
+    assert wrong < 0.08 * 400
+
+
+def test_families_have_correlations_of_their_own() -> None:
+    rows = [
+        row(seed=n, tied=tied, mse_test=1.0 + n, acc_test=0.5 + (0.01 if tied else -0.01) * n)
+        for tied in (False, True)
+        for n in range(4)
+    ]
+    untied, tied, both = correlations(rows)
+    assert (untied.r, tied.r) == (pytest.approx(-1), pytest.approx(1))
+    assert (untied.settings.tied, tied.settings.tied, both.is_pooled) == (False, True, True)
+    assert both.r == pytest.approx(0)
+
+
 def test_correlation_and_its_interval_are_those_of_the_formulas() -> None:
     errors, accuracies = (1.0, 2.0, 3.0, 4.0, 5.0), (0.9, 0.7, 0.8, 0.4, 0.5)
     rows = [
@@ -230,12 +261,12 @@ def test_correlation_and_its_interval_are_those_of_the_formulas() -> None:
     one, two, both, low, middle = correlations(rows)
     # Sums of products by hand: sxy = -1.1, sxx = 10, syy = 0.1720 - with the sixth, at both means, nothing changes.
     r = -1.1 / math.sqrt(10 * 0.172)
-    assert (one.walkback, one.runs, one.trainings) == (1, 6, 5)
+    assert (one.settings.walkback, one.is_pooled, one.runs, one.trainings) == (1, False, 6, 5)
     assert one.r == pytest.approx(r, abs=1e-12)
-    for end, sign in ((one.low, -1), (one.high, 1)):
-        assert end == pytest.approx(math.tanh(math.atanh(r) + sign * 1.959963984540054 / math.sqrt(6 - 3)), abs=1e-12)
-    assert (two.walkback, two.runs, two.r, two.low) == (2, 2, None, None)  # one error only
-    assert (both.walkback, both.runs) == (None, 8)
-    assert (low.sigma, low.runs, low.r) == (0.3, 2, None)  # any two points lie on a line
+    for end, sign in ((one.low, -1), (one.high, 1)):  # of five, as one of the six is a snapshot
+        assert end == pytest.approx(math.tanh(math.atanh(r) + sign * 1.959963984540054 / math.sqrt(5 - 3)), abs=1e-12)
+    assert (two.settings.walkback, two.runs, two.r, two.low) == (2, 2, None, None)
+    assert (both.is_pooled, both.runs, both.trainings) == (True, 8, 7)
+    assert (low.settings.sigma, low.runs, low.r) == (0.3, 2, None)  # any two points lie on a line
     assert (middle.runs, middle.low) == (3, None)
     assert middle.r == pytest.approx(1.0)
