@@ -7,18 +7,20 @@ explosion. It has 6 attractors on the test samples, one of them an explosion, an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from stage_methods import CONSTANTS, made_up_accuracies, recorded
 
 from dynlab.datasets import Dataset, labels_of, load_dataset
 from dynlab.maps import DenoisingAutoencoder
 from dynlab.studies.keys import data_sha256
 from dynlab.studies.stages import STAGES
-from dynlab.studies.stages.computing import MAP_FILE
+from dynlab.studies.stages.computing import MAP_FILE, RESULTS_FILE
 from dynlab.training import TrainingSettings
 
 SETS = {"train": ("digits/train", 200), "validation": ("digits", 60), "test": ("digits/test", 150)}
@@ -100,10 +102,35 @@ def run_stage(
 
 
 def run_stages(folder: Path) -> dict[str, Path]:
-    """Run all stages one after the other; a folder for each and for each shard, that of the map among them."""
+    """Run all stages one after the other; a folder for each and for each shard, that of the map among them.
+
+    Beside the folder of a stage that learns is its `method_file`.
+    """
     folders = {"train": folder / "train"}
     tiny_map().save(folders["train"] / MAP_FILE)
     for name in PARTS:
-        changed = {"sets": {"train": ("digits/train", 60)}} if name == "recognizer" else {}  # to be quick
-        folders[name] = run_stage(name, folder / name, folders, **changed)
+        folders[name] = folder / name
+        if name in CONSTANTS:
+            run_recorded(name, folders[name], folders)
+        else:
+            run_stage(name, folders[name], folders)
     return folders
+
+
+def run_recorded(name: str, folder: Path, needed: Mapping[str, Path]) -> Path:
+    """Run one stage that learns, as in `run_stage`, and write down how it does that (`stage_methods`)."""
+    changed = {"sets": {"train": ("digits/train", 60)}} if name == "recognizer" else {}  # to be quick
+    with recorded(name) as method:
+        run_stage(name, folder, needed, **changed)
+    if name == "separability":
+        with made_up_accuracies():
+            chosen = run_stage(name, folder.with_name(f"{name}-made-up"), needed)
+        results = json.loads((chosen / RESULTS_FILE).read_text())
+        method["best"] = {key: results[key] for key in ("steps_best", "acc_best_validation", "acc_best_test")}
+    method_file(folder).write_text(json.dumps(method))
+    return folder
+
+
+def method_file(folder: Path) -> Path:
+    """Where it is written down how the stage in a folder learned."""
+    return folder.with_name(f"{folder.name}-method.json")

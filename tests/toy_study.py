@@ -64,7 +64,13 @@ def tasks(
                         label=f"{cell}: {stage}",
                         places=(place,),
                         function=fill_stage,
-                        arguments={"compute": compute, "cell": cell, "parameters": parameters, "needs": list(needs)},
+                        arguments={
+                            "compute": compute,
+                            "cell": cell,
+                            "parameters": parameters,
+                            "needs": list(needs),
+                            "device": "cpu",
+                        },
                         needs=tuple(needs.values()),
                         kind=stage,
                     )
@@ -117,7 +123,7 @@ def train(order: Order, report: Report) -> dict[str, str]:
     diverged = {name: "it diverged" for name in (arguments.get("diverges"),) if name is not None}
     for place in order.places:
         if place.name not in diverged:
-            with order.store.filling(place) as folder:
+            with order.store.filling(place, order.needs) as folder:
                 (folder / "map.bin").write_bytes(hashlib.sha256(place.name.encode()).digest() * STEPS)
             write_down(arguments, f"filled {place.name}")
     if not diverged:

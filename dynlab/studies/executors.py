@@ -5,7 +5,7 @@ executor broke, and how to let tasks end in order.
 
 Workers of Dask need a folder for the study that all of them see under one path, and the data. A worker that dies is
 replaced by the others, and one that joins gets its share. `dask worker tcp://... --nthreads 1 --resources "GPU=1"`
-starts one that trains on a GPU.
+starts one that computes on a GPU. What asks for that resource waits until a worker has it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
 
 from dynlab.errors import InputError
 from dynlab.studies.task import Order, Outcome, perform
 from dynlab.studies.worker_process import WorkerContext, begin_worker, perform_in_worker
 
+_SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 _TIMEOUT = 10  # seconds to reach a scheduler
 _FRESH = 2.0  # seconds that the number of workers of a scheduler is taken for known
 
@@ -139,6 +141,16 @@ class LocalProcesses:
         return [process for process in self._context.started if process.is_alive()]
 
 
+def _check_address(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        is_right = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise InputError(f"scheduler is {address!r}, expected an address such as tcp://10.0.0.1:8786")
+
+
 class DaskWorkers:
     """Workers of a Dask scheduler.
 
@@ -146,12 +158,13 @@ class DaskWorkers:
         address: Of the scheduler, such as tcp://10.0.0.1:8786.
 
     Raises:
-        InputError: If `distributed` is not installed, or no scheduler answers there.
+        InputError: If `distributed` is not installed, this is no address, or no scheduler answers there.
     """
 
     capacity: Mapping[str, float] = types.MappingProxyType({})  # the scheduler sees to it
 
     def __init__(self, address: str) -> None:
+        _check_address(address)
         self._address = address
         self._looked = -_FRESH
         self._workers = 1
@@ -181,26 +194,13 @@ class DaskWorkers:
         return 2 * self._workers
 
     def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
-        """See `Workers`. A resource that no worker has at the moment is not asked for."""
-        asked = {name: amount for name, amount in resources.items() if self.offers(name)}
-        executor = self._by_resources.setdefault(
-            tuple(sorted(asked.items())),
-            self._client.get_executor(pure=False, resources=asked) if asked else self.executor,
-        )
-        future = executor.submit(perform, order)
+        """See `Workers`. While no worker has what is asked for, the task waits for one."""
+        asked = tuple(sorted(resources.items()))
+        if asked not in self._by_resources:
+            self._by_resources[asked] = self._client.get_executor(pure=False, resources=dict(resources))
+        future = self._by_resources[asked].submit(perform, order)
         self._futures = {one for one in self._futures if not one.done()} | {future}
         return future
-
-    def wait_for(self, workers: int, *, seconds: float) -> None:
-        """Wait until there are some workers; tasks would wait for them as well.
-
-        Raises:
-            InputError: If there are fewer after that time.
-        """
-        try:
-            self._client.wait_for_workers(workers, timeout=seconds)
-        except TimeoutError as error:
-            raise InputError(f"scheduler {self._address}: fewer than {workers} workers after {seconds:g} s") from error
 
     def offers(self, resource: str) -> bool:
         """Whether a worker has a resource at this moment."""

@@ -103,11 +103,6 @@ def is_held(folder: Path) -> bool:
         return False
 
 
-def holder_of(folder: Path) -> Holder | None:
-    """The last run of the study in a folder that did not come to its end in order; that of now, if one is alive."""
-    return _read(folder)
-
-
 def _locked(file: IO[str]) -> bool:
     if fcntl is None:
         return True

@@ -55,16 +55,25 @@ def _one_point(known: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
     single = sum(one["explosions"] == 1 for one in exploding)
     several = sum(one["explosions"] > 1 for one in exploding)
     none = len(exploding) - single - several
-    words = f"In {number(len(exploding))} of {count(len(points), 'model')} test samples explode. "
+    where = "in the one model" if len(points) == 1 else f"in {number(len(exploding))} of {count(len(points), 'model')}"
+    sentences = [f"Test samples explode {where}."]
     if single == len(exploding):
-        return words + "In each of these all explosions are one and the same fixed point, as the report saw it."
-    parts = [f"in {number(single)} of these all explosions are one fixed point"]
-    if several:
-        parts.append(f"in {number(several)} they are several")
-    if none:
-        parts.append(f"in {number(none)} none that is at rest is an explosion any more")
-    text = ", ".join(parts)
-    return f"{words}{text[0].upper()}{text[1:]}."
+        each = "There" if len(points) == 1 else "In each of these"
+        sentences.append(f"{each} all explosions at rest are one and the same fixed point, as the report saw it.")
+    else:
+        parts = [f"in {number(single)} of these all explosions at rest are one fixed point"]
+        if several:
+            parts.append(f"in {number(several)} they are several")
+        if none:
+            parts.append(f"in {number(none)} none that is at rest is an explosion any more")
+        text = ", ".join(parts)
+        sentences.append(f"{text[0].upper()}{text[1:]}.")
+    total, others, unresolved = (sum(one[name] for one in exploding) for name in ("samples", "others", "unresolved"))
+    left = [f"{number(others)} went on to other attractors"] if others else []
+    left += [f"{number(unresolved)} came to no rest"] if unresolved else []
+    if left:
+        sentences.append(f"Of the {number(total)} samples {' and '.join(left)}.")
+    return " ".join(sentences)
 
 
 def _points(models: Models) -> Part:

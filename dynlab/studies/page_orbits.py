@@ -1,8 +1,9 @@
 """The page of a study on separability along the orbit.
 
-Where is the peak, how high is it, and what is lost on the way to the fixed points? Who
-sees only fixed points knows of a sample no more than its basin; so no classifier of fixed points is right more often
-than the basins are pure.
+Where is the peak, how high is it, and what is lost on the way to the fixed points? Who sees only fixed points knows of
+a sample no more than its basin; so no classifier of fixed points is right more often than the basins are pure. Sets are
+stopped before all of their samples are there, so on the samples whose basins are known the way is told in two parts: to
+where the rule stops them, and from there to their fixed points.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dynlab.report.drawing import drawing_of
 from dynlab.report.study_figures import OrbitLine, Series, along_orbit, range_of
 from dynlab.report.study_parts import Chart, Part, Table
 from dynlab.report.words import count, number
-from dynlab.studies.page_models import NOTHING, Answer, Family, Models
+from dynlab.studies.page_models import Answer, Family, Models
+from dynlab.studies.page_pictures import tensors_of
 
 
 def orbit_answer(models: Models) -> Answer:
@@ -59,25 +61,43 @@ def orbit_answer(models: Models) -> Answer:
         f"Logistic regression, {learned} after 0, 1, 2, 4, … steps and where the quantile rule stops the sets (end). "
         f"Lines are means over seeds; the dotted line is the accuracy on raw pixels. {chosen}"
     )
-    why = (
-        "At fixed points nothing is left of a sample but its basin. So at the end no classifier can be right more "
-        "often than samples have the majority class of their basin, the purity; by the other samples of the basin "
-        "alone it is the last column, where basins of one sample tell nothing. Sets are stopped before all samples are "
-        "at rest, which is why the end may be a little above."
-    )
-    heads = (
-        "maps",
-        "seeds",
-        "raw",
-        "peak at step",
-        "there",
-        "end",
-        "lost",
-        "purity of basins",
-        "by the other samples",
-    )
+    heads = ("maps", "seeds", "raw", "peak at step", "there", "end", "lost")
     table = Table("The peak, and what is lost", heads, rows)
-    return _loss_words(losses), [Part(words=[how], charts=charts), Part(table.words, [why], [table])]
+    parts = [Part(words=[how], charts=charts), Part(table.words, tables=[table])]
+    return _loss_words(losses), parts + _bound(models)
+
+
+def _bound(models: Models) -> list[Part]:
+    """What basins leave of the classes, beside where the sets were stopped, on the same samples."""
+    rows = [row for family in models.families if (row := _bound_row(models, family))]
+    if not rows:
+        return []
+    why = (
+        "At fixed points nothing is left of a sample but its basin. So no classifier of fixed points can be right more "
+        "often than samples have the majority class of their basin, the purity. Told from the other samples of the "
+        "basin alone it is the last column, where a sample alone in its basin counts as wrong; the truth for new "
+        "samples lies between the two. Where the sets were stopped, samples that were still on their way can be told "
+        "apart better than that. All columns are of the same test samples; those that reach no fixed point count as "
+        "wrong in the last two."
+    )
+    heads = ("maps", "seeds", "test samples", "at the end", "purity of their basins", "by the other samples")
+    return [Part("Why: what basins leave of the classes", [why], [Table("Basins and classes", heads, rows)])]
+
+
+def _bound_row(models: Models, family: Family) -> tuple[str, ...] | None:
+    ends, purities, others, samples = [], [], [], set()
+    for cell, basins in models.with_stage(family.shown, "basins"):
+        right = tensors_of(models, cell, "separability", "end").get("right")
+        if right is None or basins["purity"] is None:
+            continue
+        samples.add(basins["samples"])
+        ends.append(float(right[: basins["samples"]].mean()))
+        purities.append(basins["purity"])
+        others.append(basins["purity_left_out"])
+    if not ends:
+        return None
+    means = (f"{statistics.fmean(values):.3f}" for values in (ends, purities, others))
+    return (family.label, number(len(ends)), ", ".join(map(number, sorted(samples))), *means)
 
 
 def _line(models: Models, family: Family, found: Sequence[dict[str, Any]]) -> OrbitLine:
@@ -106,8 +126,6 @@ def _peak(models: Models, family: Family, found: Sequence[dict[str, Any]]) -> tu
         peaks.append(results["acc_best_test"] if chosen else best["test"])
     raw = statistics.fmean(results["along_orbit"][0]["test"] for results in found)
     peak, end = statistics.fmean(peaks), statistics.fmean(results["at_the_end"]["test"] for results in found)
-    basins = [results for _, results in models.with_stage(family.shown, "basins")]
-    purity = [_mean([results[name] for results in basins]) for name in ("purity", "purity_left_out")]
     row = (
         family.label,
         number(len(found)),
@@ -116,22 +134,14 @@ def _peak(models: Models, family: Family, found: Sequence[dict[str, Any]]) -> tu
         f"{peak:.3f}",
         f"{end:.3f}",
         f"{peak - end:.3f}",
-        *purity,
     )
     return row, peak - end
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{statistics.fmean(known):.3f}" if known else NOTHING
 
 
 def _loss_words(losses: Sequence[tuple[float, Family, tuple[str, ...]]]) -> str:
     loss, _, row = max(losses, key=lambda entry: entry[0])
     least, _, little = min(losses, key=lambda entry: entry[0])
-    most = f"From the peak to the end {row[0]} loses most, {loss:.3f}: from {row[4]} after step {row[3]} to {row[5]}"
-    bound = f", where its basins have a purity of {row[7]}." if row[7] != NOTHING else "."
     if len(losses) == 1:
-        words = f"From its peak, {row[4]} after step {row[3]}, the accuracy falls by {loss:.3f} to {row[5]}"
-        return f"{words}{bound}"
-    return f"{most}{bound} The least that is lost is {least:.3f}, with {little[0]}."
+        return f"From its peak, {row[4]} after step {row[3]}, the accuracy falls by {loss:.3f} to {row[5]}."
+    most = f"From the peak to the end {row[0]} loses most, {loss:.3f}: from {row[4]} after step {row[3]} to {row[5]}."
+    return f"{most} The least that is lost is {least:.3f}, with {little[0]}."

@@ -137,8 +137,8 @@ def film_places(classes: Sequence[int] | None, distances: Sequence[float], least
         least: Distance that a sample shall have.
 
     Returns:
-        Places of the samples, the first the one that figure 3 shows too, the others of other classes, as far as there
-        are so many; and whether all others have that distance.
+        Places of the samples, the first the one that figure 3 shows too, the others of other classes, chosen at random
+        as in the report, as far as there are so many; and whether all others have that distance.
     """
     if not distances:
         return [], True
@@ -152,7 +152,8 @@ def film_places(classes: Sequence[int] | None, distances: Sequence[float], least
         far = distances[place] >= least
         if current is None or (distances[current] < least and (far or distances[place] > distances[current])):
             best[known] = place
-    ranked = sorted(best.values(), key=lambda place: (distances[place] < least, -min(distances[place], least), place))
+    drawn = np.random.default_rng(0).permutation(len(labels))  # the same for all maps and studies
+    ranked = sorted(best.values(), key=lambda place: (-min(distances[place], least), drawn[place]))
     others = ranked[: _FILMS - 1]
     return [first, *sorted(others)], all(distances[place] >= least for place in others)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dynlab.devices import resolve_device
@@ -29,6 +29,7 @@ def run_study(
     screen: Screen | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     grace_seconds: float = GRACE_SECONDS,
+    on_begin: Callable[[], None] | None = None,
 ) -> Summary:
     """Do what is not done yet of a study.
 
@@ -43,11 +44,13 @@ def run_study(
         stages: Each after those that it needs, such as `dynlab.studies.stages.STAGES`.
         workers: Where to compute; in this process if not given. They are closed at the end.
         device: Where trainings and stages compute: "cpu", "cuda", "cuda:1", or "auto" for CUDA where there is some.
-            With Dask each worker sees for itself what "auto" is.
+            With Dask each worker sees for itself what "auto" is. For CUDA, what computes there goes only to workers
+            with the resource GPU, and waits for one if need be; for "auto" if a worker has it when the run begins.
         data_dir: As in `load_dataset`; workers read the data sets from there.
         screen: Where to say what happens (`dynlab.studies.screen`).
         checkpoint_seconds: How often trainings write checkpoints, at least 0.
         grace_seconds: How long tasks may take to end in order after SIGINT or SIGTERM, at least 0.
+        on_begin: Called once the folder belongs to this run.
 
     Returns:
         What was done. Failures do not raise; they are listed there, in `failures.json` and, with tracebacks, in
@@ -62,7 +65,11 @@ def run_study(
         study, data, stages, workers, device=device, data_dir=data_dir, checkpoint_seconds=checkpoint_seconds
     )
     tasks = with_estimates(asked.tasks, data)
-    return run_tasks(tasks, folder, workers, title=study.title, screen=screen, grace_seconds=grace_seconds)
+    if isinstance(workers, DaskWorkers) and any(task.resources for task in tasks) and not workers.offers("GPU"):
+        (screen or Screen(None)).say("no worker has the resource GPU yet: what computes on CUDA waits for one")
+    return run_tasks(
+        tasks, folder, workers, title=study.title, screen=screen, grace_seconds=grace_seconds, on_begin=on_begin
+    )
 
 
 def study_tasks(
@@ -77,15 +84,19 @@ def study_tasks(
 ) -> StudyTasks:
     """The tasks of a study as `run_study` would do them; arguments and errors are the same."""
     if isinstance(workers, DaskWorkers):
-        together = device != "cpu" and workers.offers("GPU")
+        # Once for the whole run: what is submitted while the worker with the GPU is being replaced waits for the next.
+        on_gpu = device.partition(":")[0] == "cuda" or (device == "auto" and workers.offers("GPU"))
+        together = on_gpu
     else:
         device = str(resolve_device(device))
-        together = isinstance(workers, InProcess) or device != "cpu"
+        on_gpu = device != "cpu"
+        together = on_gpu or isinstance(workers, InProcess)
     return tasks_of(
         study,
         data,
         stages,
         device=device,
+        on_gpu=on_gpu,
         together=together,
         data_dir=data_dir,
         checkpoint_seconds=checkpoint_seconds,

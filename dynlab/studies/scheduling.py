@@ -20,7 +20,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,7 @@ def run_tasks(
     title: str = "",
     screen: Screen | None = None,
     grace_seconds: float = GRACE_SECONDS,
+    on_begin: Callable[[], None] | None = None,
 ) -> Summary:
     """Do what is not done yet of the tasks of a study.
 
@@ -59,6 +60,7 @@ def run_tasks(
         title: Of the study.
         screen: Where to say what happens; nowhere if not given. All of it is in `run.log`, too.
         grace_seconds: How long tasks may take to end after a signal, at least 0.
+        on_begin: Called once the folder belongs to this run.
 
     Returns:
         What was done. After a signal there is no return: it has its usual effect, such as a `KeyboardInterrupt`, once
@@ -71,6 +73,8 @@ def run_tasks(
     _check(tasks)
     # The signal is raised anew when the outermost block ends, as it may end the process there and then.
     with held_back() as interruption, contextlib.closing(workers), held(folder) as holder:
+        if on_begin:
+            on_begin()
         return _Run(tasks, folder, workers, holder, interruption, title, screen or Screen(None), grace_seconds).go()
 
 
@@ -152,32 +156,36 @@ class _Run:
             self._say(f"removed {count} folders that an earlier run left half written")
 
     def _look(self) -> None:
-        """See what is there."""
+        """See what is there. What is made from something that is not there yet is looked at when that is."""
         for task in self.tasks:
+            self._waiting[task.name] = task
             if self._told_to_end():
-                self._waiting[task.name] = task
                 continue
-            todo, seconds = [], 0.0
-            for place in task.places:
-                found = self._store.look(place)
-                if found.state is State.WHOLE:
-                    self._filled.add(place.name)
-                    seconds += found.seconds or 0.0
-                    continue
-                todo.append(place)
-                if found.state is State.DAMAGED:
-                    aside = self._store.set_aside(place)
-                    self._aside.append(aside)
-                    self._say(f"{task.label}: {place.name} is damaged, {found.words}: set aside as {aside.name}")
-                elif found.state is State.STALE:
-                    self._say(f"{task.label}: {place.name} is stale, {found.words}: computed anew")
-            if todo:
-                self._todo[task.name] = tuple(todo)
-                self._waiting[task.name] = task
-            else:
-                self._reused.append(task.name)
-                self._board.set(task.name, "reused", seconds=seconds)
-                self._say(f"{task.label}: reused")
+            if all(place.name in self._filled for place in task.needs):
+                self._look_at(task)
+
+    def _look_at(self, task: Task) -> None:
+        """See which places of a task, whose needs are there, are to be filled."""
+        todo, times = [], []
+        for place in task.places:
+            found = self._store.look(place, needs=task.needs)
+            if found.state is State.WHOLE:
+                self._filled.add(place.name)
+                times.append(found.seconds)
+                continue
+            todo.append(place)
+            if found.state is State.DAMAGED:
+                aside = self._store.set_aside(place)
+                self._aside.append(aside)
+                self._say(f"{task.label}: {place.name} is damaged, {found.words}: set aside as {aside.name}")
+            elif found.state is State.STALE:
+                self._say(f"{task.label}: {place.name} is stale, {found.words}: computed anew")
+        self._todo[task.name] = tuple(todo)
+        if not todo:
+            del self._waiting[task.name]
+            self._reused.append(task.name)
+            self._board.set(task.name, "reused", seconds=None if None in times else sum(times))
+            self._say(f"{task.label}: reused")
 
     def _told_to_end(self) -> bool:
         self._is_over = self._is_over or self.interruption.requested
@@ -191,7 +199,7 @@ class _Run:
             if blocked is not None:
                 del self._waiting[task.name]
                 self._not_run.append(task.name)
-                self._empty |= dict.fromkeys((place.name for place in self._todo[task.name]), blocked)
+                self._empty |= dict.fromkeys((place.name for place in self._todo.get(task.name, task.places)), blocked)
                 self._board.set(task.name, "not run", note=f"{blocked} failed")
                 self._say(f"{task.label}: not run, as {blocked} failed")
         for task in list(self._waiting.values()):
@@ -199,7 +207,11 @@ class _Run:
                 return
             if any(self._ends[other.name] >= _TRIES - 1 for other in self._running.values()):
                 return  # that one goes on alone; they come first, so that nothing else is under way before
-            if all(place.name in self._filled for place in task.needs) and self._has_room(task):
+            if not all(place.name in self._filled for place in task.needs) or not self._has_room(task):
+                continue
+            if task.name not in self._todo:
+                self._look_at(task)
+            if task.name in self._waiting:
                 self._begin(task)
 
     def _has_room(self, task: Task) -> bool:

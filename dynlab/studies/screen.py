@@ -18,7 +18,7 @@ _ROWS = 30  # of cells
 
 @dataclass
 class Screen:
-    """Where lines and tables go."""
+    """Where lines and tables go; nowhere once they cannot be written, as all of it is in a log."""
 
     console: Console | None  # None: nowhere
     live: Live | None = None
@@ -26,7 +26,10 @@ class Screen:
     def say(self, line: str) -> None:
         """Write a line that stays."""
         if self.console is not None:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            try:
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            except OSError:
+                self.console = None
 
     def show(self, status: StudyStatus) -> None:
         """Show how the study stands now, where there is a terminal."""

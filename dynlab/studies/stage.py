@@ -33,11 +33,14 @@ class Stage:
     dictionary of JSON; `data` in it lists the data sets that are read: "train", "validation", "test". None: the study
     does not ask for this stage.
 
+    `on_device` says whether it takes a device to compute on, which is then kept for it: a GPU where the study uses
+    some. A stage that spends its time on the CPU anyway leaves the GPU to others, and is told "cpu".
+
     `compute(folder, cell, parameters, needed, report)` is a function of a module, as other processes find it by its
     name. It fills the empty `folder`; `manifest.json` is not its own. `cell` holds `key` and, but for what belongs to
     data alone, `settings`. `parameters` are those above, where `data` now tells for each set what `dataset_at` takes,
-    and `device` where to compute. `needed` holds the folders of the stages that are needed. What `report` raises it
-    lets through, as that is how an interrupted study ends.
+    and `device` where to compute: "cpu", "cuda" or "cuda:1", never "auto". `needed` holds the folders of the stages
+    that are needed. What `report` raises it lets through, as that is how an interrupted study ends.
 
     `shards(parameters, sizes)`, where there is one, parts the work into tasks of their own, each with the parameters
     that it gives for it and a folder `<name>-<number>`; `sizes` are the numbers of samples of the data sets. Who needs
@@ -51,6 +54,7 @@ class Stage:
     compute: Callable[[Path, Json, Json, Mapping[str, Path], Report], None]
     scope: Literal["cell", "data"] = "cell"  # "data": once for the data of a study, without a cell
     shards: Callable[[dict[str, Json], Mapping[str, int]], Sequence[dict[str, Json]]] | None = None
+    on_device: bool = True
 
     def parts(self, parameters: dict[str, Json], sizes: Mapping[str, int]) -> list[tuple[str, dict[str, Json]]]:
         """The name of each of its folders, and the parameters of what is in there."""

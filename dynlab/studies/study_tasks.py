@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dynlab.datasets import DATASET_NAMES
+from dynlab.devices import resolve_device
 from dynlab.errors import InputError
 from dynlab.studies.grid import Cell, Training, cells_of, ensembles_of, trainings_of
 from dynlab.studies.keys import TRAIN_VERSION, data_cell_name, data_sha256, sha256_of, stage_inputs
@@ -25,6 +26,7 @@ from dynlab.studies.study_data import StudyData
 from dynlab.studies.task import Order, Task
 from dynlab.studies.training import STAGE, train_one, train_together
 from dynlab.training import TrainingSettings
+from dynlab.training.batched import obstacle_to_batches
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -49,6 +51,7 @@ def tasks_of(
     stages: Sequence[Stage],
     *,
     device: str = "cpu",
+    on_gpu: bool = False,
     together: bool = False,
     data_dir: str | Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -60,7 +63,9 @@ def tasks_of(
         data: Its data sets.
         stages: Each after those that it needs; all but `train`.
         device: Where trainings and stages compute, as `resolve_device` takes it where they do.
-        together: Whether trainings that can form an ensemble are one task.
+        on_gpu: Whether what computes on the device asks its worker for a GPU.
+        together: Whether trainings that can form an ensemble are one task; on a GPU those are only such as can go on
+            side by side there.
         data_dir: As in `load_dataset`.
         checkpoint_seconds: How often trainings write checkpoints.
 
@@ -74,6 +79,7 @@ def tasks_of(
     places: dict[tuple[str, str], Place] = {}
     data_cell = data_cell_name(sha256_of({"data": sets}))
     makers = {stage.name: stage for stage in stages}
+    resources = {"GPU": 1} if on_gpu else {}
 
     folders: dict[tuple[str, str], list[str]] = defaultdict(list)  # of a stage, of which one with shards has several
 
@@ -108,15 +114,22 @@ def tasks_of(
             )
             place = places[name, folder] = Place(name, folder, inputs)
             folders[name, stage.name].append(folder)
-            told = parameters | {"data": {role: where[role] for role in roles}, "device": device}
+            told = parameters | {"data": {role: where[role] for role in roles}}
             made.append(
                 Task(
                     name=place.name,
                     label=f"{label_of(None if cell is None else cell.settings, cells)}: {folder}",
                     places=(place,),
                     function=fill_stage,
-                    arguments={"compute": stage.compute, "cell": about, "parameters": told, "needs": list(needs)},
+                    arguments={
+                        "compute": stage.compute,
+                        "cell": about,
+                        "parameters": told,
+                        "needs": list(needs),
+                        "device": device if stage.on_device else "cpu",
+                    },
                     needs=tuple(needs.values()),
+                    resources=resources if stage.on_device else {},
                     kind=stage.name,
                 )
             )
@@ -127,20 +140,31 @@ def tasks_of(
         places[cell.folder, STAGE] = Place(cell.folder, STAGE, inputs)
     tasks = [task for stage in stages if stage.scope == "data" for task in stage_tasks(stage, None)]
     trainings = trainings_of(cells)
-    for group in ensembles_of(trainings) if together else [(training,) for training in trainings]:
-        tasks.append(_training_task(group, cells, places, where["train"], device, checkpoint_seconds, together))
+    groups: list[tuple[tuple[Training, ...], bool]] = []  # and whether each is done as an ensemble, even of one
+    for ensemble in ensembles_of(trainings) if together else ():
+        if on_gpu and obstacle_to_batches(ensemble[0].settings) is not None:
+            groups += [((training,), False) for training in ensemble]
+        else:
+            groups.append((ensemble, True))
+    for group, as_ensemble in groups or [((training,), False) for training in trainings]:
+        tasks.append(
+            _training_task(group, cells, places, where["train"], device, resources, checkpoint_seconds, as_ensemble)
+        )
         for cell in itertools.chain.from_iterable(training.cells for training in group):
             tasks += [task for stage in stages if stage.scope == "cell" for task in stage_tasks(stage, cell)]
     return StudyTasks(tuple(tasks), tuple(cells), places, data_cell)
 
 
 def fill_stage(order: Order, report: Report) -> dict[str, str]:
-    """Do one stage of one cell, or of the data."""
+    """Do one stage of one cell, or of the data; which device "auto" is, is seen here, where it is done."""
     arguments, store = order.arguments, order.store
     (place,) = order.places
     needed = {name: store.path(one) for name, one in zip(arguments["needs"], order.needs, strict=True)}
-    with store.filling(place) as folder:
-        arguments["compute"](folder, arguments["cell"], arguments["parameters"], needed, report)
+    parameters = arguments["parameters"] | {"device": str(resolve_device(arguments["device"]))}
+    for one in order.needs:
+        store.check(one)
+    with store.filling(place, order.needs) as folder:
+        arguments["compute"](folder, arguments["cell"], parameters, needed, report)
     return {}
 
 
@@ -160,6 +184,7 @@ def _training_task(
     places: Mapping[tuple[str, str], Place],
     where: Mapping[str, Any],
     device: str,
+    resources: Mapping[str, float],
     checkpoint_seconds: float,
     together: bool,
 ) -> Task:
@@ -184,7 +209,7 @@ def _training_task(
             "device": device,
             "checkpoint_seconds": checkpoint_seconds,
         },
-        resources={} if device == "cpu" else {"GPU": 1},
+        resources=resources,
         # Trainings of another length or number of steps take another time.
         kind=f"train {len(group)} {group[0].settings.epochs} {group[0].settings.walkback} {group[0].settings.hidden}",
     )

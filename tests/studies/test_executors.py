@@ -124,5 +124,5 @@ def test_workers_that_cannot_be_are_refused() -> None:
     with pytest.raises(InputError, match="processes is 0, expected at least 1"):
         LocalProcesses(0)
     pytest.importorskip("distributed")
-    with pytest.raises(InputError, match="scheduler nonsense: cannot be reached"):
+    with pytest.raises(InputError, match="scheduler is 'nonsense', expected an address"):
         DaskWorkers("nonsense")

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -20,10 +21,11 @@ from typing import cast
 
 import pytest
 import toy_study
+from rich.console import Console
 
 from dynlab.errors import InputError
 from dynlab.studies.executors import InProcess
-from dynlab.studies.lock import holder_of
+from dynlab.studies.lock import Holder
 from dynlab.studies.progress import read_status
 from dynlab.studies.scheduling import run_tasks
 from dynlab.studies.screen import Screen, summary_line, table_of, task_line
@@ -232,6 +234,40 @@ def test_another_version_of_a_stage_is_computed_anew_and_what_it_needs_is_reused
     assert "c1/basins is stale, other version: computed anew" in (study / "run.log").read_text()
 
 
+def test_what_was_made_from_something_else_is_computed_anew(tmp_path: Path) -> None:
+    """A map may be trained again by another machine, which gives other last digits."""
+    diary, study = tmp_path / "diary", tmp_path / "study"
+    tasks = toy_study.tasks(diary, pause=0)
+    assert run_tasks(tasks, study, InProcess()).complete
+    store = Store(study)
+    (trained,) = [place for task in tasks for place in task.places if place.name == "c0/train"]
+    shutil.rmtree(store.path(trained))
+    again = run_tasks(tasks, study, InProcess())
+    assert again.computed == ("c0/training",)  # to the same bits
+
+    shutil.rmtree(store.path(trained))
+    with store.filling(trained) as folder:
+        (folder / "map.bin").write_bytes(b"other last digits")
+    other = run_tasks(tasks, study, InProcess())
+    assert other.computed == ("c0/iterate", "c0/basins")
+    assert other.set_aside == ()
+    log = (study / "run.log").read_text()
+    assert "c0/iterate is stale, made from another train: computed anew" in log
+    assert "c0/basins is stale, made from another train: computed anew" in log
+    assert not run_tasks(tasks, study, InProcess()).computed
+
+
+def test_a_display_that_is_gone_ends_nothing(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        shown = Screen(Console(file=full))
+        summary = run_tasks(toy_study.tasks(tmp_path / "diary", pause=0), tmp_path / "study", InProcess(), screen=shown)
+        assert shown.console is None
+        with contextlib.suppress(OSError):
+            full.close()
+    assert summary.complete
+    assert "c0: basins: computed in" in (tmp_path / "study" / "run.log").read_text()
+
+
 def test_one_run_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     diary, study, gate = tmp_path / "diary", tmp_path / "study", tmp_path / "gate"
     tasks = toy_study.tasks(diary, ("c0",), pause=0, c0_iterate={"waits_for": str(gate)})
@@ -246,7 +282,8 @@ def test_one_run_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
         assert sorted(study.glob("cells/*/*")) == before
         _wait_for(lambda: read_status(study).count("running") == 1)
         status = read_status(study)
-        assert (status.state, status.runner, status.count("computed")) == ("running", holder_of(study), 1)
+        holder = Holder(**json.loads((study / "run.json").read_text()))
+        assert (status.state, status.runner, status.count("computed")) == ("running", holder, 1)
         (running,) = (task for task in status.tasks if task.state == "running")
         assert running.name == "c0/iterate"
         drawn = _drawn(table_of(status))

@@ -337,6 +337,12 @@ def test_recognizer_comes_back_as_it_was_trained(stage_folders: Folders, tmp_pat
     assert recognizer_of(few) is None
 
 
+def test_whom_the_last_classifier_has_right_is_written_down(stage_folders: Folders) -> None:
+    right = read_tensors(stage_folders["separability"] / "end.safetensors")[0]["right"]
+    assert (len(right), right.dtype) == (150, torch.uint8)
+    assert float(right.double().mean()) == pytest.approx(_results(stage_folders["separability"])["at_the_end"]["test"])
+
+
 # basins
 
 

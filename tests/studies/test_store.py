@@ -45,6 +45,37 @@ def test_a_result_is_whole_under_its_key_and_stale_under_another(tmp_path: Path)
     assert not (store.path(_place()) / "text.txt").exists()
 
 
+def test_what_is_read_is_checked_and_what_it_was_made_from_is_known(tmp_path: Path) -> None:
+    store, made = _filled(tmp_path), Place("cell", "made", stage_inputs("made", 1))
+    with store.filling(made, [_place()]) as part:
+        (part / "made.txt").write_text("made")
+    assert store.look(made, needs=[_place()]).state is State.WHOLE
+    store.check(_place())
+
+    (store.path(_place()) / "text.txt").write_text("another text")
+    with pytest.raises(InputError, match=r"cell/stage is damaged, text\.txt has changed .* run again"):
+        store.check(_place())
+    store.set_aside(_place())
+    with pytest.raises(InputError, match="cell/stage is missing; it was whole before"):
+        store.check(_place())
+    assert store.look(made, needs=[_place()]).state is State.STALE
+    _filled(tmp_path, "another text")
+    found = store.look(made, needs=[_place()])
+    assert (found.state, found.words) == (State.STALE, "made from another stage")
+    assert store.look(made).state is State.WHOLE
+
+
+def test_a_file_in_place_of_a_cell_is_set_aside(tmp_path: Path) -> None:
+    store = _filled(tmp_path)
+    shutil.rmtree(store.path(_place()).parent)
+    store.path(_place()).parent.write_text("no folder")
+    found = store.look(_place())
+    assert (found.state, found.words) == (State.DAMAGED, "cell is no folder")
+    assert store.set_aside(_place()).name == "cell.damaged-1"
+    _filled(tmp_path)
+    assert store.look(_place()).state is State.WHOLE
+
+
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     store = _filled(tmp_path)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from dynlab.errors import InputError
+from dynlab.files import read_tensors
 from dynlab.report.study_page import write_page
 from dynlab.studies.comparison import compare
 from dynlab.studies.grid import Cell, cells_of
@@ -137,7 +139,7 @@ def test_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
     assert "A correlation takes three models of one level." in text
     study, cells = study_of(tmp_path, TINY.replace("[3, 4]", "[3, 4, 5]"))
     text = text_of(written(study, cells, nothing, rows_of(cells), tmp_path))
-    assert "σ = 0.3 2 3 3 +1.00 – –" in text  # three runs have no interval
+    assert "σ = 0.3 k = 2 3 3 +1.00 – –" in text  # three runs have no interval
 
 
 def test_points_of_figure_5_are_the_rows(tmp_path: Path) -> None:
@@ -157,7 +159,9 @@ def test_points_of_figure_5_are_the_rows(tmp_path: Path) -> None:
 def test_explosions_of_the_tiny_map(tmp_path: Path, of_first: Callable[..., Findings]) -> None:
     study, cells = study_of(tmp_path)
     text = text_of(written(study, cells, of_first(cells), rows_of(cells), tmp_path))
-    assert "In 1 of 1 model test samples explode. In each of these all explosions are one and the same fixed" in text
+    assert (
+        "Test samples explode in the one model. There all explosions at rest are one and the same fixed point" in text
+    )
     for heading in (
         "One fixed point or several?",
         "Why it attracts",
@@ -166,6 +170,34 @@ def test_explosions_of_the_tiny_map(tmp_path: Path, of_first: Callable[..., Find
         "Which classes",
     ):
         assert heading in text
+
+
+def test_explosions_that_are_not_known_to_be_one_are_told(tmp_path: Path, stage_folders: Mapping[str, Path]) -> None:
+    study, cells = study_of(tmp_path)
+    folder = Path(shutil.copytree(stage_folders["basins"], tmp_path / "basins"))
+    results = json.loads((folder / "results.json").read_text())
+    results["explosions"]["points"] |= {"samples": 500, "unresolved": 499, "others": 0}
+    (folder / "results.json").write_text(json.dumps(results))
+
+    def found(cell: Cell | None, stage: str) -> Path | None:
+        return folder if stage == "basins" else stage_folders[stage]
+
+    text = text_of(written(study, cells[:1], found, rows_of(cells[:1]), tmp_path))
+    assert "same fixed point, as the report saw it. Of the 500 samples 499 came to no rest." in text
+
+
+def test_purity_stands_beside_the_end_on_the_same_samples(
+    tmp_path: Path, of_first: Callable[..., Findings], stage_folders: Mapping[str, Path]
+) -> None:
+    study, cells = study_of(tmp_path)
+    page = study_page(study, cells, of_first(cells), rows_of(cells))
+    (orbit,) = [section for section in page.sections if section.anchor == "along_orbit"]
+    ((maps, seeds, samples, end, purity, others),) = orbit.parts[2].tables[0].rows
+    results = json.loads((stage_folders["basins"] / "results.json").read_text())
+    right = read_tensors(stage_folders["separability"] / "end.safetensors")[0]["right"]
+    assert (maps, seeds, samples) == ("σ = 0.3, k = 2", "1", "100")
+    assert end == f"{right[:100].double().mean():.3f}"
+    assert (purity, others) == (f"{results['purity']:.3f}", f"{results['purity_left_out']:.3f}")
 
 
 @pytest.mark.parametrize(

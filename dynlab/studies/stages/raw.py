@@ -86,4 +86,4 @@ def accuracies(
     }
 
 
-RAW = Stage("raw", 1, (), _parameters, compute, scope="data")
+RAW = Stage("raw", 1, (), _parameters, compute, scope="data", on_device=False)
