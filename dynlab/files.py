@@ -34,8 +34,15 @@ def sha256(path: Path) -> str:
 
 
 def printable(name: str) -> str:
-    """The name of a file as text that can be written anywhere: bytes that are no UTF-8 as escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """The name of a file, or other foreign text, as a line that can be written anywhere.
+
+    Bytes that are no UTF-8 and characters that terminals obey are escapes.
+    """
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
 
 
 @contextlib.contextmanager

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dynlab.studies.executors import Workers
     from dynlab.studies.plan import Plan, StudyTasks
     from dynlab.studies.specification import Study
-    from dynlab.studies.store import Store
     from dynlab.studies.summary import Summary
 
+_MOST_WORKERS = 1000  # processes of one machine
 _INTERRUPTED = 130  # the exit status of what SIGINT ended, in shells
 _MEASURES = {"acc_test": "accuracy", "explosions_test": "explosions", "attractors": "attractors"}
 
@@ -85,14 +85,13 @@ def run(
     computed; it is listed at the end, and the exit status is 1.
     """
     from dynlab.files import check_writable_folder
-    from dynlab.studies.answers import keep_specification, kept_rows, write_answers
+    from dynlab.studies.answers import check_folder, keep_specification, kept_rows, write_answers
     from dynlab.studies.part import part_of
     from dynlab.studies.plan import plan_of
     from dynlab.studies.runner import run_study, study_tasks
     from dynlab.studies.screen import screen
     from dynlab.studies.specification import load_study
     from dynlab.studies.stages import STAGES
-    from dynlab.studies.store import Store
     from dynlab.studies.study_data import load_study_data
 
     if scheduler is not None and workers is not None:
@@ -107,20 +106,29 @@ def run(
     with contextlib.closing(_workers(scheduler, count)) as chosen:
         if dry_run:
             asked = study_tasks(part, data, STAGES, chosen, device=device, data_dir=data_dir)
-            _print_plan(part, plan_of(asked, data, folder, workers=chosen.in_flight()), asked, Store(folder))
+            _print_plan(part, plan_of(asked, data, folder, workers=chosen.in_flight()), asked)
             return
-        keep_specification(whole, folder)
+        check_folder(whole, folder)
         try:
             with screen(quiet=quiet) as shown:
                 summary = run_study(
-                    part, data, folder, stages=STAGES, workers=chosen, device=device, data_dir=data_dir, screen=shown
+                    part,
+                    data,
+                    folder,
+                    stages=STAGES,
+                    workers=chosen,
+                    device=device,
+                    data_dir=data_dir,
+                    screen=shown,
+                    on_begin=lambda: keep_specification(whole, folder),
                 )
         except KeyboardInterrupt:
             _print_interrupted(folder)
             raise typer.Exit(_INTERRUPTED) from None
-    answers = write_answers(whole, data, folder)
-    _print_answers(answers, folder)
-    _print_end(summary, folder)
+    try:
+        _print_answers(write_answers(whole, data, folder), folder)
+    finally:  # what failed is told even where answers cannot be written
+        _print_end(summary, folder)
     if not summary.complete:
         raise typer.Exit(1)
 
@@ -187,12 +195,12 @@ def _workers(scheduler: str | None, count: int) -> Workers:
 
     if scheduler is not None:
         return DaskWorkers(scheduler)
-    if count < 0:
-        raise InputError(f"workers is {count}, expected at least 0")
+    if not 0 <= count <= _MOST_WORKERS:
+        raise InputError(f"workers is {count}, expected from 0 to {_MOST_WORKERS}")
     return LocalProcesses(count) if count else InProcess()
 
 
-def _print_plan(study: Study, plan: Plan, asked: StudyTasks, store: Store) -> None:
+def _print_plan(study: Study, plan: Plan, asked: StudyTasks) -> None:
     """A line for each model, with the stages that are not done."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -206,8 +214,10 @@ def _print_plan(study: Study, plan: Plan, asked: StudyTasks, store: Store) -> No
     names = list(dict.fromkeys(place.stage for one in plan.planned for place in one.task.places))
     seconds: dict[str, float] = {}  # of each folder of a cell
     unknown: set[str] = set()
+    found: dict[str, State] = {}
     for one in plan.planned:
-        for place in one.task.places:
+        for place, state in zip(one.task.places, one.states, strict=True):
+            found[place.name] = state
             seconds[place.cell] = seconds.get(place.cell, 0.0) + (one.seconds or 0.0) / len(one.task.places)
             unknown |= {place.cell} if one.seconds is None else set()
     differing = differing_settings([cell.settings for cell in asked.cells], seeds=True)
@@ -216,7 +226,7 @@ def _print_plan(study: Study, plan: Plan, asked: StudyTasks, store: Store) -> No
         places = [place for name in names if (place := asked.place(cell, name)) is not None]
         if not places:
             continue
-        states = {place.stage: store.look(place).state for place in places}
+        states = {place.stage: found[place.name] for place in places}
         todo = [
             name if state is State.MISSING else f"{name} ({state.value})"
             for name, state in states.items()
@@ -238,7 +248,7 @@ def _print_plan(study: Study, plan: Plan, asked: StudyTasks, store: Store) -> No
     console = Console()
     console.print(Text(study.title))
     console.print(table)
-    done = sum(one.state is State.WHOLE for one in plan.planned)
+    done = sum(one.is_done for one in plan.planned)
     print(f"models: {plan.cells}, tasks: {len(plan.planned)}, done: {done}")
     if done < len(plan.planned):
         more = f", and {plan.unknown} tasks of which nothing is known before one of their kind is done (?)"

@@ -264,14 +264,14 @@ def left_out_accuracy(basins: Int64[Tensor, " samples"], classes: Int64[Tensor, 
 
     Args:
         basins: Attractor of each sample, -1 for none.
-        classes: Their classes, from 0.
+        classes: Their classes, any integers.
 
     Returns:
         Share of 1. Among classes equally frequent the smallest is taken. A sample that is unresolved, or alone, counts
         as wrong.
     """
     resolved = basins >= 0
-    labels, known = basins[resolved], classes[resolved]
+    labels, known = basins[resolved], classes[resolved].unique(return_inverse=True)[1]
     if not len(labels):
         return 0.0
     width = int(known.max()) + 1

@@ -1,7 +1,8 @@
 """The HTML page of a study: one file that opens from disk, offline, like the pages of analyses.
 
 The discussion of a study is Markdown. Of that the page knows what a discussion needs: paragraphs, lists whose items
-begin with a dash, `**strong**`, `*emphasis*` and code between backticks. All else stands as it was written.
+begin with a dash, `**strong**`, `*emphasis*`, code between backticks, and `[links](https://...)`. All else stands as it
+was written.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _INLINE = (
     (re.compile(r"`([^`]+)`"), r"<code>\1</code>"),
     (re.compile(r"\*\*(\S(?:.*?\S)?)\*\*"), r"<strong>\1</strong>"),
     (re.compile(r"\*(\S(?:.*?\S)?)\*"), r"<em>\1</em>"),
+    # The text is escaped, so that an address holds no other entity than an ampersand.
+    (re.compile(r"\[([^\[\]]+)\]\((https?://(?:[^\s()<>*&]|&amp;)+)\)"), r'<a href="\2">\1</a>'),
 )
 _ITEM = re.compile(r"[-*] +(?=\S)")
 

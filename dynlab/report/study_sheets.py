@@ -5,6 +5,7 @@ A sheet is a table of pictures of the page, drawn larger and without its words: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from dynlab.report.study_parts import PictureTable, StudyPage
 
 # Sections that have a sheet, and how many of their tables of pictures stand on it.
 _SHEETS = {"films": 1, "fixed_points": 2, "explosions": 1}
-_SCALE, _GAP, _APART, _WHITE = 2, 2, 8, 255
+_GAP, _APART, _WHITE = 2, 8, 255
+_SIDE = 56  # pixels that a picture shall at least have
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def sheet_pixels(tables: Sequence[PictureTable]) -> NDArray[np.uint8]:
         for _, pictures in table.rows:
             lines.append((top, pictures))
             top += height + _GAP
+    scale = max(2, math.ceil(_SIDE / max(height, width)))
     sheet = np.full((top - _GAP, lefts[-1] + width, 3), _WHITE, dtype=np.uint8)
     for line, pictures in lines:
         for left, picture in zip(lefts, pictures, strict=False):
@@ -60,7 +63,7 @@ def sheet_pixels(tables: Sequence[PictureTable]) -> NDArray[np.uint8]:
                 sheet[line : line + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     if all(pixels.ndim == 2 for pixels in shown):
         sheet = sheet[:, :, 0]
-    return sheet.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _all(table: PictureTable) -> list[NDArray[np.uint8]]:
@@ -69,6 +72,7 @@ def _all(table: PictureTable) -> list[NDArray[np.uint8]]:
 
 def _description(table: PictureTable) -> str:
     rows = "; ".join(label for label, _ in table.rows)
-    columns = ", ".join(head for head in table.heads[1:] if head)
-    groups = f", under {'; '.join(name for name, _ in table.groups)}" if table.groups else ""
+    first = table.groups[0][1] if table.groups else len(table.heads) - 1  # of groups that are all alike
+    columns = ", ".join(head for head in table.heads[1 : 1 + first] if head)
+    groups = f", for each of {'; '.join(name for name, _ in table.groups)}" if table.groups else ""
     return f"{table.words}. Rows: {rows}. Columns: {columns}{groups}."

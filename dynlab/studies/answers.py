@@ -38,6 +38,7 @@ _SHOWN = (
     "starts.safetensors",
     "explosions.safetensors",
     "basins.safetensors",
+    "end.safetensors",
     "graph.graphml",
     "graph.safetensors",
 )
@@ -88,7 +89,10 @@ def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = T
 
         shown = study_page(study, asked.cells, found, rows, comparison, _by_place(failures))
         path = write_page(shown, folder / PAGE)
+        is_part = any(found(cell, "iterate") is None for cell in asked.cells if cell.key in {row.key for row in rows})
         for sheet in sheets_of(shown):
+            if is_part and (folder / sheet.name).exists():  # that may be of models which are no longer in the store
+                continue
             with written_atomically(folder / sheet.name) as temporary:
                 temporary.write_bytes(encode_png(sheet.pixels, sheet.description))
     pictures = {path.name: _description(path) for path in sorted(folder.glob("*.png"))}
@@ -117,15 +121,24 @@ def kept_rows(folder: Path) -> list[Row]:
     return read_results(path) if path.exists() else []
 
 
+def check_folder(study: Study, folder: Path) -> None:
+    """Check that a folder is that of a study, or of none.
+
+    Raises:
+        InputError: If it holds another study.
+    """
+    others = [path.name for path in sorted(folder.glob("*.toml")) if path.stem != study.name]
+    if others:
+        raise InputError(f"out {folder}: holds the study {others[0]}, expected a folder of {study.name} or a new one")
+
+
 def keep_specification(study: Study, folder: Path) -> None:
     """Put a copy of the specification into the folder of a study.
 
     Raises:
         InputError: If the folder holds another study, or cannot be written to.
     """
-    others = [path.name for path in sorted(folder.glob("*.toml")) if path.stem != study.name]
-    if others:
-        raise InputError(f"out {folder}: holds the study {others[0]}, expected a folder of {study.name} or a new one")
+    check_folder(study, folder)
     target = folder / f"{study.name}.toml"
     try:
         text = study.path.read_bytes()

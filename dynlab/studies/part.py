@@ -33,7 +33,8 @@ def part_of(study: Study, only: Sequence[str]) -> Study:
         if not equals:
             raise InputError(f"only is {condition!r}, {_EXPECTED}")
         if name not in DIMENSIONS:
-            raise InputError(f"only is {condition!r}, {_EXPECTED}; there is no setting {name}{meant(name, DIMENSIONS)}")
+            near = meant(name, DIMENSIONS)
+            raise InputError(f"only is {condition!r}, {_EXPECTED}; there is no setting {name!r}{near}")
         values = list(dict.fromkeys(getattr(settings, name) for settings in points))
         if not any(_is(value, text) for value in values):
             raise InputError(f"only is {condition!r}, expected a value of the study: {', '.join(map(_text, values))}")

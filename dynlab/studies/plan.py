@@ -16,7 +16,6 @@ from pathlib import Path
 
 from dynlab.datasets import Dataset
 from dynlab.devices import one_thread
-from dynlab.studies.screen import duration
 from dynlab.studies.store import State, Store
 from dynlab.studies.study_data import StudyData
 from dynlab.studies.study_tasks import StudyTasks
@@ -35,8 +34,13 @@ class Planned:
     """A task, and what is known of it before it is run."""
 
     task: Task
-    state: State  # of the worst of its places
+    states: tuple[State, ...]  # of its places
     seconds: float | None  # that it may take; 0 if it is done, None if nothing is known
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return all(state is State.WHOLE for state in self.states)
 
 
 @dataclass(frozen=True)
@@ -59,21 +63,6 @@ class Plan:
         """How many tasks there are of which nothing is known."""
         return sum(one.seconds is None for one in self.planned)
 
-    def lines(self) -> list[str]:
-        """All of it in words: a line for each task, then the sums."""
-        lines = []
-        for one in self.planned:
-            words = {State.WHOLE: "done", State.MISSING: "to do"}.get(one.state, f"{one.state.value}, to do anew")
-            cost = "" if one.state is State.WHOLE or one.seconds is None else f", about {duration(one.seconds)}"
-            lines.append(f"{one.task.label}: {words}{cost}")
-        done = sum(one.state is State.WHOLE for one in self.planned)
-        lines.append(f"{self.cells} cells, {len(self.planned)} tasks, {done} of them done")
-        if done < len(self.planned):
-            beside = f", beside {self.unknown} tasks of which nothing is known yet" if self.unknown else ""
-            lines.append(f"estimate: {duration(self.seconds)} with {self.workers} at a time{beside}")
-            lines.append(f"estimate: {self.memory / 2**30:.1f} GiB of memory in all")
-        return lines
-
 
 def plan_of(asked: StudyTasks, data: StudyData, folder: Path, *, workers: int = 1) -> Plan:
     """See what is done, and estimate the rest; nothing is changed.
@@ -85,20 +74,18 @@ def plan_of(asked: StudyTasks, data: StudyData, folder: Path, *, workers: int = 
         workers: How many tasks go on at a time, at least 1.
     """
     store = Store(folder)
-    worst = (State.DAMAGED, State.STALE, State.MISSING, State.WHOLE)
-    states: dict[str, State] = {}
+    planned = []
     times: dict[str, list[float]] = defaultdict(list)
     for task in asked.tasks:
-        found = [store.look(place) for place in task.places]
-        states[task.name] = min((one.state for one in found), key=worst.index)
-        if states[task.name] is State.WHOLE:
-            times[task.kind].append(sum(one.seconds or 0.0 for one in found))
-    to_do = [task for task in asked.tasks if states[task.name] is not State.WHOLE]
-    estimates = {task.name: task.estimate for task in with_estimates(to_do, data)}
-    for task in to_do:
-        if estimates[task.name] is None and times[task.kind]:
-            estimates[task.name] = sum(times[task.kind]) / len(times[task.kind])
-    planned = [Planned(task, states[task.name], estimates.get(task.name, 0.0)) for task in asked.tasks]
+        found = [store.look(place, needs=task.needs) for place in task.places]
+        planned.append(one := Planned(task, tuple(place.state for place in found), 0.0))
+        taken = [place.seconds for place in found if place.seconds is not None]
+        if one.is_done and len(taken) == len(found):
+            times[task.kind].append(sum(taken))
+    to_do = with_estimates([one.task for one in planned if not one.is_done], data)
+    seconds = {task.name: task.estimate for task in to_do}
+    seconds |= {task.name: sum(times[task.kind]) / len(times[task.kind]) for task in to_do if times[task.kind]}
+    planned = [replace(one, seconds=seconds.get(one.task.name, 0.0)) for one in planned]
     return Plan(tuple(planned), len(asked.cells), workers, _memory(data, workers))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -68,7 +69,7 @@ def _width(given: Any) -> Any:
 
 def _seeds(given: Any) -> Any:
     """How many, or which."""
-    if _is_integer(given) and given > 0:
+    if _is_integer(given) and 0 < given <= sys.maxsize:
         return range(given)
     if isinstance(given, list) and given and all(map(_is_integer, given)):
         return tuple(given)

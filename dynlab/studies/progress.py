@@ -131,8 +131,7 @@ class Board:
             before = self._status[name]
             share = 1.0 if state in ("computed", "reused") else 0.0
             self._status[name] = replace(before, state=state, share=share, note=note, seconds=seconds, left=None)
-            # What stands of a training tells how long its last part took, so these have estimates.
-            if seconds is not None and (state == "computed" or (state == "reused" and name not in self._estimates)):
+            if state in ("computed", "reused") and seconds is not None:
                 self._times[before.kind].append(seconds)
             self._first.pop(name, None)
 

@@ -3,7 +3,8 @@
     title = "Walkback"
     question = "Does walkback make the fixed points easier to classify?"
     published = "table_1a"            # which published figures stand beside ours: "table_1a" or "table_1b"
-    discussion = "..."                # what the author makes of the answers, paragraphs of Markdown
+    discussion = "..."                # what the author makes of the answers: Markdown, of which the page knows
+                                      # paragraphs, lists with dashes, **strong**, *emphasis*, `code` and [links](https://...)
 
     [data]                            # names or files as `load_dataset` takes them, files seen from the current folder
     train = "mnist/train"
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -83,7 +85,7 @@ FIGURES: Mapping[str, str | None] = {
 # The analysis whose results each takes.
 NEEDS: Mapping[str, str] = {"spectra": "basins", "graph": "basins"}
 
-_Count = Annotated[int, Field(ge=1)]
+_Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
 def _known_data(name: str) -> str:
@@ -94,11 +96,27 @@ def _known_data(name: str) -> str:
     return name
 
 
+def _plain(text: str) -> str:
+    """Text without characters that terminals obey, or that turn the direction of what follows."""
+    for place, character in enumerate(text):
+        if unicodedata.category(character) in ("Cc", "Cf") and character not in "\n\t\u200d":
+            words = f"has the control character U+{ord(character):04X} at place {place}, expected text without"
+            raise PydanticCustomError("words", "{words}", {"words": words})
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("words", "{words}", {"words": f"{text!r}, expected some text"})
+    return text
+
+
 def _as_tuple(given: Any) -> Any:
     return tuple(given) if isinstance(given, list) else given
 
 
 _DataName = Annotated[str, AfterValidator(_known_data)]
+_Text = Annotated[str, AfterValidator(_plain)]
 
 
 class _Table(BaseModel):
@@ -163,9 +181,9 @@ class _Page(_Table):
 
 
 class _File(_Table):
-    title: Annotated[str, Field(min_length=1)] | None = None
-    question: str = ""
-    discussion: str = ""
+    title: Annotated[str, AfterValidator(_plain), AfterValidator(_not_blank)] | None = None
+    question: _Text = ""
+    discussion: _Text = ""
     published: Published | None = None
     data: DataNames = Field(description="a table [data]")
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_as_tuple)] = Field(
@@ -278,7 +296,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise InputError(f"{where}: {'is a folder, expected a file' if path.is_dir() else 'no such file'}")
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:

@@ -164,7 +164,7 @@ def _fill(order: Order, place: Place, autoencoder: Autoencoder, data: Dataset) -
     if record["device"] == "cpu":
         record = {name: value for name, value in record.items() if name not in ("backend", "ensemble")}
     autoencoder.training_settings = record | {"data": data.name, "data_sha256": data.sha256}
-    with order.store.filling(place) as folder:
+    with order.store.filling(place, is_all=False) as folder:
         autoencoder.save(folder / MAP)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dynlab.files import printable
+
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
@@ -22,6 +24,7 @@ _EXPECTED = {
     "greater_than_equal": "at least {ge:g}",
     "int_type": "an integer",
     "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:g}",
     "literal_error": "one of {expected}",
     "model_type": "a table",
     "string_too_short": "some text",
@@ -40,7 +43,7 @@ class Problem:
     words: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.words}"
+        return "\n".join(map(printable, f"{self.key}: {self.words}".split("\n")))
 
 
 def dotted(location: Collection[int | str], raw: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dynlab.errors import InputError
+from dynlab.studies.lock import held
 from dynlab.studies.part import part_of
 from dynlab.studies.rows import MEASURES, read_results
 from dynlab.studies.specification import load_study
@@ -108,8 +109,13 @@ def test_an_interrupted_run_says_how_it_goes_on(run: Run, monkeypatch: pytest.Mo
         (("run", "tiny.toml", "--only", "sigma"), "only is 'sigma', expected a setting and its value"),
         (("run", "tiny.toml", "--only", "sigmas=1"), "did you mean 'sigma'?"),
         (("run", "tiny.toml", "--only", "sigma=0.4"), "expected a value of the study: 0.3, 1e+38"),
-        (("run", "tiny.toml", "--workers", "-1"), "workers is -1, expected at least 0"),
+        (("run", "tiny.toml", "--workers", "-1"), "workers is -1, expected from 0 to 1000"),
         (("run", "tiny.toml", "--workers", "1", "--scheduler", "tcp://localhost:1"), "workers is 1, expected none"),
+        (("run", "tiny.toml", "--workers", "9" * 20), f"workers is {'9' * 20}, expected from 0 to 1000"),
+        (("run", "tiny.toml", "--scheduler", "foo"), "scheduler is 'foo', expected an address such as tcp://"),
+        (("run", "tiny.toml", "--scheduler", "tcp://host:port"), "scheduler is 'tcp://host:port', expected an address"),
+        (("run", "tiny.toml", "--scheduler", "http://host:80"), "scheduler is 'http://host:80', expected an address"),
+        (("run", "tiny.toml", "--only", "sig\x1bma=1"), r"there is no setting 'sig\x1bma'"),
         (("run", "tiny.toml", "--out", "other"), "out other: holds the study walkback.toml"),
         (("run", "tiny.toml", "--out", "broken"), "results.csv: line 1: no column key"),
         (("run", "tiny.toml", "--out", "tiny.toml"), "out tiny.toml"),
@@ -129,6 +135,30 @@ def test_bad_input_is_told_before_any_work(run: Run, arguments: tuple[str, ...],
     assert words in err
     assert err.count("\n") == 1
     assert sorted(Path().rglob("*")) == before
+
+
+def test_what_is_refused_changes_nothing_and_a_part_keeps_the_pictures_of_more(run: Run) -> None:
+    Path("tiny.toml").write_text(STUDY)
+    status, _, err = run("run", "tiny.toml", "--workers", "0", "--only", "sigma=0.3", "--quiet")
+    assert status == 0, err
+    folder = Path("reports/tiny")
+    Path("changed").mkdir()
+    Path("changed/tiny.toml").write_text(STUDY.replace("A tiny study", "Another study"))
+    with held(folder):
+        status, _, err = run("run", "changed/tiny.toml", "--workers", "0", "--out", str(folder))
+    assert status == 2
+    assert "another run works here" in err
+    assert (folder / "tiny.toml").read_text() == STUDY
+
+    # As in a clone of a repository that keeps the answers but not what they were made from.
+    shutil.rmtree(folder / "cells")
+    pictures = {path.name: path.read_bytes() for path in folder.glob("*.png")}
+    assert "films.png" in pictures
+    rows = (folder / "results.csv").read_text()
+    status, _, err = run("run", "tiny.toml", "--workers", "0", "--only", "sigma=0.3", "--only", "epochs=1", "--quiet")
+    assert status == 0, err
+    assert {path.name: path.read_bytes() for path in folder.glob("*.png")} == pictures
+    assert len((folder / "results.csv").read_text().splitlines()) == len(rows.splitlines()) == 3
 
 
 def test_a_part_of_a_study_has_the_models_that_are_named(tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ def test_left_out_majority_by_hand(device: torch.device) -> None:
     classes = torch.tensor([2, 2, 2, 1, 3, 1, 5, 0, 0, 4, 6], device=device)
     assert left_out_accuracy(basins, classes) == 5 / 11
     assert left_out_accuracy(torch.tensor([-1]), torch.tensor([3])) == 0
+    # Classes may be any integers, such as ones that would not fit into a table.
+    assert left_out_accuracy(basins, 9 * 10**16 * (classes - 1)) == 5 / 11
 
 
 class _Rotation(Map):

@@ -106,6 +106,14 @@ def test_pictures_of_states_and_weights() -> None:
     assert Picture(screen.pixels(state), "").source == screen.picture(state)
 
 
+def test_links_of_a_discussion() -> None:
+    text = 'See [the *report*](https://a.b/c?d=1&e=2), [no](javascript:x), `[code](https://a.b)` and [x](https://a.b/"><b>).'
+    assert markdown(text) == (
+        '<p>See <a href="https://a.b/c?d=1&amp;e=2">the <em>report</em></a>, [no](javascript:x), '
+        "<code>[code](https://a.b)</code> and [x](https://a.b/&#34;&gt;&lt;b&gt;).</p>"
+    )
+
+
 def test_figure_5_has_all_points_and_shares_its_ranges() -> None:
     runs = [RunPoint(10.0 + row, 0.8 + row / 100, 50.0 * row, "σ = 0.3", str(row)) for row in range(3)]
     average = RunPoint(11.0, 0.81, 50.0, "σ = 0.3", "3")

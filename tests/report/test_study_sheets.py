@@ -27,10 +27,10 @@ def page(*tables: PictureTable) -> StudyPage:
 
 def test_each_picture_stands_in_its_row_and_column() -> None:
     sheet = sheet_pixels([table(2, 3), table(1, 2)])
-    # Twice as large: three columns of 4, two gaps of 2 and one of 8; two rows and another one, gaps of 2 and 2 + 8.
-    assert sheet.shape == (2 * (3 + 2 + 3 + 10 + 3), 2 * (4 + 2 + 8 + 4 + 2 + 4))
-    small = sheet[::2, ::2]
-    np.testing.assert_array_equal(small.repeat(2, axis=0).repeat(2, axis=1), sheet)
+    # So large that the longer side has 56 pixels: three columns of 4, gaps of 2 and 8; rows of 3, gaps of 2 and 10.
+    assert sheet.shape == (14 * (3 + 2 + 3 + 10 + 3), 14 * (4 + 2 + 8 + 4 + 2 + 4))
+    small = sheet[::14, ::14]
+    np.testing.assert_array_equal(small.repeat(14, axis=0).repeat(14, axis=1), sheet)
     lefts, tops = (0, 14, 20), (0, 5, 18)
     expected = np.full(small.shape, 255)
     for top, row, columns in zip(tops, (0, 1, 0), ((0, 1), (0, 1, 2), (0,)), strict=True):
@@ -49,7 +49,7 @@ def test_greys_beside_colours_are_colours() -> None:
 def test_sections_with_pictures_have_sheets_and_states_that_are_no_images_have_none() -> None:
     (sheet,) = sheets_of(page(table(2, 3), table(1, 2)))
     assert sheet.name == "films.png"
-    assert sheet.description == "Films. Rows: map 0; map 1. Columns: 0, 1, 2, under 8."
+    assert sheet.description == "Films. Rows: map 0; map 1. Columns: 0, 1, 2, for each of 8."
     np.testing.assert_array_equal(sheet.pixels, sheet_pixels([table(2, 3)]))
     assert sheets_of(page(table(2, 3, is_strips=True))) == sheets_of(page()) == []
     empty = PictureTable("Films", ["", "a"], [("map", [None])])

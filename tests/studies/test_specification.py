@@ -244,6 +244,14 @@ def test_what_is_wrong_with_a_grid_is_told_once(tmp_path: Path, grid: str, key: 
         ("grid = []\n" + DATA, r"grid: \[\], expected at least one"),
         (DATA + "[grid]\nepochs = 1", r"grid: a table, expected at least one table \[\[grid\]\]"),
         (DATA + GRID + "[page]\nfigures = []", r"page.figures: \[\], expected at least one"),
+        ('title = " "\n' + DATA + GRID, "title: ' ', expected some text"),
+        ('title = "a\\u001b[31m"\n' + DATA + GRID, r"title: has the control character U\+001B at place 1"),
+        ('discussion = "a\\u202eb"\n' + DATA + GRID, r"discussion: has the control character U\+202E"),
+        ('"a\\u001bb" = 1\n' + DATA + GRID, r"a\\x1bb: unknown key"),
+        (
+            DATA + GRID + "[analyses]\nbasins = {}\ngraph = { attractors = 99999999999 }",
+            r"attractors: 99999999999, expected at most 1e\+09",
+        ),
     ],
 )
 def test_tables_that_are_missing_or_empty(tmp_path: Path, text: str, expected: str) -> None:
