@@ -253,7 +253,7 @@ def _print_plan(study: Study, plan: Plan, asked: StudyTasks) -> None:
     if done < len(plan.planned):
         more = f", and {plan.unknown} tasks of which nothing is known before one of their kind is done (?)"
         print(f"time: about {duration(plan.seconds)} with {plan.workers} at a time{more if plan.unknown else ''}")
-        print(f"memory: about {plan.memory / 2**30:.1f} GiB in all")
+        print(f"memory: about {plan.memory / 2**30:.1f} GiB in all, disk: about {plan.disk / 2**30:.1f} GiB")
 
 
 def _print_answers(answers: Answers, folder: Path) -> None:

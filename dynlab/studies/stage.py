@@ -26,6 +26,24 @@ _SETS_IN_MEMORY = 3  # train, validation, test
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a stage is to do, as far as its cost depends on it."""
+
+    parameters: Json
+    sizes: Mapping[str, int]  # samples of the data sets
+    dim: int
+    products: float  # operations of the products of the map, for one sample; 0 for what belongs to data alone
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a task may cost: roughly, as measured on MNIST and 784-500-784."""
+
+    operations: float  # as many as training does in the same time
+    disk: float = 0.0  # bytes that stay
+
+
+@dataclass(frozen=True)
 class Stage:
     """One kind of result of a cell, stored in a folder of its own.
 
@@ -53,6 +71,7 @@ class Stage:
     parameters: Callable[[Study, Cell | None], dict[str, Json] | None]
     compute: Callable[[Path, Json, Json, Mapping[str, Path], Report], None]
     scope: Literal["cell", "data"] = "cell"  # "data": once for the data of a study, without a cell
+    cost: Callable[[Work], Cost] | None = None
     shards: Callable[[dict[str, Json], Mapping[str, int]], Sequence[dict[str, Json]]] | None = None
     on_device: bool = True
 

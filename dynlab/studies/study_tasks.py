@@ -20,7 +20,7 @@ from dynlab.errors import InputError
 from dynlab.studies.grid import Cell, Training, cells_of, ensembles_of, trainings_of
 from dynlab.studies.keys import TRAIN_VERSION, data_cell_name, data_sha256, sha256_of, stage_inputs
 from dynlab.studies.specification import Study
-from dynlab.studies.stage import Report, Stage
+from dynlab.studies.stage import Cost, Report, Stage, Work
 from dynlab.studies.store import Place
 from dynlab.studies.study_data import StudyData
 from dynlab.studies.task import Order, Task
@@ -72,74 +72,9 @@ def tasks_of(
     Raises:
         InputError: If a stage that is asked for needs one that is not.
     """
-    where = _where(study, data, data_dir)
-    sets = {role: one["sha256"] for role, one in where.items()}
-    sizes = {role: len(getattr(data, role).images) for role in where}
-    cells = cells_of(study, sets["train"])
-    places: dict[tuple[str, str], Place] = {}
-    data_cell = data_cell_name(sha256_of({"data": sets}))
-    makers = {stage.name: stage for stage in stages}
-    resources = {"GPU": 1} if on_gpu else {}
-
-    folders: dict[tuple[str, str], list[str]] = defaultdict(list)  # of a stage, of which one with shards has several
-
-    def needs_of(stage: Stage, name: str) -> dict[str, Place]:
-        needs: dict[str, Place] = {}
-        for needed in stage.needs:
-            of_data = needed in makers and makers[needed].scope == "data"
-            cell_name = data_cell if of_data else name
-            found = folders[cell_name, needed] if needed in makers else [needed]
-            if not found or (cell_name, found[0]) not in places:
-                raise InputError(f"{stage.name} needs {needed}, which the study does not ask for")
-            needs |= {folder: places[cell_name, folder] for folder in found}
-        return needs
-
-    def stage_tasks(stage: Stage, cell: Cell | None) -> list[Task]:
-        asked = stage.parameters(study, cell)
-        if asked is None:
-            return []
-        name = data_cell if cell is None else cell.folder
-        roles = [role for role in asked.pop("data", ()) if role in where]
-        needs = needs_of(stage, name)
-        about: dict[str, Any] = {"key": data_cell} if cell is None else _about(cell)
-        made = []
-        for folder, parameters in stage.parts(asked, sizes):
-            inputs = stage_inputs(
-                stage.name,
-                stage.version,
-                parameters=parameters,
-                data={role: sets[role] for role in roles},
-                cell=None if cell is None else cell.key,
-                needs={needed: place.key for needed, place in needs.items()},
-            )
-            place = places[name, folder] = Place(name, folder, inputs)
-            folders[name, stage.name].append(folder)
-            told = parameters | {"data": {role: where[role] for role in roles}}
-            made.append(
-                Task(
-                    name=place.name,
-                    label=f"{label_of(None if cell is None else cell.settings, cells)}: {folder}",
-                    places=(place,),
-                    function=fill_stage,
-                    arguments={
-                        "compute": stage.compute,
-                        "cell": about,
-                        "parameters": told,
-                        "needs": list(needs),
-                        "device": device if stage.on_device else "cpu",
-                    },
-                    needs=tuple(needs.values()),
-                    resources=resources if stage.on_device else {},
-                    kind=stage.name,
-                )
-            )
-        return made
-
-    for cell in cells:
-        inputs = stage_inputs(STAGE, TRAIN_VERSION, cell=cell.key)
-        places[cell.folder, STAGE] = Place(cell.folder, STAGE, inputs)
-    tasks = [task for stage in stages if stage.scope == "data" for task in stage_tasks(stage, None)]
-    trainings = trainings_of(cells)
+    maker = _Maker(study, data, stages, device, {"GPU": 1} if on_gpu else {}, checkpoint_seconds, data_dir)
+    tasks = [task for stage in stages if stage.scope == "data" for task in maker.of_stage(stage, None)]
+    trainings = trainings_of(maker.cells)
     groups: list[tuple[tuple[Training, ...], bool]] = []  # and whether each is done as an ensemble, even of one
     for ensemble in ensembles_of(trainings) if together else ():
         if on_gpu and obstacle_to_batches(ensemble[0].settings) is not None:
@@ -147,12 +82,124 @@ def tasks_of(
         else:
             groups.append((ensemble, True))
     for group, as_ensemble in groups or [((training,), False) for training in trainings]:
-        tasks.append(
-            _training_task(group, cells, places, where["train"], device, resources, checkpoint_seconds, as_ensemble)
-        )
+        tasks.append(maker.of_trainings(group, together=as_ensemble))
         for cell in itertools.chain.from_iterable(training.cells for training in group):
-            tasks += [task for stage in stages if stage.scope == "cell" for task in stage_tasks(stage, cell)]
-    return StudyTasks(tuple(tasks), tuple(cells), places, data_cell)
+            tasks += [task for stage in stages if stage.scope == "cell" for task in maker.of_stage(stage, cell)]
+    return StudyTasks(tuple(tasks), tuple(maker.cells), maker.places, maker.data_cell)
+
+
+class _Maker:
+    """Makes tasks one after the other, each after those that it needs, and knows the places of all that it made."""
+
+    def __init__(
+        self,
+        study: Study,
+        data: StudyData,
+        stages: Sequence[Stage],
+        device: str,
+        resources: Mapping[str, float],
+        checkpoint_seconds: float,
+        data_dir: str | Path | None,
+    ) -> None:
+        self.study, self.device, self.resources, self.checkpoint_seconds = study, device, resources, checkpoint_seconds
+        self.where = _where(study, data, data_dir)
+        self.sets = {role: one["sha256"] for role, one in self.where.items()}
+        self.sizes = {role: len(getattr(data, role).images) for role in self.where}
+        self.dim = data.train.images.shape[1]
+        self.cells = cells_of(study, self.sets["train"])
+        self.data_cell = data_cell_name(sha256_of({"data": self.sets}))
+        self.scopes = {stage.name: stage.scope for stage in stages}
+        self.places: dict[tuple[str, str], Place] = {}
+        self.folders: dict[tuple[str, str], list[str]] = defaultdict(list)  # of a stage: one with shards has several
+        for cell in self.cells:
+            inputs = stage_inputs(STAGE, TRAIN_VERSION, cell=cell.key)
+            self.places[cell.folder, STAGE] = Place(cell.folder, STAGE, inputs)
+            self.folders[cell.folder, STAGE].append(STAGE)
+
+    def of_stage(self, stage: Stage, cell: Cell | None) -> list[Task]:
+        """The task of a stage, or those of all of its shards; none if the study does not ask for it."""
+        asked = stage.parameters(self.study, cell)
+        if asked is None:
+            return []
+        name = self.data_cell if cell is None else cell.folder
+        roles = [role for role in asked.pop("data", ()) if role in self.where]
+        needs = self._needs(stage, name)
+        about: dict[str, Any] = {"key": self.data_cell} if cell is None else _about(cell)
+        products = 0.0 if cell is None else 2 * weight_operations(cell.settings, self.dim)
+        made = []
+        for folder, parameters in stage.parts(asked, self.sizes):
+            inputs = stage_inputs(
+                stage.name,
+                stage.version,
+                parameters=parameters,
+                data={role: self.sets[role] for role in roles},
+                cell=None if cell is None else cell.key,
+                needs={needed: place.key for needed, place in needs.items()},
+            )
+            place = self.places[name, folder] = Place(name, folder, inputs)
+            self.folders[name, stage.name].append(folder)
+            arguments = {
+                "compute": stage.compute,
+                "cell": about,
+                "parameters": parameters | {"data": {role: self.where[role] for role in roles}},
+                "needs": list(needs),
+                "device": self.device if stage.on_device else "cpu",
+            }
+            made.append(
+                Task(
+                    name=place.name,
+                    label=f"{label_of(None if cell is None else cell.settings, self.cells)}: {folder}",
+                    places=(place,),
+                    function=fill_stage,
+                    arguments=arguments,
+                    needs=tuple(needs.values()),
+                    resources=self.resources if stage.on_device else {},
+                    kind=stage.name,
+                    cost=stage.cost(Work(parameters, self.sizes, self.dim, products)) if stage.cost else None,
+                )
+            )
+        return made
+
+    def of_trainings(self, group: Sequence[Training], *, together: bool) -> Task:
+        """The task of a training, or of several that go on together."""
+        members = [
+            {
+                "settings": training.settings.as_json(),
+                "folder": training.folder,
+                "epochs": {self.places[cell.folder, STAGE].name: cell.settings.epochs for cell in training.cells},
+            }
+            for training in group
+        ]
+        first, settings = label_of(group[0].settings, self.cells), group[0].settings
+        label = first if len(group) == 1 else f"{len(group)} trainings, the first of {first}"
+        of_epochs = sum((6 * one.settings.walkback - 1) * one.settings.epochs for one in group)
+        operations = float(self.sizes["train"]) * of_epochs * weight_operations(settings, self.dim)
+        return Task(
+            name=f"{group[0].folder}/training" if len(group) == 1 else f"{group[0].folder}/ensemble",
+            label=f"{label}: {STAGE}",
+            places=tuple(self.places[cell.folder, STAGE] for training in group for cell in training.cells),
+            function=train_together if together else train_one,
+            arguments={
+                **({"members": members} if together else {"member": members[0]}),
+                "data": self.where["train"],
+                "device": self.device,
+                "checkpoint_seconds": self.checkpoint_seconds,
+            },
+            resources=self.resources,
+            # Trainings of another length or number of steps take another time.
+            kind=f"train {len(group)} {settings.epochs} {settings.walkback} {settings.hidden}",
+            cost=Cost(operations),
+        )
+
+    def _needs(self, stage: Stage, name: str) -> dict[str, Place]:
+        """The places of all that a stage of a cell needs, by their folders."""
+        needs: dict[str, Place] = {}
+        for needed in stage.needs:
+            cell = self.data_cell if self.scopes.get(needed) == "data" else name
+            if not self.folders[cell, needed]:
+                raise InputError(f"{stage.name} needs {needed}, which the study does not ask for")
+            needs |= {folder: self.places[cell, folder] for folder in self.folders[cell, needed]}
+        return needs
 
 
 def fill_stage(order: Order, report: Report) -> dict[str, str]:
@@ -168,6 +215,12 @@ def fill_stage(order: Order, report: Report) -> dict[str, str]:
     return {}
 
 
+def weight_operations(settings: TrainingSettings, dim: int) -> float:
+    """Operations of the products with the weights of an encoder, for one sample: two for each weight."""
+    hidden = settings.hidden if isinstance(settings.hidden, tuple) else (settings.hidden,)
+    return 2.0 * sum(before * after for before, after in itertools.pairwise((dim, *hidden)))
+
+
 def label_of(settings: TrainingSettings | None, cells: Sequence[Cell]) -> str:
     """The settings of a cell in which the cells of its study differ, in words."""
     if settings is None:
@@ -176,43 +229,6 @@ def label_of(settings: TrainingSettings | None, cells: Sequence[Cell]) -> str:
     values = settings.as_json()
     differing = [name for name in values if any(other[name] != values[name] for other in of_all)]
     return ", ".join(f"{name} {_short(values[name])}" for name in differing) or "the one cell"
-
-
-def _training_task(
-    group: Sequence[Training],
-    cells: Sequence[Cell],
-    places: Mapping[tuple[str, str], Place],
-    where: Mapping[str, Any],
-    device: str,
-    resources: Mapping[str, float],
-    checkpoint_seconds: float,
-    together: bool,
-) -> Task:
-    members = [
-        {
-            "settings": training.settings.as_json(),
-            "folder": training.folder,
-            "epochs": {places[cell.folder, STAGE].name: cell.settings.epochs for cell in training.cells},
-        }
-        for training in group
-    ]
-    first = label_of(group[0].settings, cells)
-    label = first if len(group) == 1 else f"{len(group)} trainings, the first of {first}"
-    return Task(
-        name=f"{group[0].folder}/training" if len(group) == 1 else f"{group[0].folder}/ensemble",
-        label=f"{label}: {STAGE}",
-        places=tuple(places[cell.folder, STAGE] for training in group for cell in training.cells),
-        function=train_together if together else train_one,
-        arguments={
-            **({"members": members} if together else {"member": members[0]}),
-            "data": where,
-            "device": device,
-            "checkpoint_seconds": checkpoint_seconds,
-        },
-        resources=resources,
-        # Trainings of another length or number of steps take another time.
-        kind=f"train {len(group)} {group[0].settings.epochs} {group[0].settings.walkback} {group[0].settings.hidden}",
-    )
 
 
 def _where(study: Study, data: StudyData, data_dir: str | Path | None) -> dict[str, dict[str, Any]]:

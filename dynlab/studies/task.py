@@ -24,7 +24,7 @@ from typing import Any
 from dynlab.errors import InputError
 from dynlab.files import write_json
 from dynlab.studies.lock import is_run_by
-from dynlab.studies.stage import Report
+from dynlab.studies.stage import Cost, Report
 from dynlab.studies.store import Place, Store
 
 _SECONDS = 1.0  # between two looks at whether to end, and two progress files
@@ -48,7 +48,8 @@ class Task:
     needs: tuple[Place, ...] = ()  # filled by other tasks
     resources: Mapping[str, float] = field(default_factory=dict)  # such as {"GPU": 1}
     kind: str = ""  # tasks of one kind take similar times
-    estimate: float | None = None  # seconds that it may take, if something is known of that
+    cost: Cost | None = None  # what it may cost, if something is known of that
+    estimate: float | None = None  # seconds that it may take, likewise
 
 
 @dataclass(frozen=True)

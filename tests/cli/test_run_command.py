@@ -42,6 +42,8 @@ def test_from_a_specification_to_answers(run: Run) -> None:
     assert (status, err) == (0, "")
     assert "models: 4, tasks: 20, done: 0" in out  # 2 of the data, 2 trainings, 4 stages of each model
     assert "time: about" in out
+    assert "of which nothing is known" not in out
+    assert "disk: about 0.0 GiB" in out
     assert [path.name for path in Path().iterdir()] == ["tiny.toml"]
 
     command = ("run", "tiny.toml", "--workers", "1")

@@ -45,7 +45,7 @@ from dynlab.evaluation.members import MEMBERS, with_statistics
 from dynlab.evaluation.separability import left_out_accuracy, majority_class_accuracy
 from dynlab.files import read_tensors, write_json, write_tensors
 from dynlab.maps import Map
-from dynlab.studies.stage import Json, Report, Stage, dataset_at, shards_in
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at, shards_in
 from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, on_one_thread, states_of
 from dynlab.studies.stages.orbits import BASINS_FILE, ORBITS, STEPS_FILE
 from dynlab.studies.stages.recognizer import recognizer_of
@@ -61,6 +61,10 @@ _MERGING = 0.1  # of the time
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
     asked = on_attractors(study.analyses.basins, study.iteration)
     return None if asked is None else {name: value for name, value in asked.items() if name != "shard"}
+
+
+def _cost(work: Work) -> Cost:
+    return Cost(60.0 * work.parameters["samples"] * work.products)
 
 
 @on_one_thread
@@ -134,4 +138,4 @@ def explosion_of(behind: Basins) -> Tensor | None:
     return behind.fixed_points[rows[0]] if len(rows) else None
 
 
-BASINS = Stage("basins", 2, ("train", "iterate", "recognizer", "orbits"), _parameters, compute)
+BASINS = Stage("basins", 2, ("train", "iterate", "recognizer", "orbits"), _parameters, compute, cost=_cost)

@@ -24,7 +24,7 @@ from dynlab.attractors import Basins, connection_graph, save_graph
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind
 from dynlab.files import write_json
-from dynlab.studies.stage import Json, Report, Stage, dataset_at
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_one_thread
 from dynlab.studies.stages.orbits import BASINS_FILE
 
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
     asked = study.analyses.graph
     return None if asked is None else {**asked.model_dump(), "data": ["test"]}
+
+
+def _cost(work: Work) -> Cost:
+    return Cost(1.3e5 * work.parameters["attractors"] * work.products)
 
 
 @on_one_thread
@@ -68,4 +72,4 @@ def largest_basins(basins: Basins, count: int) -> Basins:
     )
 
 
-GRAPH = Stage("graph", 1, ("train", "basins"), _parameters, compute)
+GRAPH = Stage("graph", 1, ("train", "basins"), _parameters, compute, cost=_cost)

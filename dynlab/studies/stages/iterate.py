@@ -48,7 +48,7 @@ from dynlab.evaluation.separability import ORBIT_STEPS
 from dynlab.evaluation.weights import weight_similarities
 from dynlab.files import write_json, write_tensors
 from dynlab.maps import Map
-from dynlab.studies.stage import Json, Report, Stage, dataset_at
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, on_one_thread, settings_of
 from dynlab.studies.stages.convergence import convergence_of
 from dynlab.training import TrainingSettings, corrupt, reconstruction_errors
@@ -74,6 +74,16 @@ def _parameters(study: Study, cell: Cell | None) -> dict[str, Json]:
         "orbit_train_samples": 0 if separability is None else separability.orbit_train_samples,
         "data": list(ROLES),
     }
+
+
+def _cost(work: Work) -> Cost:
+    """Some 250 steps of all samples; of a sample 4 bytes a number, and along the orbit 2 for each of its states."""
+    recorded = work.parameters["orbit_train_samples"]
+    along = (
+        sum(min(recorded, size) if role == "train" else size for role, size in work.sizes.items()) if recorded else 0
+    )
+    states = sum(work.sizes.values())
+    return Cost(250.0 * states * work.products, work.dim * (4.0 * states + 2.0 * along * (len(ORBIT_STEPS) - 1)))
 
 
 @on_one_thread
@@ -206,4 +216,4 @@ def _weights(system: Map, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-ITERATE = Stage("iterate", 1, ("train",), _parameters, compute)
+ITERATE = Stage("iterate", 1, ("train",), _parameters, compute, cost=_cost)

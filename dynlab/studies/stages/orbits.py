@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from dynlab.attractors import basins_of_orbits
 from dynlab.dynamics import iterate
 from dynlab.files import write_tensors
-from dynlab.studies.stage import Json, Report, Stage, dataset_at
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import map_of, on_attractors, on_one_thread
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ def _shards(parameters: dict[str, Json], sizes: Mapping[str, int]) -> list[dict[
     total, size = min(parameters["samples"], sizes["test"]), parameters["shard"]
     rule = {name: value for name, value in parameters.items() if name not in ("samples", "shard")}
     return [{**rule, "first": first, "samples": min(size, total - first)} for first in range(0, total, size)]
+
+
+def _cost(work: Work) -> Cost:
+    return Cost(900.0 * work.parameters["samples"] * work.products)
 
 
 @on_one_thread
@@ -61,4 +65,4 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     write_tensors(folder / STEPS_FILE, {"steps": orbits.steps})
 
 
-ORBITS = Stage("orbits", 1, ("train",), _parameters, compute, shards=_shards)
+ORBITS = Stage("orbits", 1, ("train",), _parameters, compute, cost=_cost, shards=_shards)

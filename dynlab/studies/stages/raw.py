@@ -25,7 +25,7 @@ from dynlab.datasets import Dataset, labels_of
 from dynlab.evaluation.classifiers import Classifier, logistic_regression, single_hidden_layer
 from dynlab.evaluation.kinds import black_fraction, white_fraction
 from dynlab.files import write_json
-from dynlab.studies.stage import Json, Report, Stage, dataset_at
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, on_one_thread
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
     asked = study.analyses.separability
     return None if asked is None else {**asked.model_dump(), "data": list(ROLES)}
+
+
+def _cost(work: Work) -> Cost:
+    return Cost(1.5e5 * work.sizes["train"] * work.dim)
 
 
 @on_one_thread
@@ -86,4 +90,4 @@ def accuracies(
     }
 
 
-RAW = Stage("raw", 1, (), _parameters, compute, scope="data", on_device=False)
+RAW = Stage("raw", 1, (), _parameters, compute, scope="data", on_device=False, cost=_cost)

@@ -24,7 +24,7 @@ import torch
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.evaluation.recognizer_files import load_recognizer, save_recognizer
 from dynlab.files import write_json
-from dynlab.studies.stage import Json, Report, Stage, dataset_at
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE, on_one_thread
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ _FILE = "recognizer.safetensors"
 
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
     return None if study.analyses.basins is None else {"data": ["train"]}
+
+
+def _cost(work: Work) -> Cost:
+    return Cost(1.2e5 * work.sizes["train"] * work.dim)
 
 
 @on_one_thread
@@ -62,4 +66,4 @@ def recognizer_of(folder: Path, *, device: torch.device | None = None) -> Recogn
     return load_recognizer(folder / _FILE, device=device) if trained else None
 
 
-RECOGNIZER = Stage("recognizer", 1, (), _parameters, compute, scope="data")
+RECOGNIZER = Stage("recognizer", 1, (), _parameters, compute, scope="data", cost=_cost)

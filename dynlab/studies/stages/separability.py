@@ -41,7 +41,7 @@ from dynlab.evaluation.classifiers import Classifier, logistic_regression, singl
 from dynlab.evaluation.kinds import is_explosion
 from dynlab.evaluation.separability import ORBIT_STEPS
 from dynlab.files import write_json, write_tensors
-from dynlab.studies.stage import Json, Report, Stage, dataset_at
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, on_one_thread, states_of
 from dynlab.studies.stages.convergence import convergence_of, moved
 from dynlab.studies.stages.iterate import orbit_file
@@ -57,6 +57,10 @@ PICKS = 12
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
     asked = study.analyses.separability
     return None if asked is None else {**asked.model_dump(), "data": list(ROLES)}
+
+
+def _cost(work: Work) -> Cost:
+    return Cost(2.2e5 * work.sizes["train"] * work.dim)
 
 
 @on_one_thread
@@ -162,4 +166,4 @@ def _picks(
 
 
 # Classifiers are learned on the CPU; only the few picks are iterated.
-SEPARABILITY = Stage("separability", 2, ("train", "iterate", "raw"), _parameters, compute, on_device=False)
+SEPARABILITY = Stage("separability", 2, ("train", "iterate", "raw"), _parameters, compute, on_device=False, cost=_cost)

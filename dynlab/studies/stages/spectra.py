@@ -37,7 +37,7 @@ from dynlab.evaluation.kinds import is_explosion
 from dynlab.evaluation.linearization import NEAR_UNITY_RADII, linearizations
 from dynlab.files import write_json, write_tensors
 from dynlab.maps import NONLINEARITIES, Map, float64_copy
-from dynlab.studies.stage import Json, Report, Stage, dataset_at
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.basins import EXPLOSIONS_FILE
 from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, on_one_thread
 from dynlab.studies.stages.orbits import BASINS_FILE
@@ -52,6 +52,10 @@ _EXPLOSIONS = 3
 
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
     return on_attractors(study.analyses.spectra, study.iteration)
+
+
+def _cost(work: Work) -> Cost:
+    return Cost(4e4 * work.parameters["attractors"] * work.products)
 
 
 @on_one_thread
@@ -134,4 +138,4 @@ def mean_slopes(system: Map, states: Tensor) -> list[Tensor]:
     return means
 
 
-SPECTRA = Stage("spectra", 1, ("train", "basins"), _parameters, compute)
+SPECTRA = Stage("spectra", 1, ("train", "basins"), _parameters, compute, cost=_cost)
