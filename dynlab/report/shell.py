@@ -10,12 +10,8 @@ from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.report import gallery, words
 from dynlab.report.drawing import inline_json
 from dynlab.report.palette import PALETTE
-from dynlab.report.published import (
-    EXPLOSION_INTENSITY,
-    ORIGINAL_BLACK,
-    ORIGINAL_WHITE,
-    TEST_SAMPLES,
-)
+from dynlab.report.published import published_figures
+from dynlab.report.published_for_map import TEST_SAMPLES
 from dynlab.report.shock_films import STEPS as SHOCK_STEPS
 
 if TYPE_CHECKING:
@@ -67,9 +63,7 @@ def environment() -> Environment:
         steps_of=words.steps_of,
         rule_words=words.rule_words,
         PUBLISHED_SAMPLES=TEST_SAMPLES,
-        EXPLOSION_INTENSITY=EXPLOSION_INTENSITY,
-        ORIGINAL_BLACK=ORIGINAL_BLACK,
-        ORIGINAL_WHITE=ORIGINAL_WHITE,
+        PUBLISHED=published_figures(),
         SHOCK_STEPS=SHOCK_STEPS,
         AUDITED=gallery.AUDITED,
         AUDIT_SEED=gallery.AUDIT_SEED,

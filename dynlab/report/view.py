@@ -16,7 +16,7 @@ from dynlab.report.drawing import Drawing, drawing_of
 from dynlab.report.fixed_points import FixedPoints, fixed_points_of
 from dynlab.report.pictures import Screen, screen_of
 from dynlab.report.planes import Plane, plane_figures, planes_of
-from dynlab.report.published import Published, published_for
+from dynlab.report.published_for_map import PublishedForMap, published_for
 from dynlab.report.robustness import RobustnessView, escape_words, robustness_view
 from dynlab.report.robustness_figures import escape_figure, shock_figure
 from dynlab.report.shock_words import shock_words
@@ -51,7 +51,7 @@ class Section:
     sample_shocks: Drawing | None
     escapes: Drawing | None
     equal_count: AttractorCount
-    published: Published | None
+    published: PublishedForMap | None
 
 
 @dataclass(frozen=True)

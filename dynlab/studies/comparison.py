@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dynlab.report.published import RAW_GAIN, Entry, Published, PublishedFigures, published_figures
 from dynlab.studies.acceptance import Check, Contrast, contrast_checks, contrasts_of, winner_checks
 from dynlab.studies.groups import Group, Statistic, groups_of, statistic
-from dynlab.studies.published import RAW_GAIN, Entry, PublishedFigures, published_figures
 from dynlab.studies.rows import Row
-from dynlab.studies.specification import IterationRule, Published, Study
+from dynlab.studies.specification import IterationRule, Study
 
 FEWEST_SEEDS = 3  # for a difference in units of chance
 

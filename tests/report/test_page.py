@@ -19,7 +19,7 @@ from dynlab.evaluation.results import PeriodicAttractor
 from dynlab.report import write_report
 from dynlab.report.labels import in_order, labels_of
 from dynlab.report.page import render_page
-from dynlab.report.published import published_for
+from dynlab.report.published_for_map import published_for
 from dynlab.report.words import enumeration, explosion_words, introduction, percent, trend
 
 MakeAnalysis = Callable[..., Analysis]

@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 from study_rows import row
 
-from dynlab.report.published import _PIXELS, _TABLE_1A, ORIGINAL_BLACK, ORIGINAL_WHITE
+from dynlab.report.published import figures_of, published_figures
 from dynlab.studies.comparison import Comparison, compare
-from dynlab.studies.published import figures_of, published_figures
 from dynlab.studies.readme import escaped, number, readme_of
 from dynlab.studies.rows import Row
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.study_data import load_study_data
 
-TEXT = resources.files("dynlab.studies").joinpath("published.json").read_text(encoding="utf-8")
+TEXT = resources.files("dynlab.report").joinpath("published.json").read_text(encoding="utf-8")
 PRINTED = json.loads(TEXT)
 
 
@@ -41,10 +40,12 @@ def test_figures_are_those_of_the_file() -> None:
     assert figures.winner.label == "k = 5, sigma = 0.7, N = 250, alpha = 0.999"
     assert figures.winner.acc_test == 0.932
     assert (figures.network_gain, figures.seeds) == (0.003, 5)
-    # What a page of maps shows of the same report.
-    assert {(one.k, one.sigma): (one.acc_test, one.explosions_test) for one in figures.table_1a} == _TABLE_1A
-    assert {sigma: (one.black, one.white) for sigma, one in figures.pixels.items()} == _PIXELS
-    assert (figures.original_pixels.black, figures.original_pixels.white) == (ORIGINAL_BLACK, ORIGINAL_WHITE)
+    assert figures.pixels[0.5].black == PRINTED["other_figures"]["pixels_black_below_0.01_percent"]["middle"] / 100
+    assert (
+        figures.original_pixels.white
+        == PRINTED["other_figures"]["pixels_white_above_0.95_percent"]["original_test_images"] / 100
+    )
+    assert figures.explosion_intensity == 0.149
 
 
 @pytest.mark.parametrize(
