@@ -34,7 +34,7 @@ def published_for(analysis: Analysis) -> PublishedForMap | None:
     results, figures = analysis.results, published_figures()
     training = results.map.training
     level, walkback = results.map.corruption_level, training.get("walkback")
-    if results.map.dim != 784 or results.data.name != "mnist/test" or level not in figures.pixels:
+    if results.map.dim != 784 or results.data.name != "mnist/test" or level is None or level not in figures.pixels:
         return None
     if any(training.get(setting, value) != value for setting, value in _OBJECTIVE.items()):
         return None
