@@ -20,6 +20,7 @@ from dynlab.report.palette import light
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_TICKS_APART = 0.06  # a range of accuracies in which ticks stand 0.01 apart or more
 _ROOM = 0.06  # beyond the outermost points, as a share of their range
 
 
@@ -74,6 +75,11 @@ def range_of(values: Sequence[float]) -> Range:
     return least - room, most + room
 
 
+def _digits(accuracies: Range) -> str:
+    """As many that no two ticks read the same."""
+    return ".2f" if accuracies[1] - accuracies[0] > _TICKS_APART else ".3f"
+
+
 def accuracy_and_explosions(panel: Sequence[ErrorPoints], accuracies: Range, explosions: Range) -> go.Figure:
     """Test accuracy above, and explosions below, against the reconstruction error of the test set.
 
@@ -90,7 +96,7 @@ def accuracy_and_explosions(panel: Sequence[ErrorPoints], accuracies: Range, exp
     lower = upper | {"title": upper["title"] | {"text": "explosions"}}
     figure.update_layout(
         height=440,
-        yaxis={"domain": [0.54, 1.0], "range": accuracies, "tickformat": ".2f"},
+        yaxis={"domain": [0.54, 1.0], "range": accuracies, "tickformat": _digits(accuracies)},
         yaxis2=lower | {"anchor": "x", "domain": [0.0, 0.46], "range": explosions},
         xaxis={"anchor": "y2"},
         meta=column_names(x="mse_test", custom=["setting", "seed or number of seeds"]),
@@ -177,7 +183,7 @@ def along_orbit(panel: Sequence[OrbitLine], raw: float | None, accuracies: Range
     shown = [step for step in steps if step == 0 or math.log2(step) % 2 == 0] if len(steps) > 6 else steps
     return figure.update_xaxes(
         tickvals=[*(places[step] for step in shown), end], ticktext=[*(f"{step}" for step in shown), "end"], tickangle=0
-    ).update_yaxes(tickformat=".2f", range=accuracies)
+    ).update_yaxes(tickformat=_digits(accuracies), range=accuracies)
 
 
 def setting_dots(
