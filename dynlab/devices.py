@@ -47,3 +47,12 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def one_thread_in_all() -> Iterator[None]:
+    """The same for all libraries, such as those that numpy and scikit-learn call."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1), one_thread():
+        yield

@@ -16,11 +16,12 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dynlab.devices import one_thread_in_all
 from dynlab.errors import InputError
 from dynlab.files import write_json
 from dynlab.studies.lock import is_run_by
@@ -86,7 +87,8 @@ def perform(order: Order) -> Outcome:
     started = time.monotonic()
     progress = _Progress(order)
     try:
-        with _one_thread():
+        # Results do not depend on the number of cores; that of threads belongs to the process.
+        with _ALONE, one_thread_in_all():
             progress(0.0, "")
             reasons = dict(order.function(order, progress))
     except Stopped:
@@ -134,20 +136,6 @@ class _Progress:
         }
         with contextlib.suppress(InputError):  # a full disk shall end the task at its results, not here
             write_json(self._path, told)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let all libraries compute on one thread, so that results do not depend on the number of cores.
-
-    One task at a time: the number of threads belongs to the process.
-    """
-    from threadpoolctl import threadpool_limits
-
-    from dynlab.devices import one_thread
-
-    with _ALONE, threadpool_limits(1), one_thread():
-        yield
 
 
 def _line(error: BaseException) -> str:

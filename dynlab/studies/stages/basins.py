@@ -37,6 +37,7 @@ from torch import Tensor
 
 from dynlab.attractors import Basins, basin_diversity, basin_statistics, basins_of_attraction, merge_basins
 from dynlab.datasets import Dataset
+from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.arrays import outcome_codes
 from dynlab.evaluation.attractors import attractors_of, cycles_of
 from dynlab.evaluation.explosions import explosion_points, explosion_starts
@@ -46,7 +47,7 @@ from dynlab.evaluation.separability import left_out_accuracy, majority_class_acc
 from dynlab.files import read_tensors, write_json, write_tensors
 from dynlab.maps import Map
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at, shards_in
-from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, on_one_thread, states_of
+from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, states_of
 from dynlab.studies.stages.orbits import BASINS_FILE, ORBITS, STEPS_FILE
 from dynlab.studies.stages.recognizer import recognizer_of
 
@@ -67,7 +68,7 @@ def _cost(work: Work) -> Cost:
     return Cost(60.0 * work.parameters["samples"] * work.products)
 
 
-@on_one_thread
+@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 

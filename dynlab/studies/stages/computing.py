@@ -1,22 +1,21 @@
-"""How every stage computes: on one thread, with the map and the settings of its cell.
+"""What every stage computes with: the map and the settings of its cell.
 
-Sums of floating point numbers depend on the order in which threads add up their parts. On one thread a stage gives the
-same bits however many threads its caller has, and workers that share a machine do not fight for its cores.
+All compute on one thread. Sums of floating point numbers depend on the order in which threads add up their parts; so a
+stage gives the same bits however many threads its caller has, and workers that share a machine do not fight for its
+cores.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from dynlab.devices import one_thread
 from dynlab.files import read_tensors
 from dynlab.maps import Map, load_map
-from dynlab.studies.stage import Json, Report
+from dynlab.studies.stage import Json
 from dynlab.training import TrainingSettings
 
 if TYPE_CHECKING:
@@ -27,21 +26,6 @@ if TYPE_CHECKING:
 MAP_FILE = "map.safetensors"
 RESULTS_FILE = "results.json"
 ROLES = ("train", "validation", "test")
-
-Compute = Callable[[Path, Json, Json, Mapping[str, Path], Report], None]
-
-
-def on_one_thread(compute: Compute) -> Compute:
-    """Make a stage compute on one thread, in torch and in what numpy and scikit-learn call, and restore it after."""
-
-    @functools.wraps(compute)
-    def computed(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(limits=1), one_thread():
-            compute(folder, cell, parameters, needed, report)
-
-    return computed
 
 
 def map_of(needed: Mapping[str, Path], parameters: Json) -> Map:

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from dynlab.attractors import Basins, connection_graph, save_graph
+from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind
 from dynlab.files import write_json
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_one_thread
+from dynlab.studies.stages.computing import RESULTS_FILE, map_of
 from dynlab.studies.stages.orbits import BASINS_FILE
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _cost(work: Work) -> Cost:
     return Cost(1.3e5 * work.parameters["attractors"] * work.products)
 
 
-@on_one_thread
+@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 

@@ -42,6 +42,7 @@ import torch
 from torch import Tensor
 
 from dynlab.datasets import Dataset
+from dynlab.devices import one_thread_in_all
 from dynlab.dynamics import Transformed, states_at, transform
 from dynlab.evaluation.attractors import transformed_set
 from dynlab.evaluation.separability import ORBIT_STEPS
@@ -49,7 +50,7 @@ from dynlab.evaluation.weights import weight_similarities
 from dynlab.files import write_json, write_tensors
 from dynlab.maps import Map
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, on_one_thread, settings_of
+from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, settings_of
 from dynlab.studies.stages.convergence import convergence_of
 from dynlab.training import TrainingSettings, corrupt, reconstruction_errors
 
@@ -86,7 +87,7 @@ def _cost(work: Work) -> Cost:
     return Cost(250.0 * states * work.products, work.dim * (4.0 * states + 2.0 * along * (len(ORBIT_STEPS) - 1)))
 
 
-@on_one_thread
+@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 

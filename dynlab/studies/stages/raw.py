@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from dynlab.datasets import Dataset, labels_of
+from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.classifiers import Classifier, logistic_regression, single_hidden_layer
 from dynlab.evaluation.kinds import black_fraction, white_fraction
 from dynlab.files import write_json
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, on_one_thread
+from dynlab.studies.stages.computing import RESULTS_FILE, ROLES
 
 if TYPE_CHECKING:
     from dynlab.studies.grid import Cell
@@ -42,7 +43,7 @@ def _cost(work: Work) -> Cost:
     return Cost(1.5e5 * work.sizes["train"] * work.dim)
 
 
-@on_one_thread
+@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the file that the module describes; arguments as in `Stage`.
 

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.evaluation.recognizer_files import load_recognizer, save_recognizer
 from dynlab.files import write_json
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, on_one_thread
+from dynlab.studies.stages.computing import RESULTS_FILE
 
 if TYPE_CHECKING:
     from dynlab.studies.grid import Cell
@@ -42,7 +43,7 @@ def _cost(work: Work) -> Cost:
     return Cost(1.2e5 * work.sizes["train"] * work.dim)
 
 
-@on_one_thread
+@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`."""
     train = dataset_at(parameters["data"]["train"])

@@ -37,12 +37,13 @@ import torch
 from torch import Tensor
 
 from dynlab.datasets import Dataset, labels_of
+from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.classifiers import Classifier, logistic_regression, single_hidden_layer
 from dynlab.evaluation.kinds import is_explosion
 from dynlab.evaluation.separability import ORBIT_STEPS
 from dynlab.files import write_json, write_tensors
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, on_one_thread, states_of
+from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, states_of
 from dynlab.studies.stages.convergence import convergence_of, moved
 from dynlab.studies.stages.iterate import orbit_file
 from dynlab.studies.stages.raw import accuracies
@@ -63,7 +64,7 @@ def _cost(work: Work) -> Cost:
     return Cost(2.2e5 * work.sizes["train"] * work.dim)
 
 
-@on_one_thread
+@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 

@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dynlab.attractors import Basins
+from dynlab.devices import one_thread_in_all
 from dynlab.dynamics import spectrum
 from dynlab.evaluation.explosions import explosion_basin
 from dynlab.evaluation.kinds import is_explosion
@@ -39,7 +40,7 @@ from dynlab.files import write_json, write_tensors
 from dynlab.maps import NONLINEARITIES, Map, float64_copy
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.basins import EXPLOSIONS_FILE
-from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, on_one_thread
+from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors
 from dynlab.studies.stages.orbits import BASINS_FILE
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _cost(work: Work) -> Cost:
     return Cost(4e4 * work.parameters["attractors"] * work.products)
 
 
-@on_one_thread
+@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 
