@@ -16,7 +16,7 @@ from dynlab.report.study_parts import PictureTable, StudyPage
 
 # Sections that have a sheet, and how many of their tables of pictures stand on it.
 _SHEETS = {"films": 1, "fixed_points": 2, "explosions": 1}
-_GAP, _APART, _WHITE = 2, 8, 255
+_GAP, _APART, _WHITE = 4, 16, 255
 _SIDE = 56  # pixels that a picture shall at least have
 
 
@@ -44,26 +44,26 @@ def sheets_of(page: StudyPage) -> list[Sheet]:
 def sheet_pixels(tables: Sequence[PictureTable]) -> NDArray[np.uint8]:
     """Tables of pictures below each other; places without a picture are white."""
     shown = [pixels for table in tables for pixels in _all(table)]
-    height, width = (max(pixels.shape[axis] for pixels in shown) for axis in (0, 1))
+    largest = [max(pixels.shape[axis] for pixels in shown) for axis in (0, 1)]
+    scale = max(2, math.ceil(_SIDE / max(largest)))
+    height, width = (scale * side for side in largest)
     columns = max(len(pictures) for table in tables for _, pictures in table.rows)
     apart = {column for table in tables for column in table.apart}
-    lefts = [column * (width + _GAP) + _APART * sum(1 for one in apart if one <= column) for column in range(columns)]
+    lefts = [column * (width + _GAP) + _APART * sum(one <= column for one in apart) for column in range(columns)]
     lines, top = [], 0
     for number, table in enumerate(tables):
         top += _APART if number else 0
         for _, pictures in table.rows:
             lines.append((top, pictures))
             top += height + _GAP
-    scale = max(2, math.ceil(_SIDE / max(height, width)))
     sheet = np.full((top - _GAP, lefts[-1] + width, 3), _WHITE, dtype=np.uint8)
     for line, pictures in lines:
         for left, picture in zip(lefts, pictures, strict=False):
             if picture is not None:
-                pixels = picture.pixels if picture.pixels.ndim == 3 else picture.pixels[:, :, None]
+                pixels = picture.pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+                pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
                 sheet[line : line + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    if all(pixels.ndim == 2 for pixels in shown):
-        sheet = sheet[:, :, 0]
-    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+    return sheet[:, :, 0] if all(pixels.ndim == 2 for pixels in shown) else sheet
 
 
 def _all(table: PictureTable) -> list[NDArray[np.uint8]]:

@@ -27,16 +27,13 @@ def page(*tables: PictureTable) -> StudyPage:
 
 def test_each_picture_stands_in_its_row_and_column() -> None:
     sheet = sheet_pixels([table(2, 3), table(1, 2)])
-    # So large that the longer side has 56 pixels: three columns of 4, gaps of 2 and 8; rows of 3, gaps of 2 and 10.
-    assert sheet.shape == (14 * (3 + 2 + 3 + 10 + 3), 14 * (4 + 2 + 8 + 4 + 2 + 4))
-    small = sheet[::14, ::14]
-    np.testing.assert_array_equal(small.repeat(14, axis=0).repeat(14, axis=1), sheet)
-    lefts, tops = (0, 14, 20), (0, 5, 18)
-    expected = np.full(small.shape, 255)
+    # So large that the longer side has 56 pixels: columns of 56, gaps of 4 and 16; rows of 42, gaps of 4 and 16.
+    lefts, tops = (0, 56 + 4 + 16, 2 * (56 + 4) + 16), (0, 42 + 4, 2 * (42 + 4) + 16)
+    expected = np.full((tops[-1] + 42, lefts[-1] + 56), 255)
     for top, row, columns in zip(tops, (0, 1, 0), ((0, 1), (0, 1, 2), (0,)), strict=True):
         for column in columns:
-            expected[top : top + 3, lefts[column] : lefts[column] + 4] = 10 * row + column
-    np.testing.assert_array_equal(small, expected)
+            expected[top : top + 42, lefts[column] : lefts[column] + 56] = 10 * row + column
+    np.testing.assert_array_equal(sheet, expected)
 
 
 def test_greys_beside_colours_are_colours() -> None:
