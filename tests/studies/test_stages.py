@@ -22,6 +22,7 @@ from stage_runs import PARAMETERS, PARTS, SETS, SETTINGS, run_stage, tiny_map, t
 from torch import Tensor
 
 from dynlab.attractors import Basins, load_graph
+from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.recognizer import train_recognizer
 from dynlab.files import read_tensors, sha256
@@ -324,7 +325,8 @@ def test_recognizer_comes_back_as_it_was_trained(stage_folders: Folders, tmp_pat
     assert stored is not None
     train = tiny_set("train").first(60)
     assert train.labels is not None
-    fresh = train_recognizer(train.images, train.labels, state_shape=train.shape)
+    with one_thread_in_all():  # as stages compute
+        fresh = train_recognizer(train.images, train.labels, state_shape=train.shape)
     states = tiny_set("test").images[:50].double()
     ours, theirs = stored.recognize(states), fresh.recognize(states)
     # Nothing but bits that JSON and safetensors keep: the same training gives the same words.
