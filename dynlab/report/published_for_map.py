@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dynlab.evaluation.analysis import Analysis
-from dynlab.report.published import published_figures
+from dynlab.published import published_figures
 
 TEST_SAMPLES = 10_000
 

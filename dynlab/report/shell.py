@@ -7,10 +7,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.published import published_figures
 from dynlab.report import gallery, words
 from dynlab.report.drawing import inline_json
 from dynlab.report.palette import PALETTE
-from dynlab.report.published import published_figures
 from dynlab.report.published_for_map import TEST_SAMPLES
 from dynlab.report.shock_films import STEPS as SHOCK_STEPS
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dynlab.report.published import Entry
+from dynlab.published import Entry
 from dynlab.studies.groups import Group, Statistic, statistic
 
 CONTRAST = 0.02  # of accuracy; pairs of Table 1a that differ by less need not come out the published way

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dynlab.report.published import RAW_GAIN, Entry, Published, PublishedFigures, published_figures
+from dynlab.published import RAW_GAIN, Entry, Published, PublishedFigures, published_figures
 from dynlab.studies.acceptance import Check, Contrast, contrast_checks, contrasts_of, winner_checks
 from dynlab.studies.groups import Group, Statistic, groups_of, statistic
 from dynlab.studies.rows import Row

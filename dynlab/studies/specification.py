@@ -52,7 +52,7 @@ from pydantic_core import PydanticCustomError
 from dynlab.datasets import check_dataset_name
 from dynlab.errors import InputError, SpecificationError
 from dynlab.files import printable
-from dynlab.report.published import Published
+from dynlab.published import Published
 from dynlab.studies.points import Grid, equal_cells, points_of, readable_grid
 from dynlab.studies.wording import Problem, meant, problems_of
 from dynlab.training import TrainingSettings

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from study_rows import row
 
-from dynlab.report.published import figures_of, published_figures
+from dynlab.published import figures_of, published_figures
 from dynlab.studies.comparison import Comparison, compare
 from dynlab.studies.readme import escaped, number, readme_of
 from dynlab.studies.rows import Row
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.study_data import load_study_data
 
-TEXT = resources.files("dynlab.report").joinpath("published.json").read_text(encoding="utf-8")
+TEXT = resources.files("dynlab").joinpath("published.json").read_text(encoding="utf-8")
 PRINTED = json.loads(TEXT)
 
 

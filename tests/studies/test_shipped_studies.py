@@ -13,7 +13,7 @@ from dynlab.studies.specification import load_study, shipped_studies
 from dynlab.studies.study_data import load_study_data
 
 REPOSITORY = Path(__file__).parents[2]
-PUBLISHED = json.loads((REPOSITORY / "dynlab" / "report" / "published.json").read_text())
+PUBLISHED = json.loads((REPOSITORY / "dynlab" / "published.json").read_text())
 
 # Models and trainings; of the first three series as the report counts them in section 5.3, with five seeds.
 SIZES = {

@@ -121,7 +121,7 @@ def published_figures() -> PublishedFigures:
     Raises:
         ValueError: If the file of the package is not what it should be.
     """
-    return figures_of(resources.files("dynlab.report").joinpath("published.json").read_text(encoding="utf-8"))
+    return figures_of(resources.files("dynlab").joinpath("published.json").read_text(encoding="utf-8"))
 
 
 def figures_of(text: str) -> PublishedFigures:
