@@ -102,6 +102,7 @@ class Store:
             inputs, key = manifest["inputs"], manifest["key"]
             seconds = None if manifest["seconds"] is None else float(manifest["seconds"])
             hashes = {str(name): str(digest) for name, digest in manifest["files"].items()}
+            made_from = dict(manifest.get("made_from", {}))
             if key != sha256_of(inputs):
                 return Found(State.DAMAGED, f"{MANIFEST} has a key that is not that of its inputs")
         except OSError as error:
@@ -110,7 +111,6 @@ class Store:
             return Found(State.DAMAGED, f"{MANIFEST} is not that of a stage ({type(error).__name__}: {error})")
         if key != place.key:
             return Found(State.STALE, f"other {_differing(inputs, place.inputs)}")
-        made_from = manifest.get("made_from", {})
         for needed in needs:
             if needed.name in made_from and made_from[needed.name] != self._content(needed):
                 return Found(State.STALE, f"made from another {needed.stage}")

@@ -65,6 +65,14 @@ def test_what_is_read_is_checked_and_what_it_was_made_from_is_known(tmp_path: Pa
     assert store.look(made).state is State.WHOLE
 
 
+@pytest.mark.parametrize("made_from", [None, 3, "text", [1]])
+def test_a_manifest_that_does_not_say_what_it_was_made_from_is_damaged(tmp_path: Path, made_from: Any) -> None:
+    store = _filled(tmp_path)
+    manifest = store.path(_place()) / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"made_from": made_from}))
+    assert store.look(_place(), needs=[_place()]).state is State.DAMAGED
+
+
 def test_a_file_in_place_of_a_cell_is_set_aside(tmp_path: Path) -> None:
     store = _filled(tmp_path)
     shutil.rmtree(store.path(_place()).parent)
