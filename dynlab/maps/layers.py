@@ -47,10 +47,9 @@ _ROWS, _PRODUCTS = 8, 2**20
 
 def output_of(layer: Layer, inputs: Tensor) -> Tensor:
     """The outputs of a layer, shape (..., outputs), for inputs of shape (..., inputs)."""
-    nonlinearity = NONLINEARITIES[layer.nonlinearity]
     if _is_for_onednn(inputs, layer):
         return onednn_layer(inputs, layer)
-    return nonlinearity.of_fresh(F.linear(inputs, layer.weight, layer.bias))
+    return NONLINEARITIES[layer.nonlinearity].of_fresh(F.linear(inputs, layer.weight, layer.bias))
 
 
 def has_onednn(weight: Tensor) -> bool:

@@ -89,7 +89,8 @@ def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = T
 
         shown = study_page(study, asked.cells, found, rows, comparison, _by_place(failures))
         path = write_page(shown, folder / PAGE)
-        is_part = any(found(cell, "iterate") is None for cell in asked.cells if cell.key in {row.key for row in rows})
+        known = {row.key for row in rows}
+        is_part = any(found(cell, "iterate") is None for cell in asked.cells if cell.key in known)
         for sheet in sheets_of(shown):
             if is_part and (folder / sheet.name).exists():  # that may be of models which are no longer in the store
                 continue

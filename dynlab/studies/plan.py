@@ -17,7 +17,7 @@ from dynlab.datasets import Dataset
 from dynlab.devices import one_thread
 from dynlab.studies.store import State, Store
 from dynlab.studies.study_data import StudyData
-from dynlab.studies.study_tasks import StudyTasks, weight_operations
+from dynlab.studies.study_tasks import StudyTasks, training_operations
 from dynlab.studies.task import Task
 from dynlab.studies.training import settings_of, train_one, train_together
 from dynlab.training import TrainingSettings
@@ -92,21 +92,21 @@ def plan_of(asked: StudyTasks, data: StudyData, folder: Path, *, workers: int = 
 
 def with_estimates(tasks: Sequence[Task], data: StudyData) -> list[Task]:
     """The tasks, those with a cost with the time that they may take on one thread of this machine's CPU."""
-    costs = [(task, task.cost) for task in tasks]
-    trainings = [settings for task in tasks for settings in _trained(task)]
-    if not any(cost is not None for _, cost in costs):
+    if all(task.cost is None for task in tasks):
         return list(tasks)
-    smallest = min(trainings, key=lambda one: one.walkback * weight_operations(one, _dim(data)), default=None)
+    trainings = [settings for task in tasks for settings in _trained(task)]
+    dim = data.train.images.shape[1]
+    smallest = min(trainings, key=lambda one: training_operations(one, dim), default=None)
     rate = training_rate(smallest or TrainingSettings(sigma=0.5, epochs=1), data.train)
-    return [replace(task, estimate=None if cost is None else cost.operations / rate) for task, cost in costs]
+    return [task if task.cost is None else replace(task, estimate=task.cost.operations / rate) for task in tasks]
 
 
 def training_rate(settings: TrainingSettings, data: Dataset) -> float:
     """Operations a second of a training on one thread of this machine's CPU, measured for half a second."""
     with one_thread():
         run = TrainingRun(data.images, settings, beginning(data.images.shape[1], settings, None, data.shape))
-        samples = min(settings.batch_size, len(data.images))
-        of_batch = samples * (6 * settings.walkback - 1) * weight_operations(settings, data.images.shape[1])
+        samples, dim = min(settings.batch_size, len(data.images)), data.images.shape[1]
+        of_batch = samples * training_operations(settings, dim)
         started = time.perf_counter()
         batches, measured, since = 0, 0, started
 
@@ -129,10 +129,6 @@ def _trained(task: Task) -> list[TrainingSettings]:
         return []
     members = task.arguments.get("members") or [task.arguments["member"]]
     return [settings_of(member["settings"]) for member in members]
-
-
-def _dim(data: StudyData) -> int:
-    return data.train.images.shape[1]
 
 
 def _memory(data: StudyData, workers: int) -> float:

@@ -172,8 +172,7 @@ class _Maker:
         ]
         first, settings = label_of(group[0].settings, self.cells), group[0].settings
         label = first if len(group) == 1 else f"{len(group)} trainings, the first of {first}"
-        of_epochs = sum((6 * one.settings.walkback - 1) * one.settings.epochs for one in group)
-        operations = float(self.sizes["train"]) * of_epochs * weight_operations(settings, self.dim)
+        of_samples = sum(one.settings.epochs * training_operations(one.settings, self.dim) for one in group)
         return Task(
             name=f"{group[0].folder}/training" if len(group) == 1 else f"{group[0].folder}/ensemble",
             label=f"{label}: {STAGE}",
@@ -188,7 +187,7 @@ class _Maker:
             resources=self.resources,
             # Trainings of another length or number of steps take another time.
             kind=f"train {len(group)} {settings.epochs} {settings.walkback} {settings.hidden}",
-            cost=Cost(operations),
+            cost=Cost(self.sizes["train"] * of_samples),
         )
 
     def _needs(self, stage: Stage, name: str) -> dict[str, Place]:
@@ -219,6 +218,11 @@ def weight_operations(settings: TrainingSettings, dim: int) -> float:
     """Operations of the products with the weights of an encoder, for one sample: two for each weight."""
     hidden = settings.hidden if isinstance(settings.hidden, tuple) else (settings.hidden,)
     return 2.0 * sum(before * after for before, after in itertools.pairwise((dim, *hidden)))
+
+
+def training_operations(settings: TrainingSettings, dim: int) -> float:
+    """Operations of an epoch for each sample: forward, and in both backward products but that of the first input."""
+    return (6 * settings.walkback - 1) * weight_operations(settings, dim)
 
 
 def label_of(settings: TrainingSettings | None, cells: Sequence[Cell]) -> str:
