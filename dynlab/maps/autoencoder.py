@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dynlab.maps.checkpoint import DENOISING_AUTOENCODER, Checkpoint, write_checkpoint
-from dynlab.maps.layers import NONLINEARITIES, output_of
+from dynlab.maps.layers import NONLINEARITIES, output_of, product_of
 from dynlab.maps.map import Layer, Map
 
 
@@ -111,7 +110,7 @@ class DenoisingAutoencoder(Map):
 
         @torch.no_grad()
         def product(tangents: Tensor) -> Tensor:
-            return g_slope * F.linear(f_slope * F.linear(tangents, self.encoder["weight"]), self.decoder_weight)
+            return g_slope * product_of(f_slope * product_of(tangents, self.encoder["weight"]), self.decoder_weight)
 
         return product
 

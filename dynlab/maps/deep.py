@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from dynlab.maps.autoencoder import check_nonlinearities, image_shape
 from dynlab.maps.checkpoint import DEEP_AUTOENCODER, Checkpoint, write_checkpoint
-from dynlab.maps.layers import NONLINEARITIES, output_of
+from dynlab.maps.layers import NONLINEARITIES, output_of, product_of
 from dynlab.maps.map import Layer, Map
 
 
@@ -128,7 +128,7 @@ class DeepAutoencoder(Map):
         @torch.no_grad()
         def product(tangents: Tensor) -> Tensor:
             for layer, slope in zip(layers, slopes, strict=True):
-                tangents = slope * F.linear(tangents, layer.weight)
+                tangents = slope * product_of(tangents, layer.weight)
             return tangents
 
         return product

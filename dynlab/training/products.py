@@ -1,10 +1,11 @@
 """The matrix products of a step of training, by whichever library is fastest where they are computed.
 
-On a CPU that is oneDNN (`dynlab.maps.layers`): measured on a Zen 5 core, products of minibatches of 20 take 0.55 of the
-time that they take MKL, updates of weights by 80 rows half. Its operation gives new tensors, which are copied to where
-they are needed; it wants the larger factor of an update as it lies, and the smaller one transposed in memory. A new
-tensor as large as a weight may cost as much again, where the system takes its pages back each time; with few rows,
-where there is little to win, MKL updates in place.
+On a CPU with AVX-512 that is oneDNN (`dynlab.maps.layers`): measured on a Zen 5 core, products of minibatches of 20
+take 0.55 of the time that they take MKL, updates of weights by 80 rows half. On a Zen 3 core, which lacks it, training
+by oneDNN takes 1.9 times as long as by MKL at k = 1. Its operation gives new tensors, which are copied to where they
+are needed; it wants the larger factor of an update as it lies, and the smaller one transposed in memory. A new tensor
+as large as a weight may cost as much again, where the system takes its pages back each time; with few rows, where there
+is little to win, MKL updates in place.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dynlab.maps import NONLINEARITIES
-from dynlab.maps.layers import has_onednn, onednn_layer, onednn_linear
+from dynlab.maps.layers import is_faster_by_onednn, onednn_layer, onednn_linear
 from dynlab.maps.map import Layer
 
 _FEW_ROWS = 40
@@ -40,7 +41,7 @@ def products_for(weight: Tensor) -> Products:
     """The fastest products with weights such as this one, of shape (outputs, inputs) or (members, outputs, inputs)."""
     if weight.ndim == 3:
         return _BATCHES
-    if has_onednn(weight):
+    if is_faster_by_onednn(weight):
         return _ONEDNN
     return _MATRICES
 
