@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,19 @@ from dynlab.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+
+_EXPECTED = "expected auto, cpu or a CUDA device"
+
+
+def check_device(name: str) -> None:
+    """Check that `name` may be a device, such as one of another machine: "auto", "cpu", "cuda", "cuda:1", ...
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", name, flags=re.ASCII) is None:
+        raise InputError(f"device is {name!r}, {_EXPECTED}")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -20,19 +34,17 @@ def resolve_device(name: str) -> torch.device:
     """
     import torch
 
+    check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device(name)
-    refusal = f"device is {name!r}, expected auto, cpu or a CUDA device of this machine"
-    if name.partition(":")[0] != "cuda":
-        raise InputError(refusal)
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"{refusal} ({reason})") from error
+        raise InputError(f"device is {name!r}, {_EXPECTED} of this machine ({reason})") from error
     return device
 
 

@@ -14,12 +14,11 @@ import contextlib
 import signal
 import threading
 import time
-import types
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from dynlab.errors import InputError
@@ -28,15 +27,15 @@ from dynlab.studies.worker_process import WorkerContext, begin_worker, perform_i
 
 _SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 _TIMEOUT = 10  # seconds to reach a scheduler
-_FRESH = 2.0  # seconds that the number of workers of a scheduler is taken for known
+_FRESH = 2.0  # seconds that the workers of a scheduler are taken for known
+_AHEAD = 2  # tasks submitted for each worker, and for each unit of a resource
 
 
 class Workers(Protocol):
     """An executor, and what the runner needs beside it."""
 
-    @property
-    def capacity(self) -> Mapping[str, float]:
-        """How much there is of resources that tasks ask for, where the runner must see to it."""
+    def room(self, resource: str) -> float:
+        """How much of a resource the tasks that are submitted at a time may ask for; one may always ask for more."""
         ...
 
     def in_flight(self) -> int:
@@ -63,10 +62,12 @@ class Workers(Protocol):
 class InProcess:
     """One task at a time, in this process and thread. SIGINT and SIGTERM end it with an error that `submit` keeps."""
 
-    capacity: Mapping[str, float] = types.MappingProxyType({})
-
     def __init__(self) -> None:
         self.executor = _InThisThread()
+
+    def room(self, resource: str) -> float:
+        """See `Workers`."""
+        return float("inf")
 
     def in_flight(self) -> int:
         """See `Workers`."""
@@ -100,13 +101,16 @@ class LocalProcesses:
     def __init__(self, processes: int, gpus: int = 1) -> None:
         if processes < 1:
             raise InputError(f"processes is {processes}, expected at least 1")
-        self.capacity: Mapping[str, float] = {"GPU": gpus}
-        self._processes = processes
+        self._processes, self._gpus = processes, gpus
         self._begin()
 
     def _begin(self) -> None:
         self._context = WorkerContext()
         self.executor = ProcessPoolExecutor(self._processes, mp_context=self._context, initializer=begin_worker)
+
+    def room(self, resource: str) -> float:
+        """See `Workers`."""
+        return self._gpus if resource == "GPU" else float("inf")
 
     def in_flight(self) -> int:
         """See `Workers`."""
@@ -161,13 +165,12 @@ class DaskWorkers:
         InputError: If `distributed` is not installed, this is no address, or no scheduler answers there.
     """
 
-    capacity: Mapping[str, float] = types.MappingProxyType({})  # the scheduler sees to it
-
     def __init__(self, address: str) -> None:
         _check_address(address)
         self._address = address
         self._looked = -_FRESH
-        self._workers = 1
+        self._count = 1
+        self._resources: dict[str, float] = {}
         self._futures: set[Future[Outcome]] = set()
         self._begin()
 
@@ -187,11 +190,28 @@ class DaskWorkers:
 
     def in_flight(self) -> int:
         """See `Workers`. Two for each worker, so that none waits for the next one; the runner waits for no worker."""
+        self._look()
+        return _AHEAD * self._count
+
+    def room(self, resource: str) -> float:
+        """See `Workers`. As much again as there is waits for it, and what else is to be done does not wait behind."""
+        self._look()
+        return _AHEAD * self._resources.get(resource, 0.0)
+
+    def _look(self) -> None:
+        """See which workers there are, if that is not known."""
         if time.monotonic() - self._looked >= _FRESH:
             with contextlib.suppress(OSError):  # a scheduler that is away for a moment
-                self._workers = max(1, len(cast(Mapping[str, int], self._client.nthreads())))
+                workers = self._offered()
+                self._count = max(1, len(workers))
+                names = {name for resources in workers for name in resources}
+                self._resources = {name: sum(one.get(name, 0.0) for one in workers) for name in names}
             self._looked = time.monotonic()
-        return 2 * self._workers
+
+    def _offered(self) -> list[Mapping[str, float]]:
+        """The resources of each worker at this moment."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return [worker.get("resources") or {} for worker in workers]
 
     def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
         """See `Workers`. While no worker has what is asked for, the task waits for one."""
@@ -204,8 +224,7 @@ class DaskWorkers:
 
     def offers(self, resource: str) -> bool:
         """Whether a worker has a resource at this moment."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return any(resource in (worker.get("resources") or {}) for worker in workers)
+        return any(resource in resources for resources in self._offered())
 
     def restart(self) -> None:
         """See `Workers`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dynlab.devices import resolve_device
+from dynlab.devices import check_device, resolve_device
 from dynlab.studies.executors import DaskWorkers, InProcess, Workers
 from dynlab.studies.plan import with_estimates
 from dynlab.studies.scheduling import GRACE_SECONDS, run_tasks
@@ -84,6 +84,7 @@ def study_tasks(
 ) -> StudyTasks:
     """The tasks of a study as `run_study` would do them; arguments and errors are the same."""
     if isinstance(workers, DaskWorkers):
+        check_device(device)
         # Once for the whole run: what is submitted while the worker with the GPU is being replaced waits for the next.
         on_gpu = device.partition(":")[0] == "cuda" or (device == "auto" and workers.offers("GPU"))
         together = on_gpu

@@ -217,7 +217,7 @@ class _Run:
     def _has_room(self, task: Task) -> bool:
         for name, amount in task.resources.items():
             used = sum(other.resources.get(name, 0.0) for other in self._running.values())
-            if used and used + amount > self.workers.capacity.get(name, float("inf")):
+            if used and used + amount > self.workers.room(name):
                 return False
         return True
 

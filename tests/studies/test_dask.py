@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 import toy_study
 
 import dynlab
+from dynlab.errors import InputError
 from dynlab.files import sha256
 from dynlab.studies.executors import DaskWorkers, InProcess
 from dynlab.studies.progress import StudyStatus, read_status
@@ -27,7 +29,7 @@ from dynlab.studies.screen import Screen
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.study_data import load_study_data
-from dynlab.studies.task import progress_path
+from dynlab.studies.task import Order, Outcome, perform, progress_path
 from dynlab.studies.training import train_one, train_together
 
 distributed = pytest.importorskip("distributed")
@@ -187,10 +189,10 @@ class _Offering(DaskWorkers):
     """Workers nobody has to start, of which one has a GPU or none has."""
 
     def __init__(self, gpu: bool) -> None:
-        self._gpu = gpu
+        self._gpu, self._looked = gpu, float("-inf")
 
-    def offers(self, resource: str) -> bool:
-        return self._gpu and resource == "GPU"
+    def _offered(self) -> list[Mapping[str, float]]:
+        return [{"GPU": 1.0, "CPU": 2.0} if self._gpu else {}, {"CPU": 0.5}]
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,57 @@ def test_what_computes_on_the_device_asks_for_a_gpu(device: str, offered: bool, 
         asks = expected and names[task.name] in on_device
         assert task.resources == ({"GPU": 1} if asks else {})
         assert task.arguments["device"] == (device if names[task.name] in on_device else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
+def test_a_device_that_no_worker_can_have_is_refused_before_anything_is_submitted(name: str, tmp_path: Path) -> None:
+    study = _study(tmp_path)
+    with pytest.raises(InputError, match=rf"^device is '{name}', expected auto, cpu or a CUDA device$"):
+        study_tasks(study, load_study_data(study), STAGES, _Offering(True), device=name)
+
+
+def test_what_waits_for_a_gpu_leaves_room_for_what_wants_none(tmp_path: Path) -> None:
+    """Of two workers one has a GPU, and twice two tasks are submitted at a time: never more than two that want it."""
+    assert _Offering(True).in_flight() == 4
+    assert _Offering(True).room("GPU") == 2
+    assert _Offering(True).room("CPU") == 5
+    assert _Offering(False).room("GPU") == 0
+
+    class _Counted(_Offering):
+        """What is submitted is done when nothing more comes."""
+
+        def __init__(self) -> None:
+            super().__init__(gpu=True)
+            self.under_way: list[tuple[Order, Future[Outcome]]] = []
+            self.together: list[set[str]] = []
+            self.timer: threading.Timer | None = None
+
+        def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+            if self.timer is not None:
+                self.timer.cancel()
+            future: Future[Outcome] = Future()
+            self.under_way.append((order, future))
+            self.timer = threading.Timer(0.5, self.work)
+            self.timer.start()
+            return future
+
+        def work(self) -> None:
+            begun, self.under_way = self.under_way, []
+            self.together.append({order.name for order, _ in begun})
+            for order, future in begun:
+                future.set_result(perform(order))
+
+        def close(self) -> None: ...
+
+    wanting = {"c0/training", "c2/training", "c0/basins", "c1/basins", "c2/basins"}
+    tasks = [
+        dataclasses.replace(task, resources={"GPU": 1} if task.name in wanting else {})
+        for task in toy_study.tasks(tmp_path / "diary", ("c0", "c1", "c2", "c3"), pause=0)
+    ]
+    workers = _Counted()
+    assert run_tasks(tasks, tmp_path / "study", workers).complete
+    assert max(len(names & wanting) for names in workers.together) == 2
+    assert {"c0/basins", "c1/basins", "c3/basins"} in workers.together
 
 
 def test_trainings_that_a_gpu_cannot_do_side_by_side_are_tasks_of_their_own(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import shutil
 import signal
 import threading
 import time
-import types
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -324,8 +323,6 @@ def test_taking_the_file_of_a_run_away_ends_it(tmp_path: Path) -> None:
 class _Fragile:
     """Workers that begin when nothing more comes for a moment; a deadly task breaks all that are under way with it."""
 
-    capacity = types.MappingProxyType({"GPU": 1.0})
-
     def __init__(self, *deadly: str) -> None:
         self.deadly = deadly
         self.under_way: list[tuple[Order, Future[Outcome]]] = []
@@ -333,6 +330,9 @@ class _Fragile:
         self.restarts = 0
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
+
+    def room(self, resource: str) -> float:
+        return 1
 
     def in_flight(self) -> int:
         return 3
