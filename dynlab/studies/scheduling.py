@@ -25,11 +25,11 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dynlab.studies.display import Display, duration
 from dynlab.studies.executors import Workers, raising_signals
 from dynlab.studies.failures import Failure, forget_failures, write_failures, write_traceback
 from dynlab.studies.lock import Holder, held, let_go
 from dynlab.studies.progress import Board
-from dynlab.studies.screen import Screen, duration
 from dynlab.studies.store import Place, State, Store
 from dynlab.studies.summary import Summary
 from dynlab.studies.task import PROGRESS, Order, Outcome, Stopped, Task, file_name, progress_path
@@ -47,7 +47,7 @@ def run_tasks(
     workers: Workers,
     *,
     title: str = "",
-    screen: Screen | None = None,
+    display: Display | None = None,
     grace_seconds: float = GRACE_SECONDS,
     on_begin: Callable[[], None] | None = None,
 ) -> Summary:
@@ -58,7 +58,7 @@ def run_tasks(
         folder: Of the study; one run at a time may work there.
         workers: Where tasks are done. They are closed at the end.
         title: Of the study.
-        screen: Where to say what happens; nowhere if not given. All of it is in `run.log`, too.
+        display: Where to say what happens; nowhere if not given. All of it is in `run.log`, too.
         grace_seconds: How long tasks may take to end after a signal, at least 0.
         on_begin: Called once the folder belongs to this run.
 
@@ -75,7 +75,7 @@ def run_tasks(
     with held_back() as interruption, contextlib.closing(workers), held(folder) as holder:
         if on_begin:
             on_begin()
-        return _Run(tasks, folder, workers, holder, interruption, title, screen or Screen(None), grace_seconds).go()
+        return _Run(tasks, folder, workers, holder, interruption, title, display or Display(None), grace_seconds).go()
 
 
 def _check(tasks: Sequence[Task]) -> None:
@@ -102,7 +102,7 @@ class _Run:
     holder: Holder
     interruption: Interruption
     title: str
-    screen: Screen
+    display: Display
     grace_seconds: float
     _waiting: dict[str, Task] = field(default_factory=dict)  # by name, in order
     _running: dict[Future[Outcome], Task] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class _Run:
     def go(self) -> Summary:
         started = time.monotonic()
         self._store = Store(self.folder)
-        self._board = Board(self.folder, self.title, self.holder, self.tasks, self.workers.in_flight, self.screen.show)
+        self._board = Board(self.folder, self.title, self.holder, self.tasks, self.workers.in_flight, self.display.show)
         self._clear()
         self._board.begin()
         try:
@@ -348,7 +348,7 @@ class _Run:
         self._board.set(task.name, "stopped")
 
     def _say(self, line: str) -> None:
-        self.screen.say(line)
+        self.display.say(line)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         with contextlib.suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(f"{stamp} {line}\n")

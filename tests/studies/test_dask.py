@@ -21,11 +21,11 @@ import toy_study
 import dynlab
 from dynlab.errors import InputError
 from dynlab.files import sha256
+from dynlab.studies.display import Display
 from dynlab.studies.executors import DaskWorkers, InProcess
 from dynlab.studies.progress import StudyStatus, read_status
 from dynlab.studies.runner import run_study, study_tasks
 from dynlab.studies.scheduling import run_tasks
-from dynlab.studies.screen import Screen
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.study_data import load_study_data
@@ -117,14 +117,14 @@ def test_what_asks_for_a_gpu_waits_for_a_worker_that_has_one(start: Start, tmp_p
     tasks = [dataclasses.replace(task, resources=asked.get(task.name, task.resources)) for task in tasks]
     joined: list[subprocess.Popen[bytes]] = []
 
-    class _Watcher(Screen):
+    class _Watcher(Display):
         def show(self, status: StudyStatus) -> None:
             (stage,) = (task for task in status.tasks if task.name == "c2/iterate")
             if stage.state != "waiting" and not joined:
                 assert with_gpu.poll() is not None
                 joined.append(start("worker", "--resources", "GPU=1"))
 
-    summary = run_tasks(tasks, study, DaskWorkers(address), screen=_Watcher(None))
+    summary = run_tasks(tasks, study, DaskWorkers(address), display=_Watcher(None))
     assert summary.complete
     assert len(summary.computed) == 8
     pids = {task.name: _pid_of(study, task.name) for task in tasks if task.resources}
@@ -287,7 +287,7 @@ def test_trainings_that_a_gpu_cannot_do_side_by_side_are_tasks_of_their_own(tmp_
 def test_a_run_says_that_it_waits_for_a_gpu(offered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
-    class _Lines(Screen):
+    class _Lines(Display):
         def say(self, line: str) -> None:
             said.append(line)
 
@@ -300,6 +300,6 @@ def test_a_run_says_that_it_waits_for_a_gpu(offered: bool, tmp_path: Path, monke
         stages=STAGES,
         workers=_Offering(offered),
         device="cuda",
-        screen=_Lines(None),
+        display=_Lines(None),
     )
     assert ["the resource GPU" in line for line in said] == [True] * (not offered)

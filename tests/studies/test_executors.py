@@ -26,13 +26,13 @@ from pathlib import Path
 import toy_study
 from dynlab.studies.executors import LocalProcesses
 from dynlab.studies.scheduling import run_tasks
-from dynlab.studies.screen import screen
+from dynlab.studies.display import display
 
 folder = Path(sys.argv[1])
 tasks = toy_study.tasks(folder / "diary", pause=0.02, **eval(sys.argv[2]))
 print("script")
-with screen() as shown:
-    summary = run_tasks(tasks, folder / "study", LocalProcesses(2), screen=shown)
+with display() as shown:
+    summary = run_tasks(tasks, folder / "study", LocalProcesses(2), display=shown)
 print(sorted(summary.computed), sorted(summary.reused), summary.failed, threads := [])
 sys.exit(not summary.complete)
 """

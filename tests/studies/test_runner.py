@@ -23,11 +23,11 @@ import toy_study
 from rich.console import Console
 
 from dynlab.errors import InputError
+from dynlab.studies.display import Display, summary_line, table_of, task_line
 from dynlab.studies.executors import InProcess
 from dynlab.studies.lock import Holder
 from dynlab.studies.progress import read_status
 from dynlab.studies.scheduling import run_tasks
-from dynlab.studies.screen import Screen, summary_line, table_of, task_line
 from dynlab.studies.store import State, Store
 from dynlab.studies.task import Order, Outcome, Task, perform
 
@@ -173,7 +173,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(expected: dict[str, byte
     obstacle.touch()
     said: list[str] = []
 
-    class _Lines(Screen):
+    class _Lines(Display):
         def say(self, line: str) -> None:
             said.append(line)
 
@@ -183,7 +183,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(expected: dict[str, byte
         c1_iterate={"fails_while": str(obstacle)},
         c2_training={"diverges": "c2/train"},
     )
-    summary = run_tasks(tasks, study, InProcess(), screen=_Lines(None))
+    summary = run_tasks(tasks, study, InProcess(), display=_Lines(None))
     assert summary.computed == ("c0/training", "c0/iterate", "c0/basins")
     assert summary.not_run == ("c1/basins", "c2/iterate", "c2/basins")
     assert not summary.complete
@@ -258,8 +258,10 @@ def test_what_was_made_from_something_else_is_computed_anew(tmp_path: Path) -> N
 
 def test_a_display_that_is_gone_ends_nothing(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        shown = Screen(Console(file=full))
-        summary = run_tasks(toy_study.tasks(tmp_path / "diary", pause=0), tmp_path / "study", InProcess(), screen=shown)
+        shown = Display(Console(file=full))
+        summary = run_tasks(
+            toy_study.tasks(tmp_path / "diary", pause=0), tmp_path / "study", InProcess(), display=shown
+        )
         assert shown.console is None
         with contextlib.suppress(OSError):
             full.close()
@@ -309,12 +311,12 @@ def test_taking_the_file_of_a_run_away_ends_it(tmp_path: Path) -> None:
     """So do tasks on other machines, whose runner is gone or has been told to end."""
     tasks = toy_study.tasks(tmp_path / "diary", ("c0",), c0_iterate={"waits_for": str(tmp_path / "gate")})
 
-    class _OutOfOrder(Screen):
+    class _OutOfOrder(Display):
         def say(self, line: str) -> None:
             if line.startswith("training of c0: computed"):
                 (tmp_path / "study" / "run.json").unlink()
 
-    summary = run_tasks(tasks, tmp_path / "study", InProcess(), screen=_OutOfOrder(None))
+    summary = run_tasks(tasks, tmp_path / "study", InProcess(), display=_OutOfOrder(None))
     assert summary.stopped == ("c0/iterate", "c0/basins")
     assert summary.interrupted
     assert read_status(tmp_path / "study").state == "interrupted"

@@ -17,7 +17,7 @@ _ROWS = 30  # of cells
 
 
 @dataclass
-class Screen:
+class Display:
     """Where lines and tables go; nowhere once they cannot be written, as all of it is in a log."""
 
     console: Console | None  # None: nowhere
@@ -38,20 +38,20 @@ class Screen:
 
 
 @contextlib.contextmanager
-def screen(*, quiet: bool = False) -> Iterator[Screen]:
+def display(*, quiet: bool = False) -> Iterator[Display]:
     """Show a study until the block ends."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if quiet:
-        yield Screen(None)
+        yield Display(None)
     elif console.is_terminal:
         from rich.live import Live
 
         with Live(console=console, refresh_per_second=2) as live:
-            yield Screen(console, live)
+            yield Display(console, live)
     else:
-        yield Screen(console)
+        yield Display(console)
 
 
 def table_of(status: StudyStatus) -> RenderableType:
