@@ -173,6 +173,8 @@ class _Maker:
         first, settings = label_of(group[0].settings, self.cells), group[0].settings
         label = first if len(group) == 1 else f"{len(group)} trainings, the first of {first}"
         of_samples = sum(one.settings.epochs * training_operations(one.settings, self.dim) for one in group)
+        # About as many numbers of 4 bytes as there are operations in an encoder: maps, and the checkpoint that stays.
+        disk = sum(4 * weight_operations(one.settings, self.dim) * (len(one.cells) + (not together)) for one in group)
         return Task(
             name=f"{group[0].folder}/training" if len(group) == 1 else f"{group[0].folder}/ensemble",
             label=f"{label}: {STAGE}",
@@ -187,7 +189,7 @@ class _Maker:
             resources=self.resources,
             # Trainings of another length or number of steps take another time.
             kind=f"train {len(group)} {settings.epochs} {settings.walkback} {settings.hidden}",
-            cost=Cost(self.sizes["train"] * of_samples),
+            cost=Cost(self.sizes["train"] * of_samples, disk=disk),
         )
 
     def _needs(self, stage: Stage, name: str) -> dict[str, Place]:

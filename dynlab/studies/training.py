@@ -3,7 +3,8 @@
 A training of its own, on one thread of a CPU or on a GPU, puts each snapshot to its place as soon as it is there.
 Several that go on together, as one ensemble, fill their places at the end. Both keep their checkpoints in
 `trainings/` of the study, where they go on from after an interruption. A checkpoint that is damaged is renamed, and its
-training begins anew.
+training begins anew. That of a training of its own stays when it is finished: if more epochs are asked for one day, it
+goes on.
 
 On a CPU the weights of a training are the same, bit by bit, either way, and so are the files.
 """
@@ -28,7 +29,7 @@ from dynlab.studies.stage import Report, dataset_at
 from dynlab.studies.store import Place
 from dynlab.studies.task import Order
 from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, train, train_ensemble
-from dynlab.training.checkpoint import epochs_in
+from dynlab.training.checkpoint import standing_of
 
 STAGE = "train"
 MAP = "map.safetensors"
@@ -46,7 +47,6 @@ def train_one(order: Order, report: Report) -> dict[str, str]:
     folder = order.folder / TRAININGS / member["folder"]
     device = resolve_device(arguments["device"])
     missing = {member["epochs"][place.name]: place for place in order.places}
-    every = sorted(member["epochs"].values())
     reasons: dict[str, str] = {}
 
     def keep(autoencoder: Autoencoder) -> None:
@@ -57,13 +57,16 @@ def train_one(order: Order, report: Report) -> dict[str, str]:
     def on_epoch(progress: EpochProgress) -> None:
         report(progress.epoch / last, _note(progress))
 
-    # More than once only if an earlier snapshot is missing again, as its file was damaged: it is before the checkpoint.
+    # Twice only if what is missing is partly before the checkpoint, as an earlier snapshot was damaged, or is new.
     while missing:
-        last = max(missing)
-        # All of them each time, as a checkpoint is one of a training with these snapshots.
-        snapshots = [epoch for epoch in every if epoch < last]
-        checkpoint = folder / f"{'-'.join(map(str, [*snapshots, last]))}-{device.type}.safetensors"
-        _check_checkpoint(checkpoint)
+        checkpoint, wanted = folder / f"{device.type}.safetensors", sorted(missing)
+        reached = _reached(checkpoint)
+        past = [epoch for epoch in wanted if epoch < reached]
+        if past:
+            checkpoint, wanted = folder / f"{device.type}-{past[-1]}.safetensors", past
+            if _reached(checkpoint) > past[0]:
+                checkpoint.unlink()
+        last = wanted[-1]
         try:
             trained = train(
                 data.images,
@@ -72,18 +75,18 @@ def train_one(order: Order, report: Report) -> dict[str, str]:
                 device=device,
                 checkpoint=checkpoint,
                 checkpoint_seconds=arguments["checkpoint_seconds"],
-                snapshots=snapshots,
+                snapshots=wanted[:-1],
                 on_epoch=on_epoch,
                 on_snapshot=keep,
             )
         except TrainingDiverged as error:
-            finite = epochs_in(checkpoint) - 1
+            finite = standing_of(checkpoint).epochs - 1
             for epoch in [epoch for epoch in missing if epoch > finite]:
                 reasons[missing.pop(epoch).name] = str(error)
         else:
             keep(trained)
-    if not reasons:  # that of one which diverged says so again at once
-        shutil.rmtree(folder, ignore_errors=True)
+        if past:
+            checkpoint.unlink(missing_ok=True)
     return reasons
 
 
@@ -202,7 +205,7 @@ def _check_ensemble(folder: Path) -> None:
     for path in sorted(folder.glob("*.safetensors")):
         try:
             if path.name.endswith(".checkpoint.safetensors"):
-                epochs_in(path)
+                standing_of(path)
             else:
                 read_tensors(path)
         except InputError:
@@ -211,12 +214,16 @@ def _check_ensemble(folder: Path) -> None:
                 _set_aside(other)
 
 
-def _check_checkpoint(path: Path) -> None:
-    if path.exists():
+def _reached(checkpoint: Path) -> float:
+    """How many epochs a training stands after, more by a half within the next one; 0 without a checkpoint."""
+    if checkpoint.exists():
         try:
-            epochs_in(path)
+            standing = standing_of(checkpoint)
         except InputError:
-            _set_aside(path)
+            _set_aside(checkpoint)
+        else:
+            return standing.epochs + (0 if standing.is_between_epochs else 0.5)
+    return 0
 
 
 def _set_aside(path: Path) -> None:

@@ -1,15 +1,20 @@
 """Checkpoints: a training that is under way, in a file, to go on from exactly where it was.
 
-A safetensors file holds all that changes during a training (`Run.state`) and, as metadata, what the training is: its
-settings, the hash of its images and of what it began from, and what computes it. It is written under a temporary name
-and renamed. On reading, a hash of its tensors tells damage, and a file of another training is refused.
+A safetensors file holds all that changes during a training (`Run.state`), after which epochs it was kept, and, as
+metadata, what the training is: its settings, the hash of its images and of what it began from, and what computes it. It
+is written under a temporary name and renamed. On reading, a hash of its tensors tells damage, and a file of another
+training is refused.
+
+How long a training is to go on is no part of what it is. So the checkpoint of a shorter one, finished or not, is the
+beginning of a longer one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +25,49 @@ from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
 
 KIND = "training-checkpoint"
+_SNAPSHOTS = "snapshots"
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Tensor], identity: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class Standing:
+    """How far a training has come."""
+
+    epochs: int  # finished
+    is_between_epochs: bool  # whether the next one is not begun
+    snapshots: frozenset[int]  # epochs after which it was kept
+
+    @staticmethod
+    def of(path: Path, tensors: Mapping[str, Tensor]) -> Standing:
+        """That of the training whose checkpoint holds these tensors.
+
+        Raises:
+            InputError: If one is missing.
+        """
+        for name in ("objectives", "sums", _SNAPSHOTS):
+            if name not in tensors:
+                raise InputError(f"{path}: tensor {name} is missing")
+        return Standing(
+            epochs=len(tensors["objectives"]),
+            is_between_epochs=len(tensors["sums"]) == 0,
+            snapshots=frozenset(tensors[_SNAPSHOTS].tolist()),
+        )
+
+
+def write_checkpoint(
+    path: Path, state: Mapping[str, Tensor], identity: Mapping[str, Any], snapshots: Collection[int] = ()
+) -> None:
     """Write a training that is under way.
 
     Args:
         path: The file, `.safetensors`.
         state: All that changes, by name.
         identity: What the training is; values that JSON can hold.
+        snapshots: Epochs after which it was kept.
 
     Raises:
         InputError: If it cannot be written; a checkpoint that was there stays whole.
     """
+    state = {**state, _SNAPSHOTS: torch.tensor(sorted(snapshots), dtype=torch.int64)}
     on_cpu = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
     write_tensors(path, on_cpu, {"kind": KIND, "identity": json.dumps(identity), "sha256": _hash(on_cpu)})
 
@@ -62,16 +97,13 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any], expected: Mapping[s
     return tensors
 
 
-def epochs_in(path: Path) -> int:
-    """How many epochs are finished in the training that a checkpoint holds, whichever it is.
+def standing_of(path: Path) -> Standing:
+    """How far the training has come that a checkpoint holds, whichever it is.
 
     Raises:
         InputError: If the file is missing, damaged or none of a training.
     """
-    tensors, _ = _read(path)
-    if "objectives" not in tensors:
-        raise InputError(f"{path}: tensor objectives is missing")
-    return len(tensors["objectives"])
+    return Standing.of(path, _read(path)[0])
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:

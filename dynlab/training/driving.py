@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dynlab.training.checkpoint import read_checkpoint, write_checkpoint
+from dynlab.errors import InputError
+from dynlab.training.checkpoint import Standing, read_checkpoint, write_checkpoint
 from dynlab.training.interruption import Interruption, held_back
 from dynlab.training.run import Run
 
@@ -33,9 +34,10 @@ def drive(
 ) -> bool:
     """Train to the end, or until told to stop.
 
-    With a checkpoint, the training goes on from it if it is there. It is written again at its interval, at SIGINT and
-    SIGTERM (in the main thread), when `stop` says so, when `on_epoch` raises, and at the end; a signal has its usual
-    effect after that, and if that is none, training goes on. A checkpoint that cannot be written ends the training.
+    With a checkpoint, the training goes on from it if it is there, also if that was to be of other length, or kept
+    after other epochs. It is written again at its interval, at SIGINT and SIGTERM (in the main thread), when `stop`
+    says so, when `on_epoch` raises, and at the end; a signal has its usual effect after that, and if that is none,
+    training goes on. A checkpoint that cannot be written ends the training.
 
     Args:
         run: What is trained.
@@ -43,24 +45,34 @@ def drive(
         snapshots: Epochs after which `on_snapshot` is called.
         on_epoch: Called after each epoch.
         on_snapshot: Called with the number of the epoch, before `on_epoch`. No checkpoint of this epoch or a later one
-            is written before it is done, so none is missing after an interruption.
+            is written before it is done, so none is missing after an interruption. If the training stands at the end of
+            an epoch that it was not kept after, this is made up for.
         stop: Asked between minibatches whether to keep what there is and end.
 
     Returns:
         Whether the end was reached.
 
     Raises:
-        InputError: If the checkpoint cannot be used or not be written.
+        InputError: If the checkpoint cannot be used or not be written, has gone on for longer than `run` is to, or
+            was not kept after one of these epochs.
     """
     if checkpointing is None:
         return _drive(run, lambda: stop is not None and stop(), lambda: None, snapshots, on_epoch, on_snapshot)
+    kept: set[int] = set()
     if checkpointing.path.exists():
-        run.restore(read_checkpoint(checkpointing.path, checkpointing.identity, run.state()))
+        state = read_checkpoint(checkpointing.path, checkpointing.identity, run.state())
+        standing = Standing.of(checkpointing.path, state)
+        _check_standing(checkpointing.path, standing, run.epochs, snapshots)
+        kept |= standing.snapshots
+        run.restore(state)
+        if on_snapshot and run.epoch in snapshots and run.epoch not in kept:
+            on_snapshot(run.epoch)
     written = time.monotonic()
 
     def keep() -> None:
         nonlocal written
-        write_checkpoint(checkpointing.path, run.state(), checkpointing.identity)
+        kept.update(epoch for epoch in snapshots if epoch <= run.epoch)
+        write_checkpoint(checkpointing.path, run.state(), checkpointing.identity, kept)
         written = time.monotonic()
 
     while True:
@@ -76,6 +88,18 @@ def drive(
             finished = _drive(run, told_to_stop, keep, snapshots, on_epoch, on_snapshot)
         if finished or not interruption.requested:
             return finished
+
+
+def _check_standing(path: Path, standing: Standing, epochs: int, snapshots: Collection[int]) -> None:
+    """Check that a training can go on to an epoch, and that it was kept wherever that is asked for and past."""
+    advice = "delete it or name another file"
+    if standing.epochs > epochs or (standing.epochs == epochs and not standing.is_between_epochs):
+        further = "" if standing.is_between_epochs else " and more"
+        raise InputError(f"{path}: holds {standing.epochs} epochs{further}, expected at most {epochs}; {advice}")
+    past = standing.epochs - standing.is_between_epochs
+    for epoch in sorted(epoch for epoch in snapshots if epoch <= past):
+        if epoch not in standing.snapshots:
+            raise InputError(f"{path}: holds {standing.epochs} epochs, no snapshot was kept after {epoch}; {advice}")
 
 
 def _drive(

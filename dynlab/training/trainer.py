@@ -73,13 +73,14 @@ def train(
         device: Where to compute; "auto" is CUDA where there is some, else the CPU.
         checkpoint: A file, `.safetensors`, to keep the training in while it goes on. If it is there already, the
             training goes on from it, to the weights that it would have had without the interruption. SIGINT and SIGTERM
-            write it before they have their effect. It stays when the training is finished.
+            write it before they have their effect. It stays when the training is finished, and a longer one goes on
+            from there.
         checkpoint_seconds: How often to write it, at least 0.
         snapshots: Epochs after which `on_snapshot` is called, from 1 to `settings.epochs`.
         on_epoch: Called after each epoch; what it raises ends the training.
         on_snapshot: Called with a copy of the autoencoder as it is: what training for that many epochs gives. Epochs
-            that are before the checkpoint are not trained again, and not called for; a checkpoint of a training with
-            other snapshots is refused.
+            that are before the checkpoint are not trained again, and not called for; if it was not called for one of
+            `snapshots`, the checkpoint is refused.
 
     Returns:
         The autoencoder, on `device`. Its `training_settings` hold all of `settings`, the `objective` after each epoch,
@@ -87,8 +88,8 @@ def train(
 
     Raises:
         InputError: If there is no such device, no memory for so many hidden units, `start` is not what `settings` make,
-            in float32, an argument is out of its range, or the checkpoint is damaged, of another training, or cannot be
-            written.
+            in float32, an argument is out of its range, or the checkpoint is damaged, of another training or a longer
+            one, or cannot be written.
         ValueError: If `images` is empty, not finite, or not float32 of shape (samples, dim), or `state_shape` does not
             hold `dim` numbers.
         TrainingDiverged: If the objective or a weight stops being finite.
@@ -179,7 +180,6 @@ def _train(
             "map": map_hash(system),
             "state_shape": list(system.state_shape),
             "device": chosen.type,
-            "snapshots": sorted(set(snapshots)),
         }
         path = Path(watched.checkpoint)
         checkpointing = checkpointing_of(path, watched.checkpoint_seconds, settings, images, more)
@@ -213,7 +213,9 @@ def checkpointing_of(
     if not seconds >= 0:
         raise InputError(f"checkpoint_seconds is {seconds}, expected at least 0")
     check_writable_file(path, parameter="checkpoint")
-    identity = {"settings": settings.as_json(), "images": images_hash(images), **more}
+    # How long it goes on is no part of what a training is.
+    of_all_lengths = {name: value for name, value in settings.as_json().items() if name != "epochs"}
+    identity = {"settings": of_all_lengths, "images": images_hash(images), **more}
     return Checkpointing(path, identity, seconds)
 
 

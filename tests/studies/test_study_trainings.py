@@ -101,7 +101,35 @@ def test_cells_hold_what_a_training_of_their_epochs_gives(finished: tuple[Path, 
         found = kept.training_settings
         assert {name: found[name] for name in cell.settings.as_json()} == cell.settings.as_json()
         assert found["data_sha256"] == data.train.sha256
-    assert not [*(folder / "trainings").glob("*")]
+    # Where each training stands, for one that is longer.
+    assert {file.name for file in (folder / "trainings").glob("*/*")} == {"cpu.safetensors"}
+
+
+def test_more_epochs_go_on_from_fewer(finished: tuple[Path, Study, StudyData], tmp_path: Path) -> None:
+    """In whatever order they are asked for, the files are those of one training, and only what is new is trained."""
+    folder, study, data = finished
+    trained: list[tuple[float, str]] = []
+
+    def of_epochs(*epochs: int) -> dict[str, bytes]:
+        grids = tuple(tuple(one for one in points if one.epochs in epochs) for points in study.grids)
+        part = dataclasses.replace(study, grids=grids)
+        for task in _alone(part, data).tasks:
+            if task.function is train_one:
+                missing = tuple(place for place in task.places if Store(out).look(place).state is not State.WHOLE)
+                assert train_one(_order(task, out, missing), lambda share, note: trained.append((share, note))) == {}
+        return toy_study.results_of(out)
+
+    every = {name: content for name, content in toy_study.results_of(folder).items() if "/train/" in name}
+    out = tmp_path / "rising"
+    assert len(of_epochs(2)) == 2
+    assert of_epochs(2, 5) == every
+    assert [note.split(",")[0] for _, note in trained[:5]] == ["epoch 1 of 2", "epoch 2 of 2"] * 2 + ["epoch 3 of 5"]
+    out = tmp_path / "falling"
+    trained.clear()
+    assert len(of_epochs(5)) == 2
+    assert of_epochs(2, 5) == every
+    assert len(trained) == 2 * 5 + 2 * 2  # what is before a checkpoint is not in it
+    assert {file.name for file in (out / "trainings").glob("*/*")} == {"cpu.safetensors"}
 
 
 def test_together_they_give_the_same_files_and_one_that_diverges_is_told(
@@ -166,7 +194,7 @@ def test_a_training_that_was_stopped_goes_on(
     del shares[:]
     missing = tuple(place for place in task.places if store.look(place).state is not State.WHOLE)
     assert train_one(_order(task, tmp_path, missing), report) == {}
-    assert shares == {None: [1.0], "snapshot": [1.0, 0.5, 1.0], "checkpoint": [0.2, 0.4, 0.6, 0.8, 1.0]}[damage]
+    assert shares == {None: [1.0], "snapshot": [0.5, 1.0, 1.0], "checkpoint": [0.2, 0.4, 0.6, 0.8, 1.0]}[damage]
     expected = toy_study.results_of(folder)
     found = toy_study.results_of(tmp_path)
     assert len(found) == 2
