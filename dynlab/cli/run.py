@@ -86,13 +86,13 @@ def run(
     """
     from dynlab.files import check_writable_folder
     from dynlab.studies.answers import check_folder, keep_specification, kept_rows, write_answers
-    from dynlab.studies.display import display
     from dynlab.studies.part import part_of
     from dynlab.studies.plan import plan_of
     from dynlab.studies.runner import run_study, study_tasks
     from dynlab.studies.specification import load_study
     from dynlab.studies.stages import STAGES
     from dynlab.studies.study_data import load_study_data
+    from dynlab.studies.study_display import shown_study
 
     if scheduler is not None and workers is not None:
         raise InputError(f"workers is {workers}, expected none beside a scheduler, whose workers compute")
@@ -110,7 +110,7 @@ def run(
             return
         check_folder(whole, folder)
         try:
-            with display(quiet=quiet) as shown:
+            with shown_study(quiet=quiet) as display:
                 summary = run_study(
                     part,
                     data,
@@ -119,7 +119,7 @@ def run(
                     workers=chosen,
                     device=device,
                     data_dir=data_dir,
-                    display=shown,
+                    display=display,
                     on_begin=lambda: keep_specification(whole, folder),
                 )
         except KeyboardInterrupt:
@@ -142,8 +142,8 @@ def status(
     ),
 ) -> None:
     """Show how a study stands, while it runs or after."""
-    from dynlab.studies.display import summary_line, task_line
     from dynlab.studies.progress import read_status
+    from dynlab.studies.study_display import summary_line, task_line
 
     found = read_status(folder)
     print(found.title)
@@ -207,9 +207,9 @@ def _print_plan(study: Study, plan: Plan, asked: StudyTasks) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dynlab.studies.display import duration
     from dynlab.studies.rows import as_cell, differing_settings
     from dynlab.studies.store import State
+    from dynlab.studies.study_display import duration
 
     names = list(dict.fromkeys(place.stage for one in plan.planned for place in one.task.places))
     seconds: dict[str, float] = {}  # of each folder of a cell

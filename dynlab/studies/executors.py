@@ -171,7 +171,7 @@ class DaskWorkers:
         self._looked = -_FRESH
         self._count = 1
         self._resources: dict[str, float] = {}
-        self._futures: set[Future[Outcome]] = set()
+        self._futures: dict[Future[Outcome], Mapping[str, float]] = {}  # with what each asks for
         self._begin()
 
     def _begin(self) -> None:
@@ -189,14 +189,25 @@ class DaskWorkers:
         self._by_resources: dict[tuple[tuple[str, float], ...], Executor] = {(): self.executor}
 
     def in_flight(self) -> int:
-        """See `Workers`. Two for each worker, so that none waits for the next one; the runner waits for no worker."""
+        """See `Workers`. Two for each worker, so that none waits for the next one; the runner waits for no worker.
+
+        What asks for something that no worker has now comes on top: it waits, and keeps nothing else from being done.
+        """
         self._look()
-        return _AHEAD * self._count
+        lost = [
+            future
+            for future, asked in self._futures.items()
+            if not future.done() and any(self._resources.get(name, 0.0) < amount for name, amount in asked.items())
+        ]
+        return _AHEAD * self._count + len(lost)
 
     def room(self, resource: str) -> float:
-        """See `Workers`. As much again as there is waits for it, and what else is to be done does not wait behind."""
+        """See `Workers`. As much again as there is waits for it, and what else is to be done does not wait behind.
+
+        Also where there is none at the moment, so that the worker who brings it finds something to do.
+        """
         self._look()
-        return _AHEAD * self._resources.get(resource, 0.0)
+        return _AHEAD * max(1.0, self._resources.get(resource, 0.0))
 
     def _look(self) -> None:
         """See which workers there are, if that is not known."""
@@ -210,7 +221,8 @@ class DaskWorkers:
 
     def _offered(self) -> list[Mapping[str, float]]:
         """The resources of each worker at this moment."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        # Not `scheduler_info`, which tells of no workers while the scheduler is away, or another call is answered.
+        workers = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"].values()
         return [worker.get("resources") or {} for worker in workers]
 
     def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
@@ -219,7 +231,7 @@ class DaskWorkers:
         if asked not in self._by_resources:
             self._by_resources[asked] = self._client.get_executor(pure=False, resources=dict(resources))
         future = self._by_resources[asked].submit(perform, order)
-        self._futures = {one for one in self._futures if not one.done()} | {future}
+        self._futures = {one: its for one, its in self._futures.items() if not one.done()} | {future: resources}
         return future
 
     def offers(self, resource: str) -> bool:

@@ -7,16 +7,13 @@
 A key is made of keys, so that whatever changes below changes what stands above it and nothing else: another number of
 attractors to linearize leaves trainings and basins where they are.
 
-Keys last longer than versions of this package, so that a default says nothing in them. The settings of
-`_ALWAYS_IN_KEYS` are there with their values, whatever the defaults are. A setting that is added to `TrainingSettings`
-later is there only where it differs from its default, which must be what was done before there was the setting; then
-the keys of older results stay. The same holds for the parameters of stages: their stage says them all, or leaves out
-what is new and as it was.
+Keys last longer than versions of this package: a setting that is added to trainings later leaves those of older
+results as they are (`TrainingSettings.identity`). The same holds for the parameters of stages: their stage says them
+all, or leaves out what is new and as it was.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -29,24 +26,6 @@ from dynlab.training import TrainingSettings
 TRAIN_VERSION = 1
 
 FOLDER_DIGITS = 16  # of a key, in the name of a folder: two of a billion cells share one with a chance of 3 %
-
-_ALWAYS_IN_KEYS = (
-    "sigma",
-    "walkback",
-    "annealing",
-    "batch_size",
-    "learning_rate",
-    "hidden",
-    "tied",
-    "seed",
-    "corruption",
-    "walkback_variant",
-    "loss",
-    "contraction",
-    "hidden_nonlinearity",
-    "output_nonlinearity",
-)
-_REAL = ("sigma", "annealing", "learning_rate", "contraction")  # of which 1 and 1.0 are the same
 
 
 def canonical_json(value: Any) -> str:
@@ -70,16 +49,6 @@ def data_sha256(data: Dataset) -> str:
     return sha256_of({"content": data.sha256, "shape": data.shape})
 
 
-def settings_for_key(settings: TrainingSettings) -> dict[str, Any]:
-    """The settings as a key has them; the module says which are left out. Epochs are, as they belong to a cell."""
-    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
-    return {
-        name: float(value) if name in _REAL and value is not None else value
-        for name, value in settings.as_json().items()
-        if name in _ALWAYS_IN_KEYS or (name != "epochs" and value != defaults[name])
-    }
-
-
 def training_inputs(settings: TrainingSettings, train_sha256: str) -> dict[str, Any]:
     """What determines a training, however long it goes on; its key is the `sha256_of` this.
 
@@ -87,7 +56,7 @@ def training_inputs(settings: TrainingSettings, train_sha256: str) -> dict[str, 
         settings: How to train.
         train_sha256: The `data_sha256` of the images to train on, after their limit.
     """
-    return {"stage": "train", "version": TRAIN_VERSION, "settings": settings_for_key(settings), "train": train_sha256}
+    return {"stage": "train", "version": TRAIN_VERSION, "settings": settings.identity(), "train": train_sha256}
 
 
 def cell_inputs(settings: TrainingSettings, train_sha256: str) -> dict[str, Any]:

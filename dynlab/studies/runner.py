@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dynlab.devices import check_device, resolve_device
-from dynlab.studies.display import Display
 from dynlab.studies.executors import DaskWorkers, InProcess, Workers
 from dynlab.studies.plan import with_estimates
 from dynlab.studies.scheduling import GRACE_SECONDS, run_tasks
 from dynlab.studies.specification import Study
 from dynlab.studies.stage import Stage
 from dynlab.studies.study_data import StudyData
+from dynlab.studies.study_display import StudyDisplay
 from dynlab.studies.study_tasks import CHECKPOINT_SECONDS, StudyTasks, tasks_of
 from dynlab.studies.summary import Summary
 
@@ -26,7 +26,7 @@ def run_study(
     workers: Workers | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
-    display: Display | None = None,
+    display: StudyDisplay | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     grace_seconds: float = GRACE_SECONDS,
     on_begin: Callable[[], None] | None = None,
@@ -47,7 +47,7 @@ def run_study(
             With Dask each worker sees for itself what "auto" is. For CUDA, what computes there goes only to workers
             with the resource GPU, and waits for one if need be; for "auto" if a worker has it when the run begins.
         data_dir: As in `load_dataset`; workers read the data sets from there.
-        display: Where to say what happens (`dynlab.studies.display`).
+        display: Where to say what happens (`dynlab.studies.study_display`).
         checkpoint_seconds: How often trainings write checkpoints, at least 0.
         grace_seconds: How long tasks may take to end in order after SIGINT or SIGTERM, at least 0.
         on_begin: Called once the folder belongs to this run.
@@ -66,7 +66,7 @@ def run_study(
     )
     tasks = with_estimates(asked.tasks, data)
     if isinstance(workers, DaskWorkers) and any(task.resources for task in tasks) and not workers.offers("GPU"):
-        (display or Display(None)).say("no worker has the resource GPU yet: what computes on CUDA waits for one")
+        (display or StudyDisplay(None)).say("no worker has the resource GPU yet: what computes on CUDA waits for one")
     return run_tasks(
         tasks, folder, workers, title=study.title, display=display, grace_seconds=grace_seconds, on_begin=on_begin
     )

@@ -25,12 +25,12 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dynlab.studies.display import Display, duration
 from dynlab.studies.executors import Workers, raising_signals
 from dynlab.studies.failures import Failure, forget_failures, write_failures, write_traceback
 from dynlab.studies.lock import Holder, held, let_go
 from dynlab.studies.progress import Board
 from dynlab.studies.store import Place, State, Store
+from dynlab.studies.study_display import StudyDisplay, duration
 from dynlab.studies.summary import Summary
 from dynlab.studies.task import PROGRESS, Order, Outcome, Stopped, Task, file_name, progress_path
 from dynlab.training.interruption import Interruption, held_back
@@ -47,7 +47,7 @@ def run_tasks(
     workers: Workers,
     *,
     title: str = "",
-    display: Display | None = None,
+    display: StudyDisplay | None = None,
     grace_seconds: float = GRACE_SECONDS,
     on_begin: Callable[[], None] | None = None,
 ) -> Summary:
@@ -75,7 +75,9 @@ def run_tasks(
     with held_back() as interruption, contextlib.closing(workers), held(folder) as holder:
         if on_begin:
             on_begin()
-        return _Run(tasks, folder, workers, holder, interruption, title, display or Display(None), grace_seconds).go()
+        return _Run(
+            tasks, folder, workers, holder, interruption, title, display or StudyDisplay(None), grace_seconds
+        ).go()
 
 
 def _check(tasks: Sequence[Task]) -> None:
@@ -102,7 +104,7 @@ class _Run:
     holder: Holder
     interruption: Interruption
     title: str
-    display: Display
+    display: StudyDisplay
     grace_seconds: float
     _waiting: dict[str, Task] = field(default_factory=dict)  # by name, in order
     _running: dict[Future[Outcome], Task] = field(default_factory=dict)

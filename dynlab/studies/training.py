@@ -57,7 +57,7 @@ def train_one(order: Order, report: Report) -> dict[str, str]:
     def on_epoch(progress: EpochProgress) -> None:
         report(progress.epoch / last, _note(progress))
 
-    # Twice only if what is missing is partly before the checkpoint, as an earlier snapshot was damaged, or is new.
+    # Twice if what is missing is partly past, as a snapshot was damaged, or is of another number of epochs than before.
     while missing:
         checkpoint, wanted = folder / f"{device.type}.safetensors", sorted(missing)
         reached = _reached(checkpoint)
@@ -87,6 +87,10 @@ def train_one(order: Order, report: Report) -> dict[str, str]:
             keep(trained)
         if past:
             checkpoint.unlink(missing_ok=True)
+    if not reasons:
+        for path in folder.iterdir():  # half written as a process was killed, damaged, or of what is past
+            if path.stem not in ("cpu", "cuda"):
+                path.unlink()
     return reasons
 
 

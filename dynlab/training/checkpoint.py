@@ -5,8 +5,8 @@ metadata, what the training is: its settings, the hash of its images and of what
 is written under a temporary name and renamed. On reading, a hash of its tensors tells damage, and a file of another
 training is refused.
 
-How long a training is to go on is no part of what it is. So the checkpoint of a shorter one, finished or not, is the
-beginning of a longer one.
+How long a training is to go on need be no part of what it is. So where whoever says what it is leaves that out, as
+`train` does, the checkpoint of a shorter one, finished or not, is the beginning of a longer one.
 """
 
 from __future__ import annotations

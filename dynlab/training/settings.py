@@ -16,6 +16,23 @@ from dynlab.training.streams import MAX_SEED
 # Beyond these limits float32 ends, or the memory.
 _LARGEST = 1e38
 _MOST, _MOST_STEPS = 10**9, 1000
+_ALWAYS_TOLD = (  # in what tells trainings apart, whatever the defaults are
+    "sigma",
+    "walkback",
+    "annealing",
+    "batch_size",
+    "learning_rate",
+    "hidden",
+    "tied",
+    "seed",
+    "corruption",
+    "walkback_variant",
+    "loss",
+    "contraction",
+    "hidden_nonlinearity",
+    "output_nonlinearity",
+)
+_REAL = ("sigma", "annealing", "learning_rate", "contraction")  # of which 1 and 1.0 are the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +120,20 @@ class TrainingSettings:
     def as_json(self) -> dict[str, Any]:
         """All settings as values that JSON can hold."""
         return asdict(self) | {"hidden": list(self.hidden) if isinstance(self.hidden, tuple) else self.hidden}
+
+    def identity(self) -> dict[str, Any]:
+        """What tells a training from others, however long it goes on: all settings but `epochs`, for JSON.
+
+        It outlasts versions of this package, so that a default says nothing in it. The settings of `_ALWAYS_TOLD` are
+        there with their values, whatever the defaults are. A setting that is added later is there only where it differs
+        from its default, which must be what was done before there was the setting.
+        """
+        defaults = {field.name: field.default for field in fields(self)}
+        return {
+            name: float(value) if name in _REAL and value is not None else value
+            for name, value in self.as_json().items()
+            if name in _ALWAYS_TOLD or (name != "epochs" and value != defaults[name])
+        }
 
     @staticmethod
     def of_json(values: Mapping[str, Any]) -> TrainingSettings:

@@ -195,7 +195,13 @@ def _train(
             watched.on_snapshot(cast(MapT, run.trained(0)))
 
     with one_thread():
-        drive(run, checkpointing=checkpointing, snapshots=snapshots, on_epoch=told, on_snapshot=snapshot)
+        drive(
+            run,
+            checkpointing=checkpointing,
+            snapshots=snapshots if watched.on_snapshot is not None else (),  # it was kept after those that are taken
+            on_epoch=told,
+            on_snapshot=snapshot,
+        )
     (progress,) = run.progress()
     if isinstance(progress, TrainingDiverged):
         raise progress
@@ -213,9 +219,7 @@ def checkpointing_of(
     if not seconds >= 0:
         raise InputError(f"checkpoint_seconds is {seconds}, expected at least 0")
     check_writable_file(path, parameter="checkpoint")
-    # How long it goes on is no part of what a training is.
-    of_all_lengths = {name: value for name, value in settings.as_json().items() if name != "epochs"}
-    identity = {"settings": of_all_lengths, "images": images_hash(images), **more}
+    identity = {"settings": settings.identity(), "images": images_hash(images), **more}
     return Checkpointing(path, identity, seconds)
 
 

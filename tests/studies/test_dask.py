@@ -21,7 +21,6 @@ import toy_study
 import dynlab
 from dynlab.errors import InputError
 from dynlab.files import sha256
-from dynlab.studies.display import Display
 from dynlab.studies.executors import DaskWorkers, InProcess
 from dynlab.studies.progress import StudyStatus, read_status
 from dynlab.studies.runner import run_study, study_tasks
@@ -29,6 +28,7 @@ from dynlab.studies.scheduling import run_tasks
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.study_data import load_study_data
+from dynlab.studies.study_display import StudyDisplay
 from dynlab.studies.task import Order, Outcome, perform, progress_path
 from dynlab.studies.training import train_one, train_together
 
@@ -117,7 +117,7 @@ def test_what_asks_for_a_gpu_waits_for_a_worker_that_has_one(start: Start, tmp_p
     tasks = [dataclasses.replace(task, resources=asked.get(task.name, task.resources)) for task in tasks]
     joined: list[subprocess.Popen[bytes]] = []
 
-    class _Watcher(Display):
+    class _Watcher(StudyDisplay):
         def show(self, status: StudyStatus) -> None:
             (stage,) = (task for task in status.tasks if task.name == "c2/iterate")
             if stage.state != "waiting" and not joined:
@@ -189,7 +189,7 @@ class _Offering(DaskWorkers):
     """Workers nobody has to start, of which one has a GPU or none has."""
 
     def __init__(self, gpu: bool) -> None:
-        self._gpu, self._looked = gpu, float("-inf")
+        self._gpu, self._looked, self._futures = gpu, float("-inf"), {}
 
     def _offered(self) -> list[Mapping[str, float]]:
         return [{"GPU": 1.0, "CPU": 2.0} if self._gpu else {}, {"CPU": 0.5}]
@@ -229,31 +229,34 @@ def test_what_waits_for_a_gpu_leaves_room_for_what_wants_none(tmp_path: Path) ->
     assert _Offering(True).in_flight() == 4
     assert _Offering(True).room("GPU") == 2
     assert _Offering(True).room("CPU") == 5
-    assert _Offering(False).room("GPU") == 0
+    assert _Offering(False).room("GPU") == 2, "for a worker that comes and brings one"
 
     class _Counted(_Offering):
-        """What is submitted is done when nothing more comes."""
+        """What is submitted is done, all of it at once, when nothing more comes."""
 
         def __init__(self) -> None:
             super().__init__(gpu=True)
             self.under_way: list[tuple[Order, Future[Outcome]]] = []
             self.together: list[set[str]] = []
             self.timer: threading.Timer | None = None
+            self.lock = threading.Lock()
 
         def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
-            if self.timer is not None:
-                self.timer.cancel()
             future: Future[Outcome] = Future()
-            self.under_way.append((order, future))
-            self.timer = threading.Timer(0.5, self.work)
-            self.timer.start()
+            with self.lock:
+                if self.timer is not None:
+                    self.timer.cancel()
+                self.under_way.append((order, future))
+                self.timer = threading.Timer(0.5, self.work)
+                self.timer.start()
             return future
 
         def work(self) -> None:
-            begun, self.under_way = self.under_way, []
+            with self.lock:
+                begun, self.under_way = self.under_way, []
             self.together.append({order.name for order, _ in begun})
-            for order, future in begun:
-                future.set_result(perform(order))
+            for future, outcome in [(future, perform(order)) for order, future in begun]:
+                future.set_result(outcome)
 
         def close(self) -> None: ...
 
@@ -266,6 +269,18 @@ def test_what_waits_for_a_gpu_leaves_room_for_what_wants_none(tmp_path: Path) ->
     assert run_tasks(tasks, tmp_path / "study", workers).complete
     assert max(len(names & wanting) for names in workers.together) == 2
     assert {"c0/basins", "c1/basins", "c3/basins"} in workers.together
+
+
+def test_what_waits_for_a_gpu_that_is_gone_keeps_no_slot() -> None:
+    workers = _Offering(True)
+    waiting, done, running = Future[Outcome](), Future[Outcome](), Future[Outcome]()
+    done.set_result(Outcome(0.0))
+    workers._futures = {waiting: {"GPU": 1.0}, done: {"GPU": 1.0}, running: {}}
+    assert workers.in_flight() == 4
+    workers._gpu, workers._looked = False, float("-inf")
+    assert workers.in_flight() == 4 + 1
+    workers._futures = {waiting: {"CPU": 0.5}, running: {"CPU": 2.0}}
+    assert workers.in_flight() == 4 + 1
 
 
 def test_trainings_that_a_gpu_cannot_do_side_by_side_are_tasks_of_their_own(tmp_path: Path) -> None:
@@ -287,7 +302,7 @@ def test_trainings_that_a_gpu_cannot_do_side_by_side_are_tasks_of_their_own(tmp_
 def test_a_run_says_that_it_waits_for_a_gpu(offered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
-    class _Lines(Display):
+    class _Lines(StudyDisplay):
         def say(self, line: str) -> None:
             said.append(line)
 

@@ -26,13 +26,13 @@ from pathlib import Path
 import toy_study
 from dynlab.studies.executors import LocalProcesses
 from dynlab.studies.scheduling import run_tasks
-from dynlab.studies.display import display
+from dynlab.studies.study_display import shown_study
 
 folder = Path(sys.argv[1])
 tasks = toy_study.tasks(folder / "diary", pause=0.02, **eval(sys.argv[2]))
 print("script")
-with display() as shown:
-    summary = run_tasks(tasks, folder / "study", LocalProcesses(2), display=shown)
+with shown_study() as display:
+    summary = run_tasks(tasks, folder / "study", LocalProcesses(2), display=display)
 print(sorted(summary.computed), sorted(summary.reused), summary.failed, threads := [])
 sys.exit(not summary.complete)
 """

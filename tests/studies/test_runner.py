@@ -23,12 +23,12 @@ import toy_study
 from rich.console import Console
 
 from dynlab.errors import InputError
-from dynlab.studies.display import Display, summary_line, table_of, task_line
 from dynlab.studies.executors import InProcess
 from dynlab.studies.lock import Holder
 from dynlab.studies.progress import read_status
 from dynlab.studies.scheduling import run_tasks
 from dynlab.studies.store import State, Store
+from dynlab.studies.study_display import StudyDisplay, summary_line, table_of, task_line
 from dynlab.studies.task import Order, Outcome, Task, perform
 
 KILLS = 25
@@ -173,7 +173,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(expected: dict[str, byte
     obstacle.touch()
     said: list[str] = []
 
-    class _Lines(Display):
+    class _Lines(StudyDisplay):
         def say(self, line: str) -> None:
             said.append(line)
 
@@ -258,7 +258,7 @@ def test_what_was_made_from_something_else_is_computed_anew(tmp_path: Path) -> N
 
 def test_a_display_that_is_gone_ends_nothing(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        shown = Display(Console(file=full))
+        shown = StudyDisplay(Console(file=full))
         summary = run_tasks(
             toy_study.tasks(tmp_path / "diary", pause=0), tmp_path / "study", InProcess(), display=shown
         )
@@ -311,7 +311,7 @@ def test_taking_the_file_of_a_run_away_ends_it(tmp_path: Path) -> None:
     """So do tasks on other machines, whose runner is gone or has been told to end."""
     tasks = toy_study.tasks(tmp_path / "diary", ("c0",), c0_iterate={"waits_for": str(tmp_path / "gate")})
 
-    class _OutOfOrder(Display):
+    class _OutOfOrder(StudyDisplay):
         def say(self, line: str) -> None:
             if line.startswith("training of c0: computed"):
                 (tmp_path / "study" / "run.json").unlink()

@@ -205,6 +205,49 @@ def _order(task: Task, folder: Path, places: tuple[Any, ...] | None = None) -> O
     return Order(folder, "a run", task.name, task.function, task.arguments, places or task.places, task.needs)
 
 
+def test_what_is_past_goes_on_from_a_checkpoint_of_its_own(
+    finished: tuple[Path, Study, StudyData], tmp_path: Path
+) -> None:
+    """Unless something before that is missing, too; and what killed processes left is cleared away."""
+    folder, study, data = finished
+    points = study.grids[0]
+    three = dataclasses.replace(study, grids=((points[0], dataclasses.replace(points[0], epochs=4), points[1]),))
+    task = next(task for task in _alone(three, data).tasks if task.function is train_one)
+    places = {task.arguments["member"]["epochs"][place.name]: place for place in task.places}
+    assert sorted(places) == [2, 4, 5]
+    notes: list[str] = []
+
+    def report(share: float, note: str) -> None:
+        notes.append(note.split(",")[0])
+        if notes == ["epoch 1 of 4", "epoch 2 of 4", "epoch 3 of 4"]:
+            raise Stopped
+
+    def go_on(*epochs: int) -> None:
+        notes.clear()
+        assert train_one(_order(task, tmp_path, tuple(places[one] for one in epochs)), report) == {}
+
+    go_on(5)
+    with pytest.raises(Stopped):
+        go_on(2, 4)
+    (trainings,) = (tmp_path / "trainings").iterdir()
+    assert sorted(path.name for path in trainings.iterdir()) == ["cpu-4.safetensors", "cpu.safetensors"]
+    (trainings / ".0123.part").write_bytes(b"half")
+    Store(tmp_path).set_aside(places[2])
+    interrupted = (trainings / "cpu-4.safetensors").read_bytes()
+    go_on(4)  # from where it was interrupted
+    assert notes == ["epoch 4 of 4"]
+    assert [path.name for path in trainings.iterdir()] == ["cpu.safetensors"]
+    (trainings / "cpu-4.safetensors").write_bytes(interrupted)
+    Store(tmp_path).set_aside(places[4])
+    notes[:] = ["not to be stopped"]
+    assert train_one(_order(task, tmp_path, (places[2], places[4])), report) == {}
+    assert notes[1:] == [f"epoch {epoch} of 4" for epoch in range(1, 5)]
+    expected = toy_study.results_of(folder)
+    found = {name: content for name, content in toy_study.results_of(tmp_path).items() if name in expected}
+    assert len(found) == 2
+    assert all(expected[name] == content for name, content in found.items())
+
+
 def test_snapshots_before_a_divergence_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study, data = _study(tmp_path)
     task = next(task for task in _alone(study, data).tasks if task.function is train_one)

@@ -25,6 +25,7 @@ from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, t
 from dynlab.training.batched import BatchedRun
 from dynlab.training.checkpoint import read_checkpoint, write_checkpoint
 from dynlab.training.draws import MembersNoise, noise_can_be_fused
+from dynlab.training.driving import Checkpointing, drive
 from dynlab.training.initialization import beginning
 from dynlab.training.launches import Launch, Launcher, launches, precision_of_products
 from dynlab.training.run import Run, TrainingRun
@@ -216,6 +217,29 @@ def test_a_training_goes_on_from_its_state(launches_done: int, device: torch.dev
     for going_on in (run, resumed):
         assert_equal(going_on.state(), uninterrupted.state())
     assert uninterrupted.state()["objectives"].shape == (6, len(members))
+
+
+def test_a_longer_training_goes_on_from_the_checkpoint_of_a_shorter_one(device: torch.device, tmp_path: Path) -> None:
+    """As `train` does on CUDA; the snapshot at the end of the shorter one is made up for."""
+    checkpointing, taken = Checkpointing(tmp_path / "members.safetensors", {}), list[tuple[int, Mapping[str, Tensor]]]()
+
+    def of_epochs(epochs: int) -> BatchedRun:
+        return batched([replace(settings, epochs=epochs) for settings in MEMBERS], device)
+
+    shorter = of_epochs(3)
+    assert drive(shorter, checkpointing=checkpointing)
+    longer, whole = of_epochs(5), of_epochs(5)
+    assert drive(
+        longer,
+        checkpointing=checkpointing,
+        snapshots=[3],
+        on_snapshot=lambda epoch: taken.append((epoch, {name: one.clone() for name, one in longer.state().items()})),
+    )
+    finish(whole)
+    assert_equal(longer.state(), whole.state())
+    ((epoch, snapshot),) = taken
+    assert epoch == 3
+    assert_equal(snapshot, shorter.state())
 
 
 def test_a_member_that_diverges_changes_no_other(device: torch.device) -> None:

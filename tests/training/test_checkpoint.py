@@ -156,6 +156,15 @@ def test_a_longer_training_goes_on_from_a_shorter_one(settings: TrainingSettings
     assert snapshots == []
 
 
+def test_a_snapshot_that_nobody_took_was_not_kept(tmp_path: Path) -> None:
+    path, taken = tmp_path / "c.safetensors", list[Map]()
+    train(IMAGES, SETTINGS, device="cpu", checkpoint=path, snapshots=[1])
+    with pytest.raises(InputError, match="no snapshot was kept after 1"):
+        train(IMAGES, SETTINGS, device="cpu", checkpoint=path, snapshots=[1], on_snapshot=taken.append)
+    train(IMAGES, SETTINGS, device="cpu", checkpoint=path, snapshots=[3], on_snapshot=taken.append)
+    assert_same(taken[0], train(IMAGES, SETTINGS, device="cpu"))
+
+
 def test_a_checkpoint_beyond_what_is_asked_for_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
 
@@ -164,8 +173,15 @@ def test_a_checkpoint_beyond_what_is_asked_for_is_refused(tmp_path: Path) -> Non
             raise Raised
 
     def go_on(epochs: int, *snapshots: int) -> Map:
-        settings = replace(SETTINGS, epochs=epochs)
-        return train(IMAGES, settings, device="cpu", checkpoint=path, snapshots=snapshots, on_epoch=stop)
+        return train(
+            IMAGES,
+            replace(SETTINGS, epochs=epochs),
+            device="cpu",
+            checkpoint=path,
+            snapshots=snapshots,
+            on_epoch=stop,
+            on_snapshot=lambda trained: None,
+        )
 
     with pytest.raises(Raised):
         go_on(5, 2)

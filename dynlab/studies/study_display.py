@@ -17,7 +17,7 @@ _ROWS = 30  # of cells
 
 
 @dataclass
-class Display:
+class StudyDisplay:
     """Where lines and tables go; nowhere once they cannot be written, as all of it is in a log."""
 
     console: Console | None  # None: nowhere
@@ -38,20 +38,20 @@ class Display:
 
 
 @contextlib.contextmanager
-def display(*, quiet: bool = False) -> Iterator[Display]:
+def shown_study(*, quiet: bool = False) -> Iterator[StudyDisplay]:
     """Show a study until the block ends."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if quiet:
-        yield Display(None)
+        yield StudyDisplay(None)
     elif console.is_terminal:
         from rich.live import Live
 
         with Live(console=console, refresh_per_second=2) as live:
-            yield Display(console, live)
+            yield StudyDisplay(console, live)
     else:
-        yield Display(console)
+        yield StudyDisplay(console)
 
 
 def table_of(status: StudyStatus) -> RenderableType:
