@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from dynlab.errors import InputError
@@ -222,7 +222,8 @@ class DaskWorkers:
     def _offered(self) -> list[Mapping[str, float]]:
         """The resources of each worker at this moment."""
         # Not `scheduler_info`, which tells of no workers while the scheduler is away, or another call is answered.
-        workers = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"].values()
+        client = cast(Any, self._client)  # whose types know of no synchronous use
+        workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"].values()
         return [worker.get("resources") or {} for worker in workers]
 
     def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
