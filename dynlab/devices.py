@@ -12,8 +12,7 @@ from dynlab.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-
-_EXPECTED = "expected auto, cpu or a CUDA device"
+_NAMES = re.compile(r"auto|cpu|cuda(:\d+)?", flags=re.ASCII)
 
 
 def check_device(name: str) -> None:
@@ -22,8 +21,8 @@ def check_device(name: str) -> None:
     Raises:
         InputError: If it is none of these.
     """
-    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", name, flags=re.ASCII) is None:
-        raise InputError(f"device is {name!r}, {_EXPECTED}")
+    if _NAMES.fullmatch(name) is None:
+        raise InputError(f"device is {name!r}, expected auto, cpu or a CUDA device")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -34,7 +33,9 @@ def resolve_device(name: str) -> torch.device:
     """
     import torch
 
-    check_device(name)
+    refusal = f"device is {name!r}, expected auto, cpu or a CUDA device of this machine"
+    if _NAMES.fullmatch(name) is None:
+        raise InputError(refusal)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
@@ -44,7 +45,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"device is {name!r}, {_EXPECTED} of this machine ({reason})") from error
+        raise InputError(f"{refusal} ({reason})") from error
     return device
 
 
