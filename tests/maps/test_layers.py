@@ -36,9 +36,15 @@ def states(*shape: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture(autouse=True)
+def processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that oneDNN is faster on, whichever this one is."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
+
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rows with which oneDNN was called, as on a processor that it is faster on, whichever this one is."""
+    """The rows with which oneDNN was called."""
     import dynlab.maps.layers as layers
 
     rows: list[int] = []
@@ -49,7 +55,6 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return original(inputs, *more)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(layers, "onednn_linear", noted)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     return rows
 
 
