@@ -85,12 +85,9 @@ def train_one(order: Order, report: Report) -> dict[str, str]:
                 reasons[missing.pop(epoch).name] = str(error)
         else:
             keep(trained)
-        if past:
-            checkpoint.unlink(missing_ok=True)
-    if not reasons:
-        for path in folder.iterdir():  # half written as a process was killed, damaged, or of what is past
-            if path.stem not in ("cpu", "cuda"):
-                path.unlink()
+    for path in folder.iterdir():  # half written as a process was killed, damaged, or of what is past
+        if path.stem not in ("cpu", "cuda"):
+            path.unlink()
     return reasons
 
 

@@ -34,7 +34,7 @@ def drive(
 ) -> bool:
     """Train to the end, or until told to stop.
 
-    With a checkpoint, the training goes on from it if it is there, also if that was to be of other length, or kept
+    With a checkpoint, the training goes on from it if it is there, also if it was to be longer or shorter, or kept
     after other epochs. It is written again at its interval, at SIGINT and SIGTERM (in the main thread), when `stop`
     says so, when `on_epoch` raises, and at the end; a signal has its usual effect after that, and if that is none,
     training goes on. A checkpoint that cannot be written ends the training.
