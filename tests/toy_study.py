@@ -6,8 +6,11 @@ import hashlib
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from dynlab.studies.keys import stage_inputs
 from dynlab.studies.stage import Report
 from dynlab.studies.store import MANIFEST, Place
 from dynlab.studies.study_tasks import fill_stage
-from dynlab.studies.task import Order, Task
+from dynlab.studies.task import Order, Outcome, Task, perform
 
 CHUNK = 1500  # bytes of one file
 STEPS = 6  # of a toy training
@@ -166,3 +169,44 @@ def results_of(folder: Path) -> dict[str, bytes]:
     """All that a study found, by the names of files."""
     cells = folder / "cells"
     return {str(file.relative_to(cells)): file.read_bytes() for file in files_of(cells) if ".damaged-" not in str(file)}
+
+
+class Gathering:
+    """Performs what was submitted when nothing more comes for a moment; a deadly task breaks all that are with it.
+
+    Args:
+        deadly: Names of tasks.
+        moment: In seconds.
+    """
+
+    def __init__(self, *deadly: str, moment: float = 0.05) -> None:
+        self.deadly = deadly
+        self.together: list[set[str]] = []  # tasks that were under way at a time
+        self._moment = moment
+        self._under_way: list[tuple[Order, Future[Outcome]]] = []
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+        """See `Workers`."""
+        future: Future[Outcome] = Future()
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._under_way.append((order, future))
+            self._timer = threading.Timer(self._moment, self._work)
+            self._timer.start()
+        return future
+
+    def _work(self) -> None:
+        with self._lock:
+            begun, self._under_way = self._under_way, []
+        names = {order.name for order, _ in begun}
+        self.together.append(names)
+        broken = bool(names & set(self.deadly))
+        outcomes = [None if broken else perform(order) for order, _ in begun]
+        for (_, future), outcome in zip(begun, outcomes, strict=True):
+            if outcome is None:
+                future.set_exception(BrokenProcessPool("a process is gone"))
+            else:
+                future.set_result(outcome)

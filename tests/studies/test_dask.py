@@ -29,7 +29,7 @@ from dynlab.studies.specification import Study, load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.study_data import load_study_data
 from dynlab.studies.study_display import StudyDisplay
-from dynlab.studies.task import Order, Outcome, perform, progress_path
+from dynlab.studies.task import Order, Outcome, progress_path
 from dynlab.studies.training import train_one, train_together
 
 distributed = pytest.importorskip("distributed")
@@ -232,31 +232,12 @@ def test_what_waits_for_a_gpu_leaves_room_for_what_wants_none(tmp_path: Path) ->
     assert _Offering(False).room("GPU") == 2, "for a worker that comes and brings one"
 
     class _Counted(_Offering):
-        """What is submitted is done, all of it at once, when nothing more comes."""
-
         def __init__(self) -> None:
             super().__init__(gpu=True)
-            self.under_way: list[tuple[Order, Future[Outcome]]] = []
-            self.together: list[set[str]] = []
-            self.timer: threading.Timer | None = None
-            self.lock = threading.Lock()
+            self.gathering = toy_study.Gathering(moment=0.5)
 
         def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
-            future: Future[Outcome] = Future()
-            with self.lock:
-                if self.timer is not None:
-                    self.timer.cancel()
-                self.under_way.append((order, future))
-                self.timer = threading.Timer(0.5, self.work)
-                self.timer.start()
-            return future
-
-        def work(self) -> None:
-            with self.lock:
-                begun, self.under_way = self.under_way, []
-            self.together.append({order.name for order, _ in begun})
-            for future, outcome in [(future, perform(order)) for order, future in begun]:
-                future.set_result(outcome)
+            return self.gathering.submit(order, resources)
 
         def close(self) -> None: ...
 
@@ -267,8 +248,8 @@ def test_what_waits_for_a_gpu_leaves_room_for_what_wants_none(tmp_path: Path) ->
     ]
     workers = _Counted()
     assert run_tasks(tasks, tmp_path / "study", workers).complete
-    assert max(len(names & wanting) for names in workers.together) == 2
-    assert {"c0/basins", "c1/basins", "c3/basins"} in workers.together
+    assert max(len(names & wanting) for names in workers.gathering.together) == 2
+    assert {"c0/basins", "c1/basins", "c3/basins"} in workers.gathering.together
 
 
 def test_what_waits_for_a_gpu_that_is_gone_keeps_no_slot() -> None:

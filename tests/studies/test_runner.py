@@ -10,11 +10,8 @@ import random
 import resource
 import shutil
 import signal
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +26,7 @@ from dynlab.studies.progress import read_status
 from dynlab.studies.scheduling import run_tasks
 from dynlab.studies.store import State, Store
 from dynlab.studies.study_display import StudyDisplay, summary_line, table_of, task_line
-from dynlab.studies.task import Order, Outcome, Task, perform
+from dynlab.studies.task import Task
 
 KILLS = 25
 LONGEST = 0.35  # seconds until a kill; a run takes about twice as long
@@ -322,45 +319,16 @@ def test_taking_the_file_of_a_run_away_ends_it(tmp_path: Path) -> None:
     assert read_status(tmp_path / "study").state == "interrupted"
 
 
-class _Fragile:
-    """Workers that begin when nothing more comes for a moment; a deadly task breaks all that are under way with it."""
+class _Fragile(toy_study.Gathering):
+    """Three tasks at a time, and one with a GPU."""
 
-    def __init__(self, *deadly: str) -> None:
-        self.deadly = deadly
-        self.under_way: list[tuple[Order, Future[Outcome]]] = []
-        self.together: list[set[str]] = []  # tasks that were under way at a time
-        self.restarts = 0
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+    restarts = 0
 
     def room(self, resource: str) -> float:
         return 1
 
     def in_flight(self) -> int:
         return 3
-
-    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
-        future: Future[Outcome] = Future()
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            self.under_way.append((order, future))
-            self._timer = threading.Timer(0.05, self._work)
-            self._timer.start()
-        return future
-
-    def _work(self) -> None:
-        with self._lock:
-            begun, self.under_way = self.under_way, []
-        names = {order.name for order, _ in begun}
-        self.together.append(names)
-        broken = bool(names & set(self.deadly))
-        outcomes = [None if broken else perform(order) for order, _ in begun]
-        for (_, future), outcome in zip(begun, outcomes, strict=True):
-            if outcome is None:
-                future.set_exception(BrokenProcessPool("a process is gone"))
-            else:
-                future.set_result(outcome)
 
     def restart(self) -> None:
         self.restarts += 1
