@@ -21,7 +21,8 @@ def block_rows(dim: int, like: Tensor) -> int:
     """Rows of a block of states of dimension `dim`, of the dtype and on the device of `like`; at least 32."""
     on_cpu = like.device.type == "cpu"
     limit, rows = (_CPU_BLOCK_BYTES, _CPU_BLOCK_ROWS) if on_cpu else (_GPU_BLOCK_BYTES, _GPU_BLOCK_ROWS)
-    return max(32, min(rows, limit // (dim * like.dtype.itemsize)))
+    fitting = max(32, min(rows, limit // (dim * like.dtype.itemsize)))
+    return fitting - fitting % 64 if fitting > 64 else fitting  # libraries multiply whole tiles of rows
 
 
 def home_of(system: Map, states: Tensor) -> Tensor:

@@ -76,8 +76,23 @@ def test_outputs_are_those_of_float64(nonlinearity: str, transposed: bool, taken
             assert torch.equal(given, before)
     # Few rows, and small products, are left to torch.
     if is_faster_by_onednn(layer_of(2, 2).weight):
-        assert {8, 63, 300} == set(taken)
+        assert {8, 64, 320} == set(taken)
         assert taken.count(8) == 4
+
+
+def test_onednn_gets_to_see_few_numbers_of_rows(taken: list[int]) -> None:
+    layer, given = layer_of(784, 500), states(1100, 784)
+    with torch.no_grad():
+        exact = torch.sigmoid(F.linear(given.double(), layer.weight.double(), layer.bias.double()))
+        for rows in range(1, 1100):
+            found = output_of(layer, given[:rows])
+            assert found.shape == (rows, 500)
+            if rows % 97 == 0:
+                torch.testing.assert_close(found.double(), exact[:rows], rtol=0, atol=1e-5)
+    if is_faster_by_onednn(layer.weight):
+        assert len(set(taken)) <= 8 * 8  # eight an octave
+        assert max(seen / rows for rows, seen in zip(range(8, 1100), taken, strict=True)) < 1.9
+        assert max(seen / rows for rows, seen in zip(range(64, 1100), taken[64 - 8 :], strict=True)) < 1.13
 
 
 def test_rows_are_those_of_blocks_of_any_shape() -> None:
