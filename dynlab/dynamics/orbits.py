@@ -6,8 +6,9 @@ point with a relative residual of at most 1e-12. So the work is done in two part
 
 1. Plain iteration in the map's own precision, mostly float32, until each sample's step length is below the tolerance,
    or until it is in the safe ball of an attractor that other samples have led to (`dynlab.dynamics.early`). Samples for
-   which rounding may have decided take their way once more in float64: those that passed near a saddle, those that
-   stand at no attractor when their steps are short, those that met the limit of steps or diverged.
+   which rounding may have decided take their way once more in float64: those that their shadows
+   (`dynlab.dynamics.shadows`) leave in doubt, those that stand at no attractor when their steps are short, those that
+   met the limit of steps or diverged.
 2. The decision, in float64 (`dynlab.dynamics.decision`): iteration goes on until a sample is in the safe ball of a
    fixed point, which Newton's method has found, or is seen to be on a cycle.
 
@@ -33,6 +34,7 @@ from dynlab.dynamics.fixed_points import FixedPoint
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.dynamics.plain import Finished, iterate_plainly
 from dynlab.dynamics.recording import Recorder, step_lengths_to_floor
+from dynlab.dynamics.shadows import Shadows
 from dynlab.dynamics.sources import Samples, Source
 from dynlab.maps import Map, float64_copy
 
@@ -96,9 +98,10 @@ def iterate(
     chosen = _recorded(recorded, source.count)
     recorder = Recorder(chosen[:0] if to_floor else chosen, histogram=histogram)
     exact = float64_copy(system)
-    decide = _Decide(system, exact, tolerance, max_steps, max_exact_steps, early_labels, recheck, source.device)
+    decide = _Decide(system, exact, tolerance, max_steps, max_exact_steps, early_labels, source.device)
     answers = Answers(keep_states)
     shared = None if holds_inputs else decide.search(system, exact, known)
+    shadows = Shadows(system, exact) if recheck else None
     label = EarlyLabels(shared, chosen) if early_labels and shared and not histogram else None
     first = dict[int, Tensor]()  # where recorded samples began
 
@@ -106,13 +109,21 @@ def iterate(
         rows = max(64, _TOGETHER_BYTES // (8 * system.dim))
         parts: list[Finished] = []
         for part in iterate_plainly(
-            system, source, tolerance=tolerance, max_steps=max_steps, label=label, observe=recorder.observe
+            system,
+            source,
+            tolerance=tolerance,
+            max_steps=max_steps,
+            label=label,
+            observe=recorder.observe,
+            shadows=shadows,
         ):
             if to_floor:
                 first.update(
                     (int(part.ids[row]), part.initial[row]) for row in np.flatnonzero(np.isin(part.ids, chosen))
                 )
-            certain = (part.labels >= 0) & ~(recheck & part.passed_saddle)
+            certain = part.labels >= 0
+            if shared and part.shadows is not None:
+                certain &= ~part.doubtful & (shared.known.balls_of(part.shadows.to(source.device)) == part.labels)
             answers.add_labelled(part.chosen(certain))
             if not certain.all():
                 parts.append(part.chosen(~certain))
@@ -164,7 +175,6 @@ class _Decide:
     max_steps: int
     max_exact_steps: int
     early_labels: bool
-    recheck: bool
     device: torch.device
 
     def search(self, system: Map, exact: Map, known: Sequence[FixedPoint]) -> Search:
@@ -195,14 +205,14 @@ class _Decide:
                 states[torch.from_numpy(rows[part.ids])] = part.states
                 found[rows[part.ids]] = part.labels
 
-        is_exact = finished.states.dtype == torch.float64
-        again = finished.passed_saddle | (finished.steps < 0)
-        if self.recheck and not is_exact:
+        again = finished.doubtful | (finished.steps < 0)
+        if finished.shadows is not None:
             repeat(again)
         open_ = np.flatnonzero(found < 0)
         found[open_] = search.match(states[torch.from_numpy(open_)], thorough=self.max_exact_steps == 0)
-        if self.recheck and not is_exact:
-            repeat((found < 0) & ~again)
+        if finished.shadows is not None:
+            apart = search.known.balls_of(finished.shadows.to(self.device)) != found
+            repeat(((found < 0) | apart) & ~again)
         return search.decide(states, found)
 
 

@@ -232,12 +232,6 @@ def test_more_samples_than_a_block_holds_finish_in_their_own_place(device: torch
     assert float(found.states[rows, column].max()) < 1e-2
 
 
-def test_orbits_near_a_saddle_are_marked():
-    states = torch.tensor([[1e-6, 1.0], [0.5, 1.0]])
-    found = plainly(double_well(), states, tolerance=1e-6)
-    assert found.passed_saddle.tolist() == [True, False]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
