@@ -123,7 +123,7 @@ def iterate(
                 )
             certain = part.labels >= 0
             if shared and part.shadows is not None:
-                certain &= ~part.doubtful & (shared.known.balls_of(part.shadows.to(source.device)) == part.labels)
+                certain &= ~part.doubtful & (shared.known.balls_of(part.shadows.to(shared.known.device)) == part.labels)
             answers.add_labelled(part.chosen(certain))
             if not certain.all():
                 parts.append(part.chosen(~certain))

@@ -134,6 +134,7 @@ class _Run:
                 self._collect()
             if self._is_over:
                 self._end()
+            self._store.remove_leftovers()  # of processes that were killed
         except BaseException:
             self._board.end("interrupted")
             raise
