@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import torch
 from playwright.sync_api import Browser
 
-from dynlab import cli
 from dynlab.evaluation import Analysis
 from dynlab.maps import DenoisingAutoencoder, map_hash
 
@@ -20,13 +20,11 @@ LEVELS = ("0.15", "0.2", "0.25", "0.3")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `dynlab demo` made."""
     folder = tmp_path_factory.mktemp("demo")
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("sys.argv", ["dynlab", "demo", "--out", str(folder)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-    assert exit_.value.code == 0
-    assert torch.get_num_threads() == threads
+    # In a process of its own, as it is run: with all shapes checked it takes three times as long.
+    command = [sys.executable, "-m", "dynlab", "demo", "--out", str(folder)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert str(folder / "index.html") in finished.stdout
     return folder
 
 
