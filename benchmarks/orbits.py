@@ -5,11 +5,13 @@
 A denoising autoencoder 784-500-784 on the test set of MNIST, on all threads that torch takes. Programs:
 
     dynlab      `dynlab.iterate` with labels in the map's own precision (`recheck=False`), states not kept
-    exact       the same with its defaults: samples for which rounding may have decided go once more in float64
+    exact       the same with its defaults: a twin beside each sample, and whom it leaves in doubt goes in float64
+    engine      only the iteration of `dynlab.iterate`, each sample to the tolerance; as plain loops, it labels nothing
     dropping    a plain loop: blocks of 1000 samples, each sample dropped once its step length is below the tolerance
     own         the same loop with dynlab's map, whose layers are multiplied by another library where that is faster
     whole       a plain loop: the whole set at once, until the last sample that ever converges has converged
     products    the bare matrix products of the shapes that `dynlab` takes, by the libraries that it takes: the floor
+    steps       those that `engine` takes
 
 Plain loops iterate the map as most people write it, two `nn.Linear` with `nn.Sigmoid`; they end at short steps and
 label nothing, which is less than what dynlab does. All stop a sample that has not converged after the limit of steps.
@@ -36,17 +38,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
     from dynlab.dynamics import Orbits
-    from dynlab.maps import DenoisingAutoencoder
+    from dynlab.maps import DenoisingAutoencoder, Map
 
 TOLERANCE, MAX_STEPS, BLOCK = 1e-4, 10_000, 1000
 SOLVERS, SOLVER_STEPS = ("anderson", "broyden", "fixed_point_iter"), 500
 SAME = 1e-2  # distance of a state to its attractor: they stand 0.3 apart or more
-RATIOS = (("dropping", "dynlab"), ("own", "dynlab"), ("whole", "dynlab"), ("dropping", "exact"))
+RATIOS = (("dropping", "dynlab"), ("own", "dynlab"), ("whole", "dynlab"), ("dropping", "exact"), ("dropping", "engine"))
+FLOORS = (("products", "dynlab"), ("steps", "engine"))
 
 
 def main() -> None:
@@ -68,7 +71,7 @@ def main() -> None:
         options.checkpoint = options.checkpoint or trained(Path(name) / "dae.safetensors")
         system, images = _load(options)
         facts = _facts(system, images)
-        options.facts.write_text(json.dumps({"steps": facts["last"], "shapes": facts["shapes"]}))
+        options.facts.write_text(json.dumps({name: facts[name] for name in ("last", "products", "steps")}))
         rounds = [{program: _measured_apart(program, options) for program in PROGRAMS} for _ in range(options.rounds)]
     print(f"{len(images)} test images of MNIST on {_device_name(options.device)}; medians of {len(rounds)} rounds\n")
     for program in PROGRAMS:
@@ -76,8 +79,9 @@ def main() -> None:
     for slow, fast in RATIOS:
         ratios = [seconds[slow] / seconds[fast] for seconds in rounds]
         print(f"{slow} / {fast}: {statistics.median(ratios):.2f} times (lowest round {min(ratios):.2f})")
-    shares = [seconds["products"] / seconds["dynlab"] for seconds in rounds]
-    print(f"share of products in dynlab: {statistics.median(shares):.2f} (lowest round {min(shares):.2f})")
+    for floor, program in FLOORS:
+        shares = [seconds[floor] / seconds[program] for seconds in rounds]
+        print(f"share of products in {program}: {statistics.median(shares):.2f} (lowest round {min(shares):.2f})")
     for line in facts["words"]:
         print(line)
     for line in _solvers(system, images[: options.solver_samples], facts["exact"]):
@@ -107,6 +111,16 @@ def _labels(system: DenoisingAutoencoder, images: Tensor, *, recheck: bool) -> O
         recheck=recheck,
         keep_states=False,
     )
+
+
+def engine(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> None:
+    """Iteration alone."""
+    from dynlab.dynamics.plain import iterate_plainly
+    from dynlab.dynamics.sources import Source
+
+    source = Source(system, images, parameter="images")
+    for _ in iterate_plainly(system, source, tolerance=TOLERANCE, max_steps=MAX_STEPS):
+        pass
 
 
 def dropping(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -158,7 +172,7 @@ def whole(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -
     plain = _plain(system)
     with torch.no_grad():
         states = images
-        for _ in range(facts["steps"]):
+        for _ in range(facts["last"]):
             following = plain(states)
             bool(((following - states).norm(dim=1) < TOLERANCE).all())
             states = following
@@ -166,12 +180,21 @@ def whole(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -
 
 def products(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> None:
     """The matrix products that `dynlab` takes: of its steps, and of Newton's method and the linearizations."""
+    _multiply(images, facts["products"])
+
+
+def steps(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]) -> None:
+    """The matrix products that `engine` takes."""
+    _multiply(images, facts["steps"])
+
+
+def _multiply(images: Tensor, shapes: Sequence[Sequence[Any]]) -> None:
     import torch
 
     from dynlab.maps.layers import onednn_linear
 
     with torch.no_grad():
-        for rows, inputs, outputs, dtype, library, count in facts["shapes"]:
+        for rows, inputs, outputs, dtype, library, count in shapes:
             left = torch.rand(rows, inputs, dtype=getattr(torch, dtype), device=images.device)
             right = torch.rand(outputs, inputs, dtype=getattr(torch, dtype), device=images.device)
             out = torch.empty(rows, outputs, dtype=getattr(torch, dtype), device=images.device)
@@ -185,10 +208,12 @@ def products(system: DenoisingAutoencoder, images: Tensor, facts: dict[str, Any]
 PROGRAMS = {
     "dynlab": dynlab,
     "exact": exact,
+    "engine": engine,
     "dropping": dropping,
     "own": own,
     "whole": whole,
     "products": products,
+    "steps": steps,
 }
 
 
@@ -200,9 +225,11 @@ def _facts(system: DenoisingAutoencoder, images: Tensor) -> dict[str, Any]:
 
     with _counted_products() as shapes:
         orbits = _labels(system, images, recheck=False)
+    with _counted_products() as engine_shapes:
+        engine(system, images, {})
     default = _labels(system, images, recheck=True)
     double = _labels(float64_copy(system), images.double(), recheck=True)
-    ends, steps = dropping(system, images, {})
+    ends, taken_plainly = dropping(system, images, {})
     points = torch.stack([point.state for point in orbits.fixed_points]).to(images)
     # Plain iteration goes on in float32 until it stands at an attractor, or is seen to stand at none.
     plain, plain_map = _nearest(points, ends), _plain(system)
@@ -219,8 +246,8 @@ def _facts(system: DenoisingAutoencoder, images: Tensor) -> dict[str, Any]:
     found = orbits.fixed_point
     different = int((found != plain).sum())
     against = {"float64 iteration": double, "dynlab's defaults": default}
-    taken, whole_way = (counts.clamp(min=0).double().mean() for counts in (orbits.steps, steps))
-    steps_taken = f"steps, mean: {taken:.0f}, to the tolerance {whole_way:.0f}, the slowest {int(steps.max())}"
+    taken, whole_way = (counts.clamp(min=0).double().mean() for counts in (orbits.steps, taken_plainly))
+    steps_taken = f"steps, mean: {taken:.0f}, to the tolerance {whole_way:.0f}, the slowest {int(taken_plainly.max())}"
     words = [
         f"{len(orbits.fixed_points)} attractors; {int((found < 0).sum())} samples without one",
         f"labels that differ from those of plain float32 iteration: {different}",
@@ -230,8 +257,9 @@ def _facts(system: DenoisingAutoencoder, images: Tensor) -> dict[str, Any]:
     ]
     return {
         "words": words,
-        "last": int(steps.max()),
-        "shapes": [[*shape, count] for shape, count in shapes.items()],
+        "last": int(taken_plainly.max()),
+        "products": [[*shape, count] for shape, count in shapes.items()],
+        "steps": [[*shape, count] for shape, count in engine_shapes.items()],
         "exact": double,
     }
 
@@ -261,15 +289,19 @@ def _nearest(points: Tensor, states: Tensor) -> Tensor:
 
 
 class _counted_products:  # noqa: N801
-    """Counts the products that an autoencoder takes, by shape, dtype and library."""
+    """Counts the products that an autoencoder takes, by shape, dtype and library; rows filled up for it included.
+
+    No steps are replayed from a CUDA graph meanwhile, where nothing could be counted.
+    """
 
     def __enter__(self) -> Counter[tuple[int, int, int, str, str]]:
         import torch.nn.functional as functional
 
+        from dynlab.dynamics import stepping
         from dynlab.maps import layers
 
         counts: Counter[tuple[int, int, int, str, str]] = Counter()
-        self._torch, self._onednn = functional.linear, layers.onednn_linear
+        self._torch, self._onednn, self._take = functional.linear, layers.onednn_linear, stepping.Strides.take
 
         def counted(library: str, multiply: Callable[..., Tensor]) -> Callable[..., Tensor]:
             def linear(states: Tensor, weight: Tensor, *more: Any) -> Tensor:
@@ -279,16 +311,22 @@ class _counted_products:  # noqa: N801
 
             return linear
 
+        def take(self: stepping.Strides, system: Map, states: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+            return stepping._steps(system, states, steps)
+
         functional.linear = counted("torch", self._torch)
         layers.onednn_linear = counted("oneDNN", self._onednn)
+        stepping.Strides.take = take
         return counts
 
     def __exit__(self, *error: object) -> None:
         import torch.nn.functional as functional
 
+        from dynlab.dynamics import stepping
         from dynlab.maps import layers
 
         functional.linear, layers.onednn_linear = self._torch, self._onednn
+        stepping.Strides.take = self._take
 
 
 def _solvers(system: DenoisingAutoencoder, images: Tensor, exact: Orbits) -> list[str]:

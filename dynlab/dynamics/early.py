@@ -41,7 +41,11 @@ class EarlyLabels:
         self._waited = 0
 
     def __call__(
-        self, states: Float[Tensor, "rows dim"], lengths: NDArray[np.floating], slots: Slots
+        self,
+        states: Float[Tensor, "rows dim"],
+        lengths: NDArray[np.floating],
+        slots: Slots,
+        twins: Float[Tensor, "rows dim"] | None,
     ) -> NDArray[np.int64]:
         """The index of the attractor that each row is decided for, -1 for none."""
         largest = LARGEST_RADIUS * self._search.tolerance
@@ -57,6 +61,11 @@ class EarlyLabels:
         if len(due) >= _ENOUGH or self._waited > _PATIENCE:
             self._waited = 0
             self._look(states, due, way, last, labels, slots)
+        found = np.flatnonzero((labels >= 0) & ~slots.doubtful)
+        if twins is not None and len(found):
+            # A twin that is not there goes on with its sample; most are only late.
+            is_there = self._search.known.balls_of(rows_of(twins, found)) == labels[found]
+            labels[found[~is_there]] = -1
         if len(self._skipped):
             labels[np.isin(slots.ids, self._skipped)] = -1
         return labels

@@ -6,9 +6,9 @@ point with a relative residual of at most 1e-12. So the work is done in two part
 
 1. Plain iteration in the map's own precision, mostly float32, until each sample's step length is below the tolerance,
    or until it is in the safe ball of an attractor that other samples have led to (`dynlab.dynamics.early`). Samples for
-   which rounding may have decided take their way once more in float64: those that their shadows
-   (`dynlab.dynamics.shadows`) leave in doubt, those that stand at no attractor when their steps are short, those that
-   met the limit of steps or diverged.
+   which rounding may have decided take their way once more in float64: those that their twins
+   (`dynlab.dynamics.twins`) leave in doubt, those that stand at no attractor when their steps are short, those that met
+   the limit of steps or diverged.
 2. The decision, in float64 (`dynlab.dynamics.decision`): iteration goes on until a sample is in the safe ball of a
    fixed point, which Newton's method has found, or is seen to be on a cycle.
 
@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.dynamics.answers import Answers, Orbits
-from dynlab.dynamics.decision import Decision, Search
+from dynlab.dynamics.decision import LARGEST_RADIUS, Decision, Search
 from dynlab.dynamics.early import EarlyLabels
 from dynlab.dynamics.fixed_points import FixedPoint
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.dynamics.plain import Finished, iterate_plainly
 from dynlab.dynamics.recording import Recorder, step_lengths_to_floor
-from dynlab.dynamics.shadows import Shadows
 from dynlab.dynamics.sources import Samples, Source
+from dynlab.dynamics.twins import Twins
 from dynlab.maps import Map, float64_copy
 
 # Samples decided together: bounds the memory for their float64 states.
@@ -71,8 +71,8 @@ def iterate(
         max_exact_steps: Limit of further steps in float64, at least 0, for samples that are not decided by then.
         early_labels: Whether a sample in the safe ball of a known attractor is finished, however long its steps are.
             It is by far the fastest; without it, `steps` counts up to the tolerance for every sample.
-        recheck: Whether samples for which rounding may have decided go once more in float64. Without it, labels are
-            those of iteration in the map's own precision.
+        recheck: Whether samples for which rounding may have decided go once more in float64. To know which, a second
+            orbit is iterated beside each. Without it, labels are those of iteration in the map's own precision.
         recorded: Samples to record the step lengths of, never labelled early: their indices, or how many, the first.
         to_floor: Whether recorded step lengths go on to the rounding floor, where steps get no shorter any more.
         histogram: Whether to count the step lengths of all samples, for `orbits.histogram.quantiles`; no sample is
@@ -101,7 +101,7 @@ def iterate(
     decide = _Decide(system, exact, tolerance, max_steps, max_exact_steps, early_labels, source.device)
     answers = Answers(keep_states)
     shared = None if holds_inputs else decide.search(system, exact, known)
-    shadows = Shadows(system, exact) if recheck else None
+    twins = Twins(system, exact, LARGEST_RADIUS * tolerance) if recheck else None
     label = EarlyLabels(shared, chosen) if early_labels and shared and not histogram else None
     first = dict[int, Tensor]()  # where recorded samples began
 
@@ -115,15 +115,13 @@ def iterate(
             max_steps=max_steps,
             label=label,
             observe=recorder.observe,
-            shadows=shadows,
+            twins=twins,
         ):
             if to_floor:
                 first.update(
                     (int(part.ids[row]), part.initial[row]) for row in np.flatnonzero(np.isin(part.ids, chosen))
                 )
-            certain = part.labels >= 0
-            if shared and part.shadows is not None:
-                certain &= ~part.doubtful & (shared.known.balls_of(part.shadows.to(shared.known.device)) == part.labels)
+            certain = (part.labels >= 0) & ~part.doubtful
             answers.add_labelled(part.chosen(certain))
             if not certain.all():
                 parts.append(part.chosen(~certain))
@@ -205,14 +203,19 @@ class _Decide:
                 states[torch.from_numpy(rows[part.ids])] = part.states
                 found[rows[part.ids]] = part.labels
 
+        def match() -> None:
+            open_ = np.flatnonzero(found < 0)
+            found[open_] = search.match(states[torch.from_numpy(open_)], thorough=self.max_exact_steps == 0)
+
         again = finished.doubtful | (finished.steps < 0)
-        if finished.shadows is not None:
+        if finished.twins is not None:
             repeat(again)
-        open_ = np.flatnonzero(found < 0)
-        found[open_] = search.match(states[torch.from_numpy(open_)], thorough=self.max_exact_steps == 0)
-        if finished.shadows is not None:
-            apart = search.known.balls_of(finished.shadows.to(self.device)) != found
-            repeat(((found < 0) | apart) & ~again)
+        match()
+        if finished.twins is not None:
+            # Who is in no ball, or not in that of its twin.
+            elsewhere = search.known.balls_of(finished.twins.to(self.device)) != found
+            repeat(((found < 0) | elsewhere) & ~again)
+            match()
         return search.decide(states, found)
 
 

@@ -3,7 +3,8 @@
 A block of samples is iterated together. A sample that is finished makes room for the next one, so that the products
 stay as wide as the cache holds for as long as there are samples left, and no more samples are in memory than a block
 holds. Step lengths are looked at every few steps only, which spares a device most of the round trips to the host; the
-step at which a length fell below the tolerance is exact all the same.
+step at which a length fell below the tolerance is exact all the same. Where twins are asked for, they are the second
+half of the block (`dynlab.dynamics.twins`).
 
 That the step length is small says nothing yet about where an orbit ends: see `dynlab.dynamics.orbits`.
 """
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of, rows_of
-from dynlab.dynamics.shadows import Shadows
 from dynlab.dynamics.sources import Source
 from dynlab.dynamics.stepping import Strides
+from dynlab.dynamics.twins import Twins
 from dynlab.maps import Map
 
 # Steps between two looks at the step lengths.
@@ -38,8 +39,8 @@ class Finished:
     states: Float[Tensor, "rows dim"]  # a few steps, fewer than eight, after it was finished
     steps: NDArray[np.int64]  # first step with a length below the tolerance, or the one after which it was labelled; -1
     labels: NDArray[np.int64]  # what `label` gave it, -1 for nothing
-    doubtful: NDArray[np.bool_]  # whether rounding may have decided the way; never without shadows
-    shadows: Float[Tensor, "rows dim"] | None  # where the shadows stand
+    doubtful: NDArray[np.bool_]  # whether rounding may have decided the way
+    twins: Float[Tensor, "rows dim"] | None  # where the twins stand; None where there were none, and nobody is doubtful
 
     def chosen(self, rows: NDArray) -> Finished:
         """Some of them, by indices or a mask."""
@@ -50,13 +51,13 @@ class Finished:
             steps=self.steps[rows],
             labels=self.labels[rows],
             doubtful=self.doubtful[rows],
-            shadows=None if self.shadows is None else rows_of(self.shadows, rows),
+            twins=None if self.twins is None else rows_of(self.twins, rows),
         )
 
     @staticmethod
     def together(parts: Sequence[Finished]) -> Finished:
         """Several of them as one."""
-        shadows = [part.shadows for part in parts if part.shadows is not None]
+        twins = [part.twins for part in parts if part.twins is not None]
         return Finished(
             ids=np.concatenate([part.ids for part in parts]),
             initial=torch.cat([part.initial for part in parts]),
@@ -64,7 +65,7 @@ class Finished:
             steps=np.concatenate([part.steps for part in parts]),
             labels=np.concatenate([part.labels for part in parts]),
             doubtful=np.concatenate([part.doubtful for part in parts]),
-            shadows=torch.cat(shadows) if shadows else None,
+            twins=torch.cat(twins) if twins else None,
         )
 
 
@@ -74,23 +75,24 @@ class Slots:
 
     ids: NDArray[np.int64]
     ages: NDArray[np.int64]  # steps taken
+    due: NDArray[np.float64]  # step length below which a search for a fixed point is worth its cost
+    # What only twins tell, or are told.
     shortest: NDArray[np.float64]  # step length so far
     rounding: NDArray[np.float64]  # errors of a step, in units of the state
     doubtful: NDArray[np.bool_]
-    due: NDArray[np.float64]  # step length below which a search for a fixed point is worth its cost
 
     @staticmethod
-    def fresh(ids: NDArray[np.int64], rounding: NDArray[np.float64] | None = None) -> Slots:
+    def fresh(ids: NDArray[np.int64]) -> Slots:
         """Slots of samples that are yet to take a step."""
         count = len(ids)
         infinite = np.full(count, np.inf)
         return Slots(
             ids=ids,
             ages=np.zeros(count, dtype=np.int64),
-            shortest=infinite,
-            rounding=np.zeros(count) if rounding is None else rounding,
+            due=infinite,
+            shortest=infinite.copy(),
+            rounding=np.zeros(count),
             doubtful=np.zeros(count, dtype=bool),
-            due=infinite.copy(),
         )
 
     def put(self, rows: NDArray[np.int64], others: Slots) -> None:
@@ -103,9 +105,9 @@ class Slots:
         return Slots(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-# Called after a stride with the states, the step lengths of the stride, shape (steps, rows), and the slots, whose `due`
-# it may change; gives the label of each row, -1 for none.
-Label = Callable[[Tensor, NDArray, Slots], NDArray[np.int64]]
+# Called after a stride with the states, the step lengths of the stride, shape (steps, rows), the slots, whose `due` it
+# may change, and the twins, if there are any; gives the label of each row, -1 for none.
+Label = Callable[[Tensor, NDArray, Slots, Tensor | None], NDArray[np.int64]]
 # Called after a stride with the slots, its step lengths, and how many of these count for each row.
 Observe = Callable[[Slots, NDArray, NDArray[np.int64]], None]
 
@@ -119,7 +121,7 @@ def iterate_plainly(
     max_steps: int,
     label: Label | None = None,
     observe: Observe | None = None,
-    shadows: Shadows | None = None,
+    twins: Twins | None = None,
 ) -> Iterator[Finished]:
     """Iterate each sample until its step length is below `tolerance`, in the dtype and on the device of `system`.
 
@@ -130,8 +132,8 @@ def iterate_plainly(
         max_steps: Limit of steps for each sample, at least 1.
         label: Asked after each stride which samples need not go on.
         observe: Told the step lengths.
-        shadows: Iterated beside the samples, if given, which says for which of them rounding may have decided; of no
-            use to a map in float64.
+        twins: Iterated beside the samples, if given, to say for which of them rounding may have decided; of no use to
+            a map in float64.
 
     Yields:
         Samples that have finished, in the order in which they do.
@@ -139,19 +141,23 @@ def iterate_plainly(
     entering = source.take(1)
     home = home_of(system, entering)
     if home.dtype == torch.float64:
-        shadows = None  # what would decide in doubt is this map
-    copies = 2 if shadows else 1
+        twins = None  # what would decide in doubt is this map
+    copies = 2 if twins else 1
     others = source.take(block_rows(system.dim, home) // copies - 1)
     entering = torch.cat([entering, others]) if len(others) else entering
     initial = entering.to("cpu", copy=True)  # in its own precision, which may be higher than the map's
-    current, slots = _start(entering.to(home.device, home.dtype, copy=True), np.arange(len(entering)), shadows)
+    current, slots = _start(entering.to(home.device, home.dtype, copy=True), np.arange(len(entering)), twins)
     strides = Strides(STRIDE)
     bound = _bound(system, slots.ids, copies)
 
     while count := len(slots.ids):
         stride = min(STRIDE, max_steps - int(slots.ages.max()))
+        if twins:
+            current[count:] = twins.kick(current[count:], slots.rounding, slots.ids + slots.ages)
         current, lengths = strides.take(bound, current, stride)
-        states, observed = current[:count], as_array(lengths[:, :count])
+        states, beside = current[:count], current[count:] if twins else None
+        observed = as_array(torch.cat([lengths[:, :count], _measured(states, beside)]))
+        observed, measured = observed[:stride], observed[stride:]
 
         not_finite = ~np.isfinite(observed).all(axis=0)
         below = observed < tolerance
@@ -159,13 +165,9 @@ def iterate_plainly(
         taken = np.where(done, below.argmax(axis=0) + 1, stride)
         if observe:
             observe(slots, observed, taken)
-        if shadows:
-            lows = np.minimum.accumulate(np.vstack([slots.shortest, observed]), axis=0)
-            # What happens after a sample finished is not part of its orbit.
-            regrown = shadows.regrown(observed, lows[:-1], slots.rounding) & (np.arange(stride)[:, None] < taken)
-            slots.shortest = lows[-1]
-            slots.doubtful |= regrown.any(axis=0) | shadows.parted(states, current[count:], slots.rounding)
-        labels = label(states, observed, slots) if label else np.full(count, -1)
+        if twins:
+            _doubt(twins, slots, observed, taken, *measured)
+        labels = label(states, observed, slots, beside) if label else np.full(count, -1)
         slots.ages += stride
         leaving = np.flatnonzero(done | not_finite | (labels >= 0) | (slots.ages >= max_steps))
         if not len(leaving):
@@ -178,14 +180,14 @@ def iterate_plainly(
             steps=np.where(done | (labels >= 0), ended, -1)[leaving],
             labels=labels[leaving],
             doubtful=slots.doubtful[leaving],
-            shadows=rows_of(current[count:], leaving).cpu() if shadows else None,
+            twins=None if beside is None else rows_of(beside, leaving).cpu(),
         )
         entering = source.take(len(leaving))
         places = leaving[: len(entering)]
         if len(entering):
             initial[torch.from_numpy(places)] = entering.to("cpu", initial.dtype)
             ids = np.arange(source.taken - len(entering), source.taken)
-            started, others = _start(entering.to(home.device, home.dtype), ids, shadows)
+            started, others = _start(entering.to(home.device, home.dtype), ids, twins)
             current[torch.from_numpy(_in_copies(places, copies, count)).to(current.device)] = started
             slots.put(places, others)
         if len(places) < len(leaving):
@@ -196,16 +198,44 @@ def iterate_plainly(
         bound = _bound(system, slots.ids, copies)
 
 
-def _start(states: Tensor, ids: NDArray[np.int64], shadows: Shadows | None) -> tuple[Tensor, Slots]:
-    """Samples that are yet to take a step, and below them their shadows."""
-    if not shadows:
-        return states, Slots.fresh(ids)
-    moved, rounding = shadows.beside(states, ids)
-    return torch.cat([states, moved]), Slots.fresh(ids, rounding)
+def _start(states: Tensor, ids: NDArray[np.int64], twins: Twins | None) -> tuple[Tensor, Slots]:
+    """Samples that are yet to take a step, and below them their twins."""
+    slots = Slots.fresh(ids)
+    if not twins or not len(ids):
+        return states, slots
+    slots.rounding = twins.rounding(states, ids)
+    slots.doubtful = twins.starts_in_doubt(slots.rounding)
+    return torch.cat([states, twins.start(states, slots.rounding, ids)]), slots
+
+
+def _measured(states: Tensor, twins: Tensor | None) -> Tensor:
+    """How far samples are from their twins, and an ulp of their states, shape (2, rows); (0, rows) without twins."""
+    if twins is None:
+        return states.new_empty(0, len(states))
+    apart, size = (torch.linalg.vector_norm(part, dim=1) for part in (states - twins, states))
+    return torch.stack([apart, torch.finfo(states.dtype).eps * size])
+
+
+def _doubt(
+    twins: Twins,
+    slots: Slots,
+    lengths: NDArray[np.floating],
+    taken: NDArray[np.int64],
+    apart: NDArray[np.floating],
+    ulp: NDArray[np.floating],
+) -> None:
+    """Note for which samples rounding may have decided in a stride."""
+    lows = np.minimum.accumulate(np.vstack([slots.shortest, lengths]), axis=0)
+    slots.shortest = lows[-1]
+    # What happens after a sample finished is not part of its orbit.
+    counts = np.arange(len(lengths))[:, None] < taken
+    regrown = (twins.have_regrown(lengths, lows[:-1], slots.rounding) & counts).any(axis=0)
+    slots.rounding = np.maximum(slots.rounding, ulp)
+    slots.doubtful |= regrown | twins.have_parted(apart, slots.rounding)
 
 
 def _in_copies(rows: NDArray[np.int64], copies: int, count: int) -> NDArray[np.int64]:
-    """Where samples stand in a block, and their shadows, if there are any, `count` rows below."""
+    """Where samples stand in a block, and their twins, if there are any, `count` rows below."""
     return np.concatenate([rows + copy * count for copy in range(copies)])
 
 
@@ -215,5 +245,5 @@ def as_array(lengths: Tensor) -> NDArray[np.floating]:
 
 
 def _bound(system: Map, ids: NDArray[np.int64], copies: int) -> Map:
-    """The map for the samples in the block, and for their shadows."""
+    """The map for the samples in the block, and for their twins."""
     return system.for_samples(torch.from_numpy(np.tile(ids, copies)))

@@ -9,7 +9,8 @@ nothing of derivatives, of tracing and of autocast, so it is taken only where no
 makes 0 of NaN; torch's, which takes its place, does not.
 
 For each new number of rows oneDNN compiles a kernel, which takes 1.5 milliseconds, as long as some 200 rows do. Samples
-that finish leave blocks of all numbers of rows behind, so inputs are filled up to one of eight numbers an octave.
+that finish leave blocks of all numbers of rows behind, so inputs are filled up to one of eight numbers an octave, or,
+below 64, to a multiple of eight.
 """
 
 from __future__ import annotations

@@ -134,7 +134,8 @@ class _Run:
                 self._collect()
             if self._is_over:
                 self._end()
-            self._store.remove_leftovers()  # of processes that were killed
+            else:
+                self._remove_leftovers("killed processes")
         except BaseException:
             self._board.end("interrupted")
             raise
@@ -151,12 +152,14 @@ class _Run:
 
     def _clear(self) -> None:
         """Remove what an earlier run left that is no result."""
-        count = self._store.remove_leftovers()
         shutil.rmtree(self.folder / PROGRESS, ignore_errors=True)
         forget_failures(self.folder)
         self._say(f"run {self.holder.run} of {len(self.tasks)} tasks, {self.holder}")
-        if count:
-            self._say(f"removed {count} folders that an earlier run left half written")
+        self._remove_leftovers("an earlier run")
+
+    def _remove_leftovers(self, whose: str) -> None:
+        if count := self._store.remove_leftovers():
+            self._say(f"removed {count} folders that {whose} left half written")
 
     def _look(self) -> None:
         """See what is there. What is made from something that is not there yet is looked at when that is."""

@@ -176,7 +176,7 @@ class Store:
             shutil.rmtree(part, ignore_errors=True)
 
     def remove_leftovers(self) -> int:
-        """Remove what killed processes left half written; nothing may be under way.
+        """Remove what killed processes left half written; no task may be under way.
 
         Returns:
             How many folders that were.

@@ -116,14 +116,15 @@ def turned_double_well() -> Formula:
     return Formula(2, apply)
 
 
-def test_rounding_does_not_decide_which_side_of_a_saddle_a_sample_leaves_by(device: torch.device):
+@pytest.mark.parametrize("scale", [1.0, 1e4])  # rounding errors are 1e-7 or 1e-3 where an orbit starts
+def test_rounding_does_not_decide_which_side_of_a_saddle_a_sample_leaves_by(scale: float, device: torch.device):
     system = turned_double_well()
     turn = torch.tensor([[math.cos(0.7), -math.sin(0.7)], [math.sin(0.7), math.cos(0.7)]], dtype=torch.float64)
     shift = torch.tensor([0.3, -0.2], dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     along = torch.rand(400, 1, generator=generator, dtype=torch.float64) * 2 - 1
     beside = torch.randn(400, 1, generator=generator, dtype=torch.float64) * 1e-7
-    states = (torch.cat([beside, along], dim=1) @ turn.T + shift).float()
+    states = (scale * torch.cat([beside, along], dim=1) @ turn.T + shift).float()
     # Which side is that of the float32 state itself, in exact arithmetic.
     side = ((states.double() - shift) @ turn)[:, 0].sign()
     orbits = iterate(system, states.to(device))

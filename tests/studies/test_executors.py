@@ -89,6 +89,7 @@ def test_a_killed_worker_is_replaced_and_its_tasks_are_done_again(tmp_path: Path
     assert at[0] == 0
     assert at[-1] > toy_study.STEPS // 2, "the training goes on from its checkpoint"
     assert toy_study.results_of(tmp_path / "local" / "study") == _expected(tmp_path)
+    assert not [*(tmp_path / "local" / "study").glob("cells/*/.*")], "nothing half written is left"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="sees processes by Linux's /proc")

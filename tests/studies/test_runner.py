@@ -11,7 +11,8 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +27,7 @@ from dynlab.studies.progress import read_status
 from dynlab.studies.scheduling import run_tasks
 from dynlab.studies.store import State, Store
 from dynlab.studies.study_display import StudyDisplay, summary_line, table_of, task_line
-from dynlab.studies.task import Task
+from dynlab.studies.task import Order, Outcome, Task
 
 KILLS = 25
 LONGEST = 0.35  # seconds until a kill; a run takes about twice as long
@@ -264,6 +265,22 @@ def test_a_display_that_is_gone_ends_nothing(tmp_path: Path) -> None:
             full.close()
     assert summary.complete
     assert "c0: basins: computed in" in (tmp_path / "study" / "run.log").read_text()
+
+
+def test_what_killed_processes_left_is_gone_when_a_run_ends(tmp_path: Path) -> None:
+    left = tmp_path / "study" / "cells" / "c0" / ".iterate-1234.part"
+
+    class Leaving(InProcess):
+        """Where a process was killed in the midst of a task, as one of the first is submitted."""
+
+        def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+            left.mkdir(parents=True, exist_ok=True)
+            (left / "orbit.safetensors").touch()
+            return super().submit(order, resources)
+
+    assert run_tasks(toy_study.tasks(tmp_path / "diary", pause=0), tmp_path / "study", Leaving()).complete
+    assert not left.exists()
+    assert "removed 1 folders that killed processes left" in (tmp_path / "study" / "run.log").read_text()
 
 
 def test_one_run_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
