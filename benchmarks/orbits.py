@@ -312,7 +312,7 @@ class _counted_products:  # noqa: N801
             return linear
 
         def take(self: stepping.Strides, system: Map, states: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-            return stepping._steps(system, states, steps)
+            return stepping._steps(system, states, steps, self.copies)
 
         functional.linear = counted("torch", self._torch)
         layers.onednn_linear = counted("oneDNN", self._onednn)

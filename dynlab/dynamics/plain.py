@@ -147,17 +147,19 @@ def iterate_plainly(
     entering = torch.cat([entering, others]) if len(others) else entering
     initial = entering.to("cpu", copy=True)  # in its own precision, which may be higher than the map's
     current, slots = _start(entering.to(home.device, home.dtype, copy=True), np.arange(len(entering)), twins)
-    strides = Strides(STRIDE)
+    strides = Strides(STRIDE, copies)
     bound = _bound(system, slots.ids, copies)
 
     while count := len(slots.ids):
         stride = min(STRIDE, max_steps - int(slots.ages.max()))
         if twins:
             current[count:] = twins.kick(current[count:], slots.rounding, slots.ids + slots.ages)
-        current, lengths = strides.take(bound, current, stride)
+        current, measured = strides.take(bound, current, stride)
         states, beside = current[:count], current[count:] if twins else None
-        observed = as_array(torch.cat([lengths[:, :count], _measured(states, beside)]))
-        observed, measured = observed[:stride], observed[stride:]
+        ulp = torch.finfo(states.dtype).eps * torch.linalg.vector_norm(states, dim=1)
+        # All that the host wants to know, in one piece, as it waits for it.
+        known = as_array(torch.cat([measured.flatten(0, 1), ulp[None]]))
+        observed = known[:-1:copies]
 
         not_finite = ~np.isfinite(observed).all(axis=0)
         below = observed < tolerance
@@ -166,7 +168,7 @@ def iterate_plainly(
         if observe:
             observe(slots, observed, taken)
         if twins:
-            _doubt(twins, slots, observed, taken, *measured)
+            _doubt(twins, slots, observed, known[1:-1:copies], known[-1], taken)
         labels = label(states, observed, slots, beside) if label else np.full(count, -1)
         slots.ages += stride
         leaving = np.flatnonzero(done | not_finite | (labels >= 0) | (slots.ages >= max_steps))
@@ -208,30 +210,22 @@ def _start(states: Tensor, ids: NDArray[np.int64], twins: Twins | None) -> tuple
     return torch.cat([states, twins.start(states, slots.rounding, ids)]), slots
 
 
-def _measured(states: Tensor, twins: Tensor | None) -> Tensor:
-    """How far samples are from their twins, and an ulp of their states, shape (2, rows); (0, rows) without twins."""
-    if twins is None:
-        return states.new_empty(0, len(states))
-    apart, size = (torch.linalg.vector_norm(part, dim=1) for part in (states - twins, states))
-    return torch.stack([apart, torch.finfo(states.dtype).eps * size])
-
-
 def _doubt(
     twins: Twins,
     slots: Slots,
     lengths: NDArray[np.floating],
-    taken: NDArray[np.int64],
     apart: NDArray[np.floating],
     ulp: NDArray[np.floating],
+    taken: NDArray[np.int64],
 ) -> None:
-    """Note for which samples rounding may have decided in a stride."""
+    """Note for which samples rounding may have decided in a stride; arguments of shape (steps, rows) and (rows,)."""
+    slots.rounding = np.maximum(slots.rounding, ulp)
     lows = np.minimum.accumulate(np.vstack([slots.shortest, lengths]), axis=0)
     slots.shortest = lows[-1]
+    in_doubt = twins.have_parted(apart, slots.rounding) | twins.have_regrown(lengths, lows[:-1], slots.rounding)
+    in_doubt[1:] |= twins.have_merged(apart[:-1], lengths[1:], slots.rounding)
     # What happens after a sample finished is not part of its orbit.
-    counts = np.arange(len(lengths))[:, None] < taken
-    regrown = (twins.have_regrown(lengths, lows[:-1], slots.rounding) & counts).any(axis=0)
-    slots.rounding = np.maximum(slots.rounding, ulp)
-    slots.doubtful |= regrown | twins.have_parted(apart, slots.rounding)
+    slots.doubtful |= (in_doubt & (np.arange(len(lengths))[:, None] < taken)).any(axis=0)
 
 
 def _in_copies(rows: NDArray[np.int64], copies: int, count: int) -> NDArray[np.int64]:

@@ -163,9 +163,9 @@ def step_lengths_to_floor(
         current = initial_states[block.to(initial_states.device)].to(home.device, home.dtype)
         while len(ids) and taken < max_steps:
             steps = min(_FLOOR_STEPS, max_steps - taken)
-            current, lengths = strides.take(system.for_samples(torch.from_numpy(ids)), current, steps)
+            current, measured = strides.take(system.for_samples(torch.from_numpy(ids)), current, steps)
             taken += steps
-            observed = as_array(lengths)
+            observed = as_array(measured[:, 0])
             for column, sample in enumerate(ids):
                 parts[sample].append(observed[:, column])
             low = np.where(np.isfinite(observed), observed, np.inf).min(axis=0)

@@ -9,7 +9,8 @@ distance leaves it. Where the two stay together all the way, exact iteration goe
 Kicks have no preference, and rounding may have one: always the same error, wherever the orbit is. Where steps are long
 beside it, its work is that of a kick; where they are hardly longer, it can stop an orbit or turn it back, in a
 bottleneck such as a vanished pair of fixed points leaves behind. Therefore an orbit is doubtful, too, if its steps have
-been that short and grew again.
+been that short and grew again. And where a map makes one state of a sample and its twin, by saturation or by rounding
+of its own, the twin shows nothing of what comes before its next kick: a sample is doubtful if it moves on meanwhile.
 
 It is an estimate and no proof: all kicks may miss the direction that matters.
 
@@ -63,10 +64,12 @@ class Twins:
         found = []
         for rows in torch.arange(len(ids)).split(block_rows(self.exact.dim, states.new_empty(0).double())):
             part, samples = states[rows.to(states.device)], torch.from_numpy(ids)[rows]
-            error = self.system.for_samples(samples)(part) - self.exact.for_samples(samples)(part.double())
+            images = self.system.for_samples(samples)(part)
+            error = images - self.exact.for_samples(samples)(part.double())
             # A step may happen to be exact; then the next one is not.
-            least = torch.finfo(part.dtype).eps * torch.linalg.vector_norm(part, dim=1).clamp(min=1.0)
-            found.append(torch.maximum(torch.linalg.vector_norm(error, dim=1), least.double()).cpu())
+            sizes = [torch.linalg.vector_norm(each.double(), dim=1) for each in (part, images)]
+            least = torch.finfo(part.dtype).eps * torch.maximum(*sizes).clamp(min=1.0)
+            found.append(torch.maximum(torch.linalg.vector_norm(error, dim=1), least).cpu())
         return torch.cat(found).numpy()
 
     def start(
@@ -102,6 +105,18 @@ class Twins:
     def have_parted(self, apart: NDArray[np.floating], rounding: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which samples are too far from their twins; also where one of the two has left the range of numbers."""
         return ~(apart <= np.minimum(_PARTED * rounding, self.farthest))
+
+    def have_merged(
+        self, apart: NDArray[np.floating], lengths: NDArray[np.floating], rounding: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Which samples take a step with a twin that is just where they are, and shows nothing until its next kick.
+
+        Args:
+            apart: How far each was from its twin before the step.
+            lengths: Of the step: one as short as rounding errors leads nowhere.
+            rounding: Errors of a step of each row.
+        """
+        return (apart == 0) & (lengths > _HARDLY_LONGER * rounding)
 
     def have_regrown(
         self, lengths: NDArray[np.floating], shortest: NDArray[np.float64], rounding: NDArray[np.float64]

@@ -14,29 +14,47 @@ def test_strides_are_single_steps_one_after_the_other(digits_dae: DenoisingAutoe
     strides = Strides(8)
     for rows in (100, 100, 37, 5, 1, 90):  # blocks shrink and are filled again
         states = torch.rand(rows, 64, generator=generator).to(device)
-        ends, lengths = strides.take(system, states, 8)
+        ends, measured = strides.take(system, states, 8)
         current = states
         for step in range(8):
             with torch.no_grad():
                 following = system(current)
-            torch.testing.assert_close(lengths[step], (following - current).norm(dim=1), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(measured[step, 0], (following - current).norm(dim=1), rtol=1e-5, atol=1e-6)
             current = following
         torch.testing.assert_close(ends, current, rtol=1e-5, atol=1e-6)
+
+
+def test_twins_take_the_same_steps_and_their_distances_are_measured(device: torch.device):
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(5, 5, generator=generator) / 4
+    system, strides = Linear(matrix).to(device), Strides(4, copies=2)
+    for samples in (40, 17, 1):
+        states = torch.rand(2 * samples, 5, generator=generator)
+        ends, measured = strides.take(system, states.to(device), 4)
+        assert measured.shape == (4, 2, samples)
+        current = states
+        for step in range(4):
+            following = current @ matrix.T
+            lengths = (following - current)[:samples].norm(dim=1)
+            apart = (following[samples:] - following[:samples]).norm(dim=1)
+            torch.testing.assert_close(measured[step].cpu(), torch.stack([lengths, apart]), rtol=1e-4, atol=1e-5)
+            current = following
+        torch.testing.assert_close(ends.cpu(), current, rtol=1e-4, atol=1e-5)
 
 
 def test_results_of_one_stride_outlive_the_next(device: torch.device):
     system = Linear(0.5 * torch.eye(2)).to(device)
     strides = Strides(2)
-    first, lengths = strides.take(system, torch.full((3, 2), 4.0, device=device), 2)
+    first, measured = strides.take(system, torch.full((3, 2), 4.0, device=device), 2)
     strides.take(system, torch.full((3, 2), 8.0, device=device), 2)
     assert first.tolist() == [[1.0, 1.0]] * 3
-    torch.testing.assert_close(lengths[:, 0].cpu(), torch.tensor([2 * 2**0.5, 2**0.5]))
+    torch.testing.assert_close(measured[:, 0, 0].cpu(), torch.tensor([2 * 2**0.5, 2**0.5]))
 
 
 def test_fewer_steps_than_a_stride_are_taken_where_fewer_are_wanted(device: torch.device):
-    ends, lengths = Strides(8).take(Linear(0.5 * torch.eye(2)).to(device), torch.ones(3, 2, device=device), 3)
+    ends, measured = Strides(8).take(Linear(0.5 * torch.eye(2)).to(device), torch.ones(3, 2, device=device), 3)
     assert ends.tolist() == [[0.125, 0.125]] * 3
-    assert lengths.shape == (3, 3)
+    assert measured.shape == (3, 1, 3)
 
 
 def test_maps_that_look_at_their_states_take_their_steps_too(device: torch.device):

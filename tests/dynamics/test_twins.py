@@ -64,7 +64,7 @@ def test_twins_stay_with_their_samples_as_others_come_and_go(device: torch.devic
 
 
 def test_twins_hold_the_inputs_of_their_samples(device: torch.device):
-    inputs = torch.arange(2000.0)[:, None].expand(2000, 500)
+    inputs = torch.linspace(0, 4, 2000)[:, None].expand(2000, 500)
     system = as_map(lambda z, x: z / 2 + x, (500,), inputs=inputs).to(device)
     found = with_twins(system, torch.zeros(2000, 500).to(device))
     assert found.twins is not None
@@ -131,6 +131,53 @@ def test_errors_of_later_steps_are_seen_where_the_map_drew_twins_to_their_sample
     torch.testing.assert_close(alone.states[:, 0], -torch.ones(50).double(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("steepness", [20.0, 100.0, 1000.0])
+def test_saddles_that_are_left_within_a_few_steps(steepness: float):
+    """Starts bisected to the line that parts two basins, whose twins are on the other side for one half only."""
+
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        x, y = states.unbind(1)
+        return torch.stack([torch.tanh(steepness * (x + 0.3 * y - 0.21)), 0.05 * y + 0.1 * x], dim=1)
+
+    def is_right(states: torch.Tensor) -> torch.Tensor:
+        for _ in range(200):
+            states = apply(states)
+        return states[:, :1] > 0
+
+    y = torch.rand(1000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    low, high = torch.cat([-3 + 0 * y, y], dim=1), torch.cat([3 + 0 * y, y], dim=1)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = torch.where(is_right(middle), low, middle), torch.where(is_right(middle), middle, high)
+    starts = low.float()
+    wrong = [
+        int(
+            ((iterate(Formula(2, apply), starts, recheck=recheck).states[:, :1] > 0) != is_right(starts.double())).sum()
+        )
+        for recheck in (False, True)
+    ]
+    assert wrong[0] > 100
+    assert wrong[1] == 0
+
+
+def test_maps_with_jumps_that_make_one_state_of_a_sample_and_its_twin():
+    # All start at 0.5 again, and three steps of 0.1 take them to 0.8, on one side of it in each precision.
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        x, y = states.unbind(1)
+        further = torch.where(x < 0.75, x + 0.1, torch.where(x >= 0.8, 5.0, -5.0).to(x))
+        ends = torch.where(x.abs() > 4, x, further)
+        return torch.stack([torch.where(y > 0.5, torch.full_like(x, 0.5), ends), torch.zeros_like(y)], dim=1)
+
+    states = torch.stack([torch.linspace(-1, 1, 50), torch.ones(50)], dim=1)
+    system = Formula(2, apply)
+    expected = states.double()
+    for _ in range(10):
+        expected = apply(expected)
+    found = [iterate(system, states, recheck=recheck).states for recheck in (False, True)]
+    assert not torch.allclose(found[0], expected)
+    torch.testing.assert_close(found[1], expected)
+
+
 def test_twins_keep_their_distance_from_states_that_grow():
     # From 0 to 1000, where an ulp is more than all that twins were moved by at the start.
     found = with_twins(Formula(3, lambda x: 0.9 * x + 100), torch.zeros(20, 3), tolerance=1e-3)
@@ -151,7 +198,7 @@ def test_what_happens_after_a_sample_finished_leaves_no_doubt():
     slots = Slots.fresh(np.arange(2))
     slots.rounding[:] = 1e-6
     lengths = np.array([[1.0, 1.0], [1e-5, 1e-5], [1e-2, 1e-2]])
-    _doubt(twins, slots, lengths, np.array([2, 3]), np.zeros(2), np.zeros(2))
+    _doubt(twins, slots, lengths, np.full((3, 2), 1e-4), np.zeros(2), np.array([2, 3]))
     assert slots.doubtful.tolist() == [False, True]
 
 
