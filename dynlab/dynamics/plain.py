@@ -153,7 +153,8 @@ def iterate_plainly(
     while count := len(slots.ids):
         stride = min(STRIDE, max_steps - int(slots.ages.max()))
         if twins:
-            current[count:] = twins.kick(current[count:], slots.rounding, slots.ids + slots.ages)
+            kicked = twins.kick(current[count:], slots.rounding, slots.ids + slots.ages)
+            current = torch.cat([current[:count], kicked])  # what a map gives may be its own, and not ours to change
         current, measured = strides.take(bound, current, stride)
         states, beside = current[:count], current[count:] if twins else None
         ulp = torch.finfo(states.dtype).eps * torch.linalg.vector_norm(states, dim=1)
@@ -190,7 +191,8 @@ def iterate_plainly(
             initial[torch.from_numpy(places)] = entering.to("cpu", initial.dtype)
             ids = np.arange(source.taken - len(entering), source.taken)
             started, others = _start(entering.to(home.device, home.dtype), ids, twins)
-            current[torch.from_numpy(_in_copies(places, copies, count)).to(current.device)] = started
+            rows = torch.from_numpy(_in_copies(places, copies, count)).to(current.device)
+            current = current.index_copy(0, rows, started)
             slots.put(places, others)
         if len(places) < len(leaving):
             staying = np.delete(np.arange(count), leaving[len(places) :])

@@ -252,6 +252,26 @@ def test_any_number_of_samples_in_batches(count: int):
     assert list(orbits.status) == [Status.CONVERGED] * count
 
 
+@pytest.mark.parametrize("recheck", [True, False])
+def test_what_a_map_gives_is_not_changed(recheck: bool):
+    class Constant(torch.nn.Module):
+        """Gives a part of its own table, large enough for any number of samples here."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Buffer(torch.full((20_000, 2), 0.5))
+
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            return self.table[: len(states)]
+
+    constant = Constant()
+    # More samples than a block holds, so that others take the places of those that are done.
+    orbits = iterate(as_map(constant, (2,)), torch.rand(9000, 2), recheck=recheck)
+    assert set(orbits.status) == {Status.CONVERGED}
+    assert bool((orbits.states == 0.5).all())
+    assert bool((constant.table == 0.5).all())
+
+
 def test_doubtful_samples_keep_their_inputs_in_float64():
     # Wells at 1 and -1, the saddle at 0 moved by what each sample holds.
     inputs = torch.linspace(-0.02, 0.02, 41)[:, None]
