@@ -21,7 +21,8 @@ from torch import Tensor
 from dynlab.dynamics.arnoldi import Product, arnoldi, first_length
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.dense import Eigenpairs, check_jacobians, dense_eigenpairs, matrix_size
-from dynlab.maps import NONLINEARITIES, Map, check_states, float64_copy
+from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps.layered import slopes_of
 
 _DENSE_BELOW = 3  # first lengths of Arnoldi's bases: below that size, all eigenvalues cost no more than the leading few
 _BLOCK_BYTES = 2**28  # of eigenvectors that are held at once
@@ -212,12 +213,7 @@ def _jacobian_product(exact: Map, states: Float64[Tensor, "rows dim"]) -> Produc
     layers = exact.layers()
     if layers is None:
         return lambda vectors: torch.stack([exact.jvp(states, vector) for vector in vectors.unbind(1)], dim=1)
-    # The derivatives of the nonlinearities, which a product by itself would work out anew each time.
-    values, slopes = states, []
-    for layer in layers:
-        nonlinearity = NONLINEARITIES[layer.nonlinearity]
-        values = nonlinearity.function(F.linear(values, layer.weight, layer.bias))
-        slopes.append(nonlinearity.derivative_from_value(values))
+    slopes = slopes_of(layers, states)  # which a product by itself would work out anew each time
 
     def product(vectors: Tensor) -> Tensor:
         for layer, slope in zip(layers, slopes, strict=True):

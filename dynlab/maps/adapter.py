@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from dynlab.maps import layered
 from dynlab.maps.function_check import (
     Inputs,
     Sample,
@@ -39,7 +40,8 @@ from dynlab.maps.function_check import (
     first_line,
 )
 from dynlab.maps.function_hash import function_hash
-from dynlab.maps.map import Map
+from dynlab.maps.map import Layer, Map
+from dynlab.maps.sequential import layers_of
 
 Arrays = Tensor | np.ndarray | tuple[Tensor | np.ndarray, ...]
 
@@ -109,6 +111,19 @@ class FunctionMap(Map):
             )
         return call(self.function, shaped, inputs).reshape(states.shape)
 
+    def layers(self) -> tuple[Layer, ...] | None:
+        """Those of a `nn.Sequential` of `nn.Linear` and nonlinearities; None for any other function."""
+        if not isinstance(self.function, nn.Module) or self.inputs is not None:
+            return None
+        return layers_of(self.function, self.state_shape)
+
+    def jacobian_factors(
+        self, states: Float[Tensor, "batch dim"]
+    ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]] | None:
+        """The Jacobian as a product through the narrowest place between two layers, where there are such."""
+        layers = self.layers()
+        return None if layers is None or len(layers) < 2 else layered.factors_of(layers, states)
+
     def jacobian(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim dim"]:
         """Jacobian at each state, with respect to the state alone where inputs are held."""
         with differentiable_attention():
@@ -118,13 +133,27 @@ class FunctionMap(Map):
         self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Jacobian times vector, row by row."""
-        with differentiable_attention():
-            return super().jvp(states, tangents)
+        return self.linearized(states)(tangents)
+
+    def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
+        """`jvp` at fixed states; a product for each layer, where there are such, their derivatives taken once."""
+        layers = self.layers()
+        if layers is not None:
+            return layered.linearized(layers, states)
+
+        def product(tangents: Tensor) -> Tensor:
+            with differentiable_attention():
+                return Map.jvp(self, states, tangents)
+
+        return product
 
     def vjp(
         self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Transposed Jacobian times vector, row by row."""
+        layers = self.layers()
+        if layers is not None:
+            return layered.pulled_back(layers, states, cotangents)
         with differentiable_attention():
             return super().vjp(states, cotangents)
 

@@ -2,9 +2,7 @@
 
     h_0 = x,    h_i = f(W_i h_(i-1) + b_i) for i below n,    F(x) = g(W_n h_(n-1) + b_n)
 
-Widths go from that of a state to the last of the encoder and back the same way. The Jacobian is the product of all
-`D_i W_i`, `D_i` the diagonal matrix of the derivatives of layer i; split at the narrowest hidden layer it is a product
-`A B` through that, so its nonzero multipliers are the eigenvalues of a matrix of that size.
+Widths go from that of a state to the last of the encoder and back the same way.
 
 Source: Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks, Science 313, 2006 (without
 its pretraining); Bahdanau and Jaeger, Smart Decisions by Small Adjustments, 2014, section 2, is the case of one hidden
@@ -20,13 +18,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dynlab.maps import layered
 from dynlab.maps.autoencoder import check_nonlinearities, image_shape
 from dynlab.maps.checkpoint import DEEP_AUTOENCODER, Checkpoint, write_checkpoint
-from dynlab.maps.layers import NONLINEARITIES, output_of, product_of
 from dynlab.maps.map import Layer, Map
 
 
@@ -85,34 +82,21 @@ class DeepAutoencoder(Map):
 
     def encode(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch code"]:
         """The activations of the innermost layer, of width `hidden[-1]`."""
-        return _applied(self._encoder_layers(), states)
+        return layered.applied(self._encoder_layers(), states)
 
     def decode(self, code: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch dim"]:
         """The output for given activations of the innermost layer."""
-        return _applied(self._decoder_layers(), code)
+        return layered.applied(self._decoder_layers(), code)
 
     def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Apply the autoencoder once to each row."""
         return self.decode(self.encode(states))
 
-    @torch.no_grad()
     def jacobian_factors(
         self, states: Float[Tensor, "batch dim"]
     ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]]:
-        """`A = D_n W_n ... W_(k+1) D_k` and `B = W_k D_(k-1) ... W_1`, `k` the first of the narrowest hidden layers.
-
-        For `k = 1` that is `W_1`, shared by all states.
-        """
-        layers, slopes = self.layers(), self._slopes(states)
-        cut = self.hidden.index(min(self.hidden)) + 1
-        # Transposed, so that each product with a weight is one matrix product for all states.
-        a = slopes[cut - 1][:, :, None] * layers[cut].weight.t()
-        for layer, slope in zip(layers[cut + 1 :], slopes[cut:], strict=False):
-            a = F.linear(a * slope[:, None, :], layer.weight)
-        b = layers[cut - 1].weight[None]
-        for layer, slope in zip(layers[: cut - 1][::-1], slopes[: cut - 1][::-1], strict=True):
-            b = (b * slope[:, None, :]) @ layer.weight
-        return (a * slopes[-1][:, None, :]).mT, b
+        """The Jacobian as a product through the first of the narrowest hidden layers; see `dynlab.maps.layered`."""
+        return layered.factors_of(self.layers(), states)
 
     def jvp(
         self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
@@ -120,27 +104,15 @@ class DeepAutoencoder(Map):
         """Jacobian times vector, row by row, in a product for each layer."""
         return self.linearized(states)(tangents)
 
-    @torch.no_grad()
     def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
         """`jvp` at fixed states, a product for each layer and vector; the derivatives of the layers are taken once."""
-        layers, slopes = self.layers(), self._slopes(states)
+        return layered.linearized(self.layers(), states)
 
-        @torch.no_grad()
-        def product(tangents: Tensor) -> Tensor:
-            for layer, slope in zip(layers, slopes, strict=True):
-                tangents = slope * product_of(tangents, layer.weight)
-            return tangents
-
-        return product
-
-    @torch.no_grad()
     def vjp(
         self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Transposed Jacobian times vector, row by row, in a product for each layer."""
-        for layer, slope in zip(self.layers()[::-1], self._slopes(states)[::-1], strict=True):
-            cotangents = (slope * cotangents) @ layer.weight
-        return cotangents
+        return layered.pulled_back(self.layers(), states, cotangents)
 
     def layers(self) -> tuple[Layer, ...]:
         """All layers, those of the encoder and then those of the decoder."""
@@ -207,14 +179,6 @@ class DeepAutoencoder(Map):
         biases = (layer["bias"] for layer in _of(self.decoder))
         return list(map(Layer, self.decoder_weights, biases, nonlinearities))
 
-    def _slopes(self, states: Tensor) -> list[Tensor]:
-        """Derivatives of each layer's nonlinearity where the states take it, shape (batch, outputs)."""
-        slopes = []
-        for layer in self.layers():
-            states = _applied([layer], states)
-            slopes.append(NONLINEARITIES[layer.nonlinearity].derivative_from_value(states))
-        return slopes
-
 
 def _zeros(inputs: int, outputs: int, *, has_weight: bool = True) -> nn.ParameterDict:
     weight = {"weight": nn.Parameter(torch.zeros(outputs, inputs))} if has_weight else {}
@@ -224,9 +188,3 @@ def _zeros(inputs: int, outputs: int, *, has_weight: bool = True) -> nn.Paramete
 def _of(part: nn.ModuleList) -> list[nn.ParameterDict]:
     """The parameters of each layer; torch's lists do not know what they hold."""
     return cast("list[nn.ParameterDict]", list(part))
-
-
-def _applied(layers: list[Layer], values: Tensor) -> Tensor:
-    for layer in layers:
-        values = output_of(layer, values)
-    return values
