@@ -80,6 +80,7 @@ class FixedPoints:
     linearized: str  # where
     certificates: list[CertificateRow]
     statuses: str  # what the status of the certificates means
+    none_certified: str  # why there is no certificate at all, where the reason is one and the same; else empty
     completeness: str
     energy: str
 
@@ -98,6 +99,7 @@ def fixed_points_of(analysis: Analysis, screen: Screen) -> FixedPoints:
         statuses=" ".join(
             words for status, words in _STATUS_WORDS.items() if any(row.status is status for row in rows)
         ),
+        none_certified=_common_failure(results.certificates),
         completeness=completeness_words(analysis),
         energy=energy_words(analysis),
     )
@@ -243,6 +245,13 @@ def _certificate_row(analysis: Analysis, screen: Screen, certificate: AttractorC
         contraction="" if certificate.contraction is None else _below_one(certificate.contraction),
         reason=certificate.reason,
     )
+
+
+def _common_failure(certificates: Sequence[AttractorCertificate]) -> str:
+    """What failed for all of several attractors, which is a matter of the map and not of one of them."""
+    reasons = {certificate.reason for certificate in certificates if certificate.status is CertificateStatus.FAILED}
+    failed = sum(certificate.status is CertificateStatus.FAILED for certificate in certificates)
+    return reasons.pop() if len(reasons) == 1 and failed == len(certificates) > 1 else ""
 
 
 def _radius(radius: float | None, rounding: str) -> str:

@@ -185,6 +185,21 @@ def test_certificates_say_what_was_shown_and_why_not(make_analysis: MakeAnalysis
     assert (rows[3].existence, rows[3].basin, rows[3].contraction) == ("2.5e-14", "", "")
 
 
+def test_what_fails_for_all_attractors_alike_is_said_once(make_analysis: MakeAnalysis) -> None:
+    analysis = make_analysis()
+    failed = replace(analysis.results.certificates[1], reason="the map knows no <layers>")
+    alike = _with(analysis, certificates=[replace(failed, attractor=index) for index in range(3)])
+    page = render_page([alike])
+    assert page.count("the map knows no &lt;layers&gt;") == 1
+    assert "Nothing was shown about the 3 largest basins" in page
+    assert '<table class="certificates">' not in page
+    others = replace(failed, attractor=2, reason="another one")
+    for certificates in ([failed], [failed, others], [*alike.results.certificates, analysis.results.certificates[0]]):
+        page = render_page([_with(analysis, certificates=certificates)])
+        assert '<table class="certificates">' in page
+        assert "Nothing was shown" not in page
+
+
 @pytest.mark.parametrize(
     ("existence", "radius", "contraction"),
     [(1.21e-13, 0.0456, 0.96781), (2e-15, 0.1, 0.5), (9.99e-14, 0.0999, 0.9999999), (0.0, 123.0, 0.99995)],
