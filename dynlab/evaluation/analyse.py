@@ -29,7 +29,7 @@ from dynlab.evaluation.arrays import Arrays, outcome_codes
 from dynlab.evaluation.attractors import attractors_of, cycles_of, transformed_set
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
-from dynlab.evaluation.identity import data_identity, map_identity, versions_used
+from dynlab.evaluation.identity import data_identity, look_of, map_identity, versions_used
 from dynlab.evaluation.kinds import Outcome, outcomes_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
@@ -85,8 +85,9 @@ def analyse(
     name = printable(name)
     if recognizer is not None and recognizer_data is None:
         raise ValueError("recognizer is given without recognizer_data, expected both")
-    if recognizer is not None and recognizer.state_shape != tuple(system.state_shape):
-        raise ValueError(f"recognizer is for states of shape {recognizer.state_shape}, expected {system.state_shape}")
+    look = look_of(system, data)
+    if recognizer is not None and recognizer.state_shape != look:
+        raise ValueError(f"recognizer is for states of shape {recognizer.state_shape}, expected {look}")
     recognizer_data = recognizer_data or _labelled(train_data) or _learnable(data)
     settings = settings or AnalysisSettings()
     report = on_progress or (lambda what, done: None)
@@ -98,7 +99,7 @@ def analyse(
 
     # Before the long work, so that data it cannot learn from are refused at once.
     if recognizer is None and recognizer_data is not None:
-        recognizer = _recognizer(system, recognizer_data, settings, report)
+        recognizer = _recognizer(system, recognizer_data, look, settings, report)
     orbits = _iterate(system, data, settings, settings.recorded_samples, (), "orbits", report)
     basins = basins_of_orbits(system, orbits)
     transformed = _transform(system, data, settings, "transformed set", report)
@@ -161,7 +162,7 @@ def analyse(
         )
         name_nodes(graph, looks)
 
-    identity = map_identity(system, name)
+    identity = map_identity(system, name, look)
     robust, shock_states, escapes = None, None, None
     if settings.robustness:
         robust, shock_states, escapes = robustness_of(
@@ -274,12 +275,14 @@ def _labelled_set(data: Dataset) -> LabelledSet:
     return LabelledSet(data.images, labels_of(data))
 
 
-def _recognizer(system: Map, data: Dataset, settings: AnalysisSettings, report: Progress) -> Recognizer:
+def _recognizer(
+    system: Map, data: Dataset, look: tuple[int, ...], settings: AnalysisSettings, report: Progress
+) -> Recognizer:
     try:
         return train_recognizer(
             data.images,
             labels_of(data),
-            state_shape=system.state_shape,
+            state_shape=look,
             seed=settings.seed,
             device=home_of(system, data.images).device,
             on_progress=lambda done: report("recognizer", done),

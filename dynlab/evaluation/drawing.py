@@ -21,6 +21,12 @@ _STROKE_POINTS = 24
 _PEN_RADIUS = (0.08, 0.13)  # strokes of 2 to 4 pixels where an image has 28
 
 
+def grey_image_sides(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Height and width of a state of that shape, which may have a channel axis of length 1; None if it is no image."""
+    sides = tuple(side for side in shape if side != 1)
+    return sides if len(sides) == 2 and len(shape) <= 3 else None
+
+
 def has_geometry(images: Float[Tensor, "samples height width"]) -> bool:
     """Whether the images have two dimensions worth the name: at least 6 x 6 pixels."""
     return min(images.shape[1:]) >= _SMALLEST_SIDE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from importlib.metadata import version
 
@@ -12,14 +13,20 @@ from dynlab.evaluation.results import DataIdentity, MapIdentity
 from dynlab.maps import Map, map_hash
 
 
-def map_identity(system: Map, name: str) -> MapIdentity:
-    """Which map this is."""
+def look_of(system: Map, data: Dataset) -> tuple[int, ...]:
+    """The shape in which states are looked at: that of the map, or of the data, where the map has flat states only."""
+    own = tuple(system.state_shape)
+    return data.shape if own == (system.dim,) and math.prod(data.shape) == system.dim else own
+
+
+def map_identity(system: Map, name: str, state_shape: tuple[int, ...]) -> MapIdentity:
+    """Which map this is, and how its states are looked at."""
     return MapIdentity(
         name=name,
         kind=type(system).__name__,
         sha256=map_hash(system),
         dim=system.dim,
-        state_shape=tuple(system.state_shape),
+        state_shape=state_shape,
         description=system.extra_repr(),
         training=dict(getattr(system, "training_settings", {})),
     )

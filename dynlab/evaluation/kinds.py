@@ -39,8 +39,8 @@ class Outcome(StrEnum):
 
 
 def is_explosion(states: Float[Tensor, "batch dim"]) -> Bool[Tensor, " batch"]:
-    """Whether a state has no pixel above 0.5."""
-    return states.amax(dim=1) <= EXPLOSION_MAX_INTENSITY
+    """Whether a state has no pixel above 0.5; in modulus, as states that are no images may be negative."""
+    return states.abs().amax(dim=1) <= EXPLOSION_MAX_INTENSITY
 
 
 def black_fraction(states: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:

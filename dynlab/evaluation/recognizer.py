@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from dynlab.errors import InputError
-from dynlab.evaluation.drawing import has_geometry
+from dynlab.evaluation.drawing import grey_image_sides, has_geometry
 from dynlab.evaluation.networks import Network, fit_network, scores_of
 from dynlab.evaluation.stains import judged_stains, symmetric_classes
 
@@ -120,8 +120,8 @@ def train_recognizer(
         images: Real images, pixels in [0, 1], shape (samples, dim). At most 15000 fit the networks, 2500 set the
             threshold and 2500 judge.
         classes: Class of each image, any integers, at least two different ones.
-        state_shape: How a state is looked at. Geometry is used only where this is (height, width), both at least 6;
-            any other state is a row of numbers.
+        state_shape: How a state is looked at. Geometry is used only where this is (height, width), both at least 6,
+            with a channel axis of length 1 or without; any other state is a row of numbers.
         seed: Of the split, the initialization, the stains and the order; nothing else is random, and the global random
             state is neither used nor changed.
         device: Where the networks are trained; the recognizer stays there.
@@ -201,8 +201,8 @@ def _split(indices: Int64[Tensor, " samples"], generator: torch.Generator) -> li
 
 
 def _as_images(states: Float[Tensor, "batch dim"], state_shape: tuple[int, ...]) -> Float[Tensor, "batch height width"]:
-    """What is no image, or too small for one, becomes a row of height 1."""
-    images = states.reshape(len(states), *(state_shape if len(state_shape) == 2 else (1, -1)))
+    """What is no grey image, or too small for one, becomes a row of height 1."""
+    images = states.reshape(len(states), *(grey_image_sides(state_shape) or (1, -1)))
     return images if has_geometry(images) else images.reshape(len(states), 1, -1)
 
 

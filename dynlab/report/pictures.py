@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.drawing import grey_image_sides
 from dynlab.report.png import png_uri
 
 _ROUNDING = 1e-6  # by which a state in float32 may leave [0, 1]
@@ -75,9 +76,9 @@ def screen_of(analysis: Analysis) -> Screen:
 
 def screen_for(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Screen:
     """How to show states of that shape: as grey or coloured images where it is one of them, else as strips."""
-    sides = tuple(side for side in shape if side != 1)
-    if len(sides) == 2 and len(shape) <= 3:
-        return Screen(sides[0], sides[1], False, False, low, high)
+    sides = grey_image_sides(shape)
+    if sides is not None:
+        return Screen(*sides, False, False, low, high)
     if len(shape) == 3 and shape[2] == 3:
         return Screen(shape[0], shape[1], True, False, low, high)
     if len(shape) == 3 and shape[0] == 3:

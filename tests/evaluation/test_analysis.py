@@ -13,6 +13,7 @@ from dynlab.datasets import dataset_of
 from dynlab.errors import InputError
 from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.films import film_samples
+from dynlab.evaluation.kinds import Kind
 from dynlab.maps import DenoisingAutoencoder
 
 from systems import Formula
@@ -42,6 +43,34 @@ def test_round_trip(tmp_path: Path):
 def test_statuses_and_outcomes_count_every_sample(device: torch.device):
     results = analysis(device).results
     assert sum(results.statuses.values()) == sum(results.outcomes.values()) == results.data.samples == 30
+
+
+def test_flat_states_are_looked_at_in_the_shape_of_the_data():
+    flat, images = dl.as_map(lambda states: states / 2, (12,)), dl.as_map(lambda states: states / 2, (1, 3, 4))
+    samples = torch.rand(5, 12)
+    for system, shape, expected in (
+        (flat, (3, 4), (3, 4)),
+        (flat, None, (12,)),
+        (images, (4, 3), (1, 3, 4)),
+    ):
+        found = dl.analyse(system, dataset_of(samples, name="samples", shape=shape)).results.map.state_shape
+        assert tuple(found) == expected
+    assert tuple(dl.analyse(images, samples).results.map.state_shape) == (1, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ([0.49, 0.49], Kind.EXPLOSION),
+        ([-0.4, 0.2], Kind.EXPLOSION),
+        ([-0.6, 0.2], Kind.UNKNOWN),
+        ([0.6, 0], Kind.UNKNOWN),
+    ],
+)
+def test_explosions_are_nearly_black_and_not_negative(target: list[float], kind: Kind):
+    system = dl.as_map(lambda states: (states + torch.tensor(target).to(states)) / 2, (2,))
+    (attractor,) = dl.analyse(system, torch.rand(3, 2)).results.attractors
+    assert attractor.kind is kind
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,16 @@ def test_images_of_any_size_and_classes_of_any_name(shape: tuple[int, int]) -> N
     assert progress[-1] == 1.0
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (8, 8, 1)])
+def test_a_channel_axis_of_one_is_no_reason_to_forget_the_image(shape: tuple[int, ...]) -> None:
+    images, classes = _bars(60, (8, 8))
+    plain, with_channel = (
+        train_recognizer(images, classes, state_shape=state_shape, seed=4) for state_shape in ((8, 8), shape)
+    )
+    assert with_channel.report == plain.report
+    assert torch.equal(with_channel.recognize(images).scores, plain.recognize(images).scores)
+
+
 def test_rows_of_numbers_are_judged_without_geometry() -> None:
     images, classes = _bars(80, (6, 7))
     recognizer = train_recognizer(images, classes, state_shape=(42,))
