@@ -67,7 +67,7 @@ def test_flat_states_are_looked_at_in_the_shape_of_the_data():
         ([0.6, 0], Kind.UNKNOWN),
     ],
 )
-def test_explosions_are_nearly_black_and_not_negative(target: list[float], kind: Kind):
+def test_explosions_are_nearly_black_in_modulus(target: list[float], kind: Kind):
     system = dl.as_map(lambda states: (states + torch.tensor(target).to(states)) / 2, (2,))
     (attractor,) = dl.analyse(system, torch.rand(3, 2)).results.attractors
     assert attractor.kind is kind

@@ -24,7 +24,7 @@ def _image_autoencoder() -> nn.Module:
     return nn.Sequential(encoder, nn.Identity(), decoder, nn.Unflatten(1, (1, 3, 4)))
 
 
-def _flat_autoencoder() -> nn.Module:
+def _flat_autoencoder() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 9), nn.Sigmoid(), nn.Linear(9, 4))
 
 
@@ -69,14 +69,17 @@ def test_derivatives_are_those_of_the_module_itself(name: str, device: torch.dev
 
 
 class _Doubled(nn.Linear):
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return 2 * super().forward(states)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(input)
+
+
+def _halved(_module: nn.Module, _states: tuple[torch.Tensor, ...], found: torch.Tensor) -> torch.Tensor:
+    return found / 2
 
 
 def _with_hook(part: int) -> nn.Module:
     module = _flat_autoencoder()
-    assert isinstance(module, nn.Sequential)
-    module[part].register_forward_hook(lambda _module, _states, found: found / 2)
+    module[part].register_forward_hook(_halved)
     return module
 
 
