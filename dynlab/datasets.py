@@ -26,6 +26,7 @@ from dynlab.array_files import holds_named_arrays, parse_array, parse_named_arra
 from dynlab.errors import InputError
 from dynlab.files import printable
 from dynlab.mnist import MNIST_SPLITS, MNIST_URL, fetch_mnist, frozen_permutation, read_mnist
+from dynlab.short_repr import short_repr
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
     "mnist": MNIST_SPLITS,
@@ -41,6 +42,8 @@ DIGITS_SPLIT_SEED = 1797
 @dataclass(frozen=True)
 class Dataset:
     """Images as flat rows, with their classes where these are known."""
+
+    __repr__ = short_repr
 
     name: str  # as the user named it
     images: Float32[Tensor, "samples dim"]  # in [0, 1]

@@ -27,6 +27,7 @@ from dynlab.dynamics.sources import Samples
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
 from dynlab.maps import Map, map_hash
+from dynlab.short_repr import short_repr
 
 KIND = "basins-of-attraction"
 _LEADING = 6  # multipliers of each attractor
@@ -36,6 +37,8 @@ _ARRAYS = ("fixed_points", "residuals", "multipliers", "labels", "samples")
 @dataclass(frozen=True)
 class Basins:
     """The attractors that samples reach, by falling basin size and then lexicographically, and who reaches which."""
+
+    __repr__ = short_repr
 
     map_sha256: str
     fixed_points: Float64[Tensor, "attractors dim"]

@@ -25,6 +25,7 @@ from dynlab.attractors.bifurcations import Bifurcation, bifurcations_between, ze
 from dynlab.attractors.curve import Curve, CurvePoint, LostError
 from dynlab.dynamics.newton import newton
 from dynlab.maps import Map, check_states
+from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,8 @@ class Stop(StrEnum):
 @dataclass(frozen=True)
 class Branch:
     """A fixed point along a parameter, point by point in the order in which it was followed."""
+
+    __repr__ = short_repr
 
     parameters: Float64[Tensor, " points"]  # on the CPU; they turn back at folds
     states: Float64[Tensor, "points dim"]

@@ -32,6 +32,7 @@ from dynlab.attractors.statistics import wilson_interval
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import home_of
 from dynlab.maps import Map, check_states
+from dynlab.short_repr import short_repr
 from dynlab.training.streams import MAX_SEED
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ _DECIMALS = 6  # of a state, that its noise depends on: more than Newton's metho
 @dataclass(frozen=True)
 class EscapeGraph:
     """Where perturbed attractors go, in the order of `Basins.fixed_points`; on the CPU."""
+
+    __repr__ = short_repr
 
     map_sha256: str
     sigma: float

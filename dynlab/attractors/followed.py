@@ -23,6 +23,7 @@ from dynlab.attractors.cycles import cycle_arrays, cycles_of_arrays
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
+from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,8 @@ class Followed:
     Branches are numbered from 0 by their first level, then by falling basin size there. Each has an attractor at every
     level from its first to its last one.
     """
+
+    __repr__ = short_repr
 
     parameter: str  # what it is called
     levels: Float64[Tensor, " levels"]  # its values, at least two, strictly rising or strictly falling

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dynlab.attractors.basins import Basins
 from dynlab.errors import InputError
+from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,8 @@ class SharedSamples:
 @dataclass(frozen=True)
 class Matching:
     """Attractors of two models that are matched by the distance of their fixed points."""
+
+    __repr__ = short_repr
 
     first: Int64[Tensor, " pairs"]  # matched attractors of the first model, rising
     second: Int64[Tensor, " pairs"]  # and theirs of the second

@@ -23,6 +23,7 @@ from torch import Tensor
 from dynlab.attractors.reached import attractors_reached
 from dynlab.dynamics import FixedPoint
 from dynlab.maps import Map, check_states
+from dynlab.short_repr import short_repr
 
 _BLOCK = 4096  # states that are iterated together: enough for large products, few enough for memory
 
@@ -30,6 +31,8 @@ _BLOCK = 4096  # states that are iterated together: enough for large products, f
 @dataclass(frozen=True)
 class BasinPlane:
     """The attractor of each state of a grid on a plane; on the CPU."""
+
+    __repr__ = short_repr
 
     first: Float64[Tensor, " rows"]  # coordinates along the first direction, 0 at the first state and 1 at the second
     second: Float64[Tensor, " columns"]  # along the second, 0 at the first state and 1 at the third

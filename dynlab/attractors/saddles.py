@@ -21,6 +21,7 @@ from dynlab.attractors.passages import passages
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.dynamics.spectra import eigenpairs, spectrum_across_one
 from dynlab.maps import Map
+from dynlab.short_repr import short_repr
 
 _FIRST_COUNT = 4  # multipliers looked at before it is known how many are unstable
 _LONGEST_BRANCH = 0.1  # length of the longest start of a branch, in units of max(1, ||state||_2)
@@ -31,6 +32,8 @@ _HALVINGS = 24  # of the longest start
 @dataclass(frozen=True, eq=False)
 class Saddle:
     """An unstable fixed point."""
+
+    __repr__ = short_repr
 
     state: Float64[Tensor, " dim"]  # on the CPU
     residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)

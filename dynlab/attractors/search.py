@@ -32,6 +32,7 @@ from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE
 from dynlab.dynamics.spectra import spectrum_across_one
 from dynlab.maps import Map, check_states, float64_copy
+from dynlab.short_repr import short_repr
 
 _FIRST_COUNT = 8  # multipliers looked at before it is known how many are unstable
 _TOGETHER = 256  # starts between two reports of progress
@@ -41,6 +42,8 @@ _EQUAL = 9  # decimals in which two starts that are one agree
 @dataclass(frozen=True)
 class FoundFixedPoints:
     """Fixed points of a map, those that were given first, each once; on the CPU."""
+
+    __repr__ = short_repr
 
     states: Float64[Tensor, "points dim"]
     residuals: Float64[Tensor, " points"]  # ||F(x) - x||_2 / max(1, ||x||_2), at most 1e-12 where it was found

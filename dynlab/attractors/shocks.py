@@ -32,6 +32,7 @@ from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.certificates import Certificate
 from dynlab.dynamics.spectra import eigenpairs
 from dynlab.maps import Map, check_states, float64_copy
+from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,8 @@ class CriticalShocks:
     Lengths are Euclidean, in units of the state. Where no other attractor was found, `upper` and `straight` are
     infinite, `reached` is -1, and `perturbed` is NaN.
     """
+
+    __repr__ = short_repr
 
     known: list[FixedPoint]  # the attractors that were given, and those met on the way
     attractors: Int64[Tensor, " states"]  # index into `known` of what each state reaches by itself, -1 for none

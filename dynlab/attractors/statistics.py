@@ -17,6 +17,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins
+from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,8 @@ _BLOCK_BYTES = 2**26  # of float64 states that are held at once
 @dataclass(frozen=True)
 class BasinStatistics:
     """Each basin in numbers, a row for each attractor in the order of `Basins`; on the CPU."""
+
+    __repr__ = short_repr
 
     sizes: Int64[Tensor, " attractors"]
     fractions: Float64[Tensor, " attractors"]  # of all samples, those without an attractor included

@@ -21,6 +21,7 @@ from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.dense import Restriction, check_jacobians, restrictions
 from dynlab.dynamics.spectra import spectral_radius
 from dynlab.maps import Map, check_states, float64_copy
+from dynlab.short_repr import short_repr
 
 _ROUNDING = 1e-12  # a norm or a spectral radius that exceeds one by no more is one
 
@@ -28,6 +29,8 @@ _ROUNDING = 1e-12  # a norm or a spectral radius that exceeds one by no more is 
 @dataclass(frozen=True)
 class TransientAmplification:
     """The largest factor by which the linearization ever lengthens a perturbation, at each state; on the CPU."""
+
+    __repr__ = short_repr
 
     factors: Float64[Tensor, " batch"]  # max over p = 0, 1, ... of ||J^p||_2, so at least 1; inf where it keeps growing
     steps: Int64[Tensor, " batch"]  # the first p at which that is attained, 0 where nothing ever grows; -1 where inf

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from dynlab.dynamics.decision import CODES, Decision, Status
 from dynlab.dynamics.fixed_points import FixedPoint
 from dynlab.dynamics.plain import Finished
 from dynlab.dynamics.recording import StepLengthHistogram
+from dynlab.short_repr import short_repr
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Statuses(Sequence[Status]):
@@ -54,6 +58,8 @@ _STATUSES = list(Status)
 class Orbits:
     """Where samples went, in their order; all on the CPU."""
 
+    __repr__ = short_repr
+
     kept_states: Float64[Tensor, "samples ..."] | None  # `states`, or None if they were not kept
     # Of plain iteration, also where rounding sent it elsewhere than exact iteration: the first step with a length below
     # the tolerance, or the one after which a sample was labelled early; -1 if the limit came first.
@@ -79,6 +85,23 @@ class Orbits:
         if self.kept_states is None:
             raise ValueError("states were not kept, as keep_states was False")
         return self.kept_states
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each sample, in their order, in pandas, which the extra `frames` installs.
+
+        Columns are `status`, `period`, `steps`, `fixed_point` and `cycle`, as the fields of these names.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "status": [str(status) for status in self.status],
+                "period": self.period.numpy(),
+                "steps": self.steps.numpy(),
+                "fixed_point": self.fixed_point.numpy(),
+                "cycle": self.cycle.numpy(),
+            }
+        )
 
 
 class Answers:

@@ -30,6 +30,7 @@ from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
 from dynlab.dynamics.spectra import spectrum
 from dynlab.maps import Map
 from dynlab.maps.iterated import Iterated
+from dynlab.short_repr import short_repr
 
 LEADING = 6  # multipliers of each cycle
 _TOGETHER, _TOGETHER_NUMBERS = 128, 2**22  # starts of Newton's method at once, and numbers in all of their orbits
@@ -44,6 +45,8 @@ _REMEMBERED = 512  # states on cycles that are not stable; where each orbit is s
 @dataclass(frozen=True, eq=False)  # equal only to itself: two orbits that end at one object end on one cycle
 class Cycle:
     """A stable periodic orbit in float64."""
+
+    __repr__ = short_repr
 
     states: Float64[Tensor, "period dim"]  # in the order of the orbit, from the first in lexicographic order
     residual: float  # the largest ||F(x) - y||_2 / max(1, ||y||_2) of a state x and the next one, y

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows
 from dynlab.maps import DenoisingAutoencoder, Map, check_states, float64_copy
+from dynlab.short_repr import short_repr
 
 
 def energy(autoencoder: DenoisingAutoencoder, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
@@ -76,6 +77,8 @@ def energy_gradient(
 @dataclass(frozen=True)
 class EnergyAlongOrbits:
     """Energies of orbits, and what rounding alone can make of them."""
+
+    __repr__ = short_repr
 
     energies: Float64[Tensor, "times samples"]  # from the initial states on, in nats
     rounding: Float64[Tensor, "times samples"]  # a bound for the error of each

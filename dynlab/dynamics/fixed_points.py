@@ -30,6 +30,7 @@ from dynlab.dynamics.krylov import leading_ritz, solve_fixed_point_step
 from dynlab.dynamics.newton import newton
 from dynlab.dynamics.spectra import eigenpairs, spectrum_across_one
 from dynlab.maps import Map, check_states, float64_copy
+from dynlab.short_repr import short_repr
 
 _PROBED = 1  # leading directions along which the remainder is measured; one random one is added
 _SHARE = 0.4  # of the contraction, that the remainder may take
@@ -45,6 +46,8 @@ _ESTIMATED_FROM = 200  # dimension from which an estimate is cheaper than the an
 @dataclass(frozen=True, eq=False)  # equal only to itself: two orbits that end at one object end at one point
 class FixedPoint:
     """A fixed point in float64, and what is known of its neighbourhood."""
+
+    __repr__ = short_repr
 
     state: Float64[Tensor, " dim"]  # on the CPU
     residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)
@@ -200,6 +203,8 @@ def _epsilon(system: Map, states: Tensor) -> float:
 @dataclass(frozen=True)
 class GivenFixedPoint:
     """A fixed point that Newton's method found from a given start, stable or not."""
+
+    __repr__ = short_repr
 
     state: Float64[Tensor, " dim"]  # on the CPU
     residual: float  # ||F(x) - x||_2 / max(1, ||x||_2)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of
 from dynlab.maps import Map, check_states, float64_copy
+from dynlab.short_repr import short_repr
 
 _BLOCKS = 20
 # Up to this dimension the whole Jacobian costs less than tangents one by one.
@@ -37,6 +38,8 @@ class LyapunovExponents:
     annihilates a tangent, or leaves so little of it that float64 cannot tell it from the tangents before it. A
     superstable orbit that rounding keeps one digit beside its critical point has about ln(1e-16) = -37 a step instead.
     """
+
+    __repr__ = short_repr
 
     exponents: Float64[Tensor, "samples count"]
     block_means: Float64[Tensor, "samples blocks count"]  # of 20 consecutive stretches of the steps averaged over

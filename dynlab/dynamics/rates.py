@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.dynamics.answers import Orbits
+from dynlab.short_repr import short_repr
 
 # Less than this is no line yet: a power law is straight within a tenth over a factor of two.
 _LEAST_FALL = math.log(10)
@@ -56,6 +57,8 @@ class ConvergenceRates:
 
     Where no line was found, `decay` says why, floating point fields are NaN and steps are -1.
     """
+
+    __repr__ = short_repr
 
     rate: Float64[Tensor, " recorded"]  # factor per step, in (0, 1)
     sensitivity: Float64[Tensor, " recorded"]  # largest change of the rate for a halved or moved window; no error bound

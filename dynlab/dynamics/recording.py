@@ -25,6 +25,7 @@ from dynlab.dynamics.blocks import block_rows, home_of
 from dynlab.dynamics.plain import Slots, as_array
 from dynlab.dynamics.stepping import Strides
 from dynlab.maps import Map, check_states
+from dynlab.short_repr import short_repr
 
 _LOWEST, _HIGHEST = -12.0, 12.0  # decades that the histogram spans
 _BINS_PER_DECADE = 50
@@ -94,6 +95,8 @@ def columns(sequences: Sequence[NDArray[np.floating]]) -> Float32[Tensor, "lengt
 @dataclass(frozen=True)
 class StepLengthHistogram:
     """How long the steps of all samples were, step by step."""
+
+    __repr__ = short_repr
 
     counts: NDArray[np.uint32]  # (steps, bins) of samples still on their way
     left: NDArray[np.int64]  # (steps,) that have left the floating point numbers by then
@@ -224,6 +227,8 @@ def states_at(
 @dataclass(frozen=True)
 class ReferenceDistances:
     """Distances `d_i = ||x_i - x_{i0}||_2` of orbits to their own state at a reference step `i0`."""
+
+    __repr__ = short_repr
 
     reference_step: int  # i0
     distances: Float[Tensor, "steps samples"]  # row i belongs to x_i; row i0 is zero

@@ -23,6 +23,7 @@ from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.dense import Eigenpairs, check_jacobians, dense_eigenpairs, matrix_size
 from dynlab.maps import Map, check_states, float64_copy
 from dynlab.maps.layered import slopes_of
+from dynlab.short_repr import short_repr
 
 _DENSE_BELOW = 3  # first lengths of Arnoldi's bases: below that size, all eigenvalues cost no more than the leading few
 _BLOCK_BYTES = 2**28  # of eigenvectors that are held at once
@@ -36,6 +37,8 @@ class Spectrum:
     Conjugate pairs are whole and stand together, the positive imaginary part first. So a row holds `k` eigenvalues, or
     one more where the last of `k` would be half a pair; if some rows hold one more, the others end in NaN.
     """
+
+    __repr__ = short_repr
 
     eigenvalues: Complex128[Tensor, "batch count"]
     residuals: Float64[Tensor, "batch count"]  # ||J v - lambda v||_2 for an eigenvector of length 1

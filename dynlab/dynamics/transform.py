@@ -15,11 +15,14 @@ from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of
 from dynlab.maps import Map, check_states
+from dynlab.short_repr import short_repr
 
 
 @dataclass(frozen=True)
 class Transformed:
     """A set where the quantile rule, or the limit of steps, stopped it."""
+
+    __repr__ = short_repr
 
     states: Float[Tensor, "samples dim"]  # on the CPU
     steps: int

@@ -19,11 +19,13 @@ from dynlab.attractors.escape_files import ESCAPES_FILE, load_escapes, save_esca
 from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE, load_graph, save_graph
 from dynlab.errors import InputError
 from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE, Arrays, check_arrays
-from dynlab.evaluation.results import SCHEMA_VERSION, Results
+from dynlab.evaluation.kinds import Outcome
+from dynlab.evaluation.results import SCHEMA_VERSION, Attractor, Results
 from dynlab.files import read_tensors, sha256, write_json, write_tensors
 
 if TYPE_CHECKING:
     import networkx as nx
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,44 @@ class Analysis:
     arrays: Arrays
     graph: nx.MultiGraph | None = None  # as `connection_graph` makes it, with `kind` and `label` of nodes; if asked for
     escapes: nx.DiGraph | None = None  # as `EscapeGraph.to_networkx` makes it; if robustness was asked for
+
+    def __repr__(self) -> str:
+        """The map, the samples and what became of them."""
+        results = self.results
+        counts = {"samples": results.data.samples, "attractors": len(results.attractors), "cycles": len(results.cycles)}
+        counts |= {outcome: count for outcome, count in results.outcomes.items() if count}
+        found = ", ".join(f"{name}={count}" for name, count in counts.items())
+        return f"Analysis(map={results.map.name!r}, data={results.data.name!r}, {found})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each attractor, in pandas, which the extra `frames` installs.
+
+        Columns are the entries of `results.attractors`, the index their `id`.
+        """
+        import pandas as pd
+
+        names = [field.name for field in fields(Attractor)]
+        rows = [[getattr(attractor, name) for name in names] for attractor in self.results.attractors]
+        return pd.DataFrame(rows, columns=names).astype({"kind": str}).set_index("id")
+
+    def samples_frame(self) -> pd.DataFrame:
+        """One row for each sample, in the order of the data, in pandas, which the extra `frames` installs.
+
+        Columns are `attractor` (its id, -1 for none), `cycle` (-1 for none), `outcome`, `true_class` (-1 for none) and
+        `steps` (-1 where the limit came first).
+        """
+        import pandas as pd
+
+        arrays, outcomes = self.arrays, list(Outcome)
+        return pd.DataFrame(
+            {
+                "attractor": arrays.labels.numpy(),
+                "cycle": -1 if arrays.cycle_labels is None else arrays.cycle_labels.numpy(),
+                "outcome": [str(outcomes[code]) for code in arrays.outcomes.tolist()],
+                "true_class": arrays.classes.numpy(),
+                "steps": arrays.steps.numpy(),
+            }
+        )
 
     def basin_sizes(self) -> list[int]:
         """Basin sizes of all attractors, falling."""

@@ -14,6 +14,7 @@ from dynlab.errors import InputError
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.results import Results
 from dynlab.evaluation.robustness_results import check_names
+from dynlab.short_repr import short_repr
 
 RESULTS_FILE = "results.json"
 ARRAYS_FILE = "arrays.safetensors"
@@ -22,6 +23,8 @@ ARRAYS_FILE = "arrays.safetensors"
 @dataclass(frozen=True)
 class Arrays:
     """All arrays of an analysis. The order of samples is that of the data."""
+
+    __repr__ = short_repr
 
     fixed_points: Float64[Tensor, "attractors dim"]
     # The leading ones by falling modulus; where some rows have one more, so as to cut no pair, the others end in NaN.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
+from dynlab.short_repr import short_repr
 
 # Columns after the classes. The last one holds samples that have a class, but an attractor of unknown kind.
 ELSEWHERE = (Outcome.STAIN, Outcome.EXPLOSION, Outcome.UNRESOLVED, Outcome.UNKNOWN)
@@ -24,6 +25,8 @@ ELSEWHERE = (Outcome.STAIN, Outcome.EXPLOSION, Outcome.UNRESOLVED, Outcome.UNKNO
 @dataclass(frozen=True)
 class FlowMatrix:
     """How many samples of each class went where."""
+
+    __repr__ = short_repr
 
     classes: tuple[int, ...]  # rising: those of samples and of the prototypes they reach
     # A column for each class of `classes`, then one for each of `ELSEWHERE`.

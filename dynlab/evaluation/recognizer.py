@@ -31,6 +31,7 @@ from dynlab.errors import InputError
 from dynlab.evaluation.drawing import grey_image_sides, has_geometry
 from dynlab.evaluation.networks import Network, fit_network, scores_of
 from dynlab.evaluation.stains import judged_stains, symmetric_classes
+from dynlab.short_repr import short_repr
 
 MEMBERS = "digits"
 _FEWEST = 5  # samples that two classes must have
@@ -77,6 +78,8 @@ class Recognition:
 @dataclass(frozen=True)
 class Recognizer:
     """Tells members of classes from stains; `train_recognizer` makes one."""
+
+    __repr__ = short_repr
 
     networks: list[Network]
     known_classes: Int64[Tensor, " classes"]

@@ -15,6 +15,7 @@ from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.evaluation.robustness_results import Robustness
 from dynlab.evaluation.separability import Separability
+from dynlab.short_repr import short_repr
 from dynlab.training.corruption import Gaussian, Schedule, parse_schedule
 
 SCHEMA_VERSION = 2
@@ -127,6 +128,8 @@ class TransformedSet:
 @dataclass(frozen=True)
 class Results:
     """All numbers and words of an analysis."""
+
+    __repr__ = short_repr
 
     schema_version: int
     title: str

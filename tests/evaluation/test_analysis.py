@@ -40,6 +40,22 @@ def test_round_trip(tmp_path: Path):
         )
 
 
+def test_frames_and_repr_show_what_is_there():
+    found = analysis()
+    attractors, samples = found.to_frame(), found.samples_frame()
+    assert attractors.index.tolist() == [attractor.id for attractor in found.results.attractors]
+    assert attractors["basin_size"].tolist() == found.basin_sizes()
+    assert attractors["kind"].tolist() == [attractor.kind.value for attractor in found.results.attractors]
+    assert samples["attractor"].tolist() == found.arrays.labels.tolist()
+    assert samples["outcome"].value_counts().to_dict() == {
+        outcome: count for outcome, count in found.results.outcomes.items() if count
+    }
+    assert (samples["true_class"] == -1).all()
+    assert samples["attractor"].value_counts()[attractors.index].tolist() == attractors["basin_size"].tolist()
+    assert repr(found).startswith("Analysis(map='random', data='samples', samples=30, attractors=")
+    assert "\n" not in repr(found)
+
+
 def test_statuses_and_outcomes_count_every_sample(device: torch.device):
     results = analysis(device).results
     assert sum(results.statuses.values()) == sum(results.outcomes.values()) == results.data.samples == 30

@@ -69,7 +69,7 @@ def test_derivatives_are_those_of_the_module_itself(name: str, device: torch.dev
 
 
 class _Doubled(nn.Linear):
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
         return 2 * super().forward(input)
 
 
