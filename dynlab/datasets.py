@@ -72,11 +72,12 @@ def dataset_of(
 
 
 def load_dataset(
-    name: str,
+    name: str | Path,
     *,
     labels: str | Path | None = None,
     data_dir: str | Path | None = None,
     limit: int | None = None,
+    any_values: bool = False,
 ) -> Dataset:
     """Images and labels of a named data set or of a file.
 
@@ -90,16 +91,18 @@ def load_dataset(
         data_dir: The folder that has MNIST; the one named by the environment variable `DYNLAB_DATA` if not given, and
             the user's cache if that is not set either.
         limit: Take only the first `limit` samples, at least 1; all if there are fewer.
+        any_values: Take any finite floating point numbers of a file: states of a map that are no images.
 
     Returns:
         The samples in the order of the file, or of the split.
 
     Raises:
         InputError: If there is no such data, a file is damaged or holds something else than images or labels, a pixel
-            is not in [0, 1], or nothing is left.
+            is not in [0, 1] or not finite, or nothing is left.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}, expected at least 1")
+    name = str(name)
     labels_source = f"{name}: y"
     if name in DATASET_NAMES:
         if labels is not None:
@@ -112,7 +115,9 @@ def load_dataset(
             labels_source = f"labels {labels}"
             classes = parse_array(Path(labels), read_content(Path(labels)))
     _check_shape(name, pixels)
-    images = _unit_interval(name, pixels[:limit].reshape(len(pixels[:limit]), -1))
+    images = _as_floats(name, pixels[:limit].reshape(len(pixels[:limit]), -1))
+    if not any_values:
+        _check_unit_interval(name, images)
     targets = None if classes is None else _checked_labels(labels_source, classes, samples=len(pixels))[:limit]
     return Dataset(
         name=printable(name),
@@ -238,7 +243,7 @@ def _check_shape(name: str, pixels: NDArray[Any]) -> None:
         raise InputError(f"{name}: images have shape {pixels.shape}, expected at least one sample and one pixel")
 
 
-def _unit_interval(name: str, rows: NDArray[Any]) -> NDArray[np.float32]:
+def _as_floats(name: str, rows: NDArray[Any]) -> NDArray[np.float32]:
     if rows.dtype == np.uint8:
         return np.divide(rows, np.float32(255), dtype=np.float32, order="C")
     if rows.dtype.kind != "f":
@@ -250,13 +255,16 @@ def _unit_interval(name: str, rows: NDArray[Any]) -> NDArray[np.float32]:
         images = rows.astype(np.float32, order="C")
     if not np.isfinite(images).all():
         raise InputError(f"{name}: pixels are NaN or infinite in {_samples(~np.isfinite(images))}")
+    return images
+
+
+def _check_unit_interval(name: str, images: NDArray[np.float32]) -> None:
     outside = (images < 0) | (images > 1)
     if outside.any():
         raise InputError(
             f"{name}: pixels lie between {images.min()} and {images.max()}, expected 0 to 1 "
-            f"(outside in {_samples(outside)})"
+            f"(outside in {_samples(outside)}); any_values takes states that are no images"
         )
-    return images
 
 
 def _samples(bad: NDArray[np.bool_]) -> str:

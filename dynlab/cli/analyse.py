@@ -13,7 +13,14 @@ from dynlab.errors import InputError
 
 
 def analyse(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of an autoencoder, .safetensors.")],
+    map_name: Annotated[
+        str,
+        typer.Argument(
+            help="Checkpoint of an autoencoder, .safetensors; or FILE.py:NAME or MODULE:NAME, a map, torch module or "
+            "batched function in Python, or a function without arguments that makes one.",
+            metavar="MAP",
+        ),
+    ],
     data: Annotated[str, typer.Option(help=f"Samples to iterate: {DATA_HELP}.")],
     out: Annotated[Path, typer.Option(help="Folder for the page and the results.")],
     train_data: Annotated[str | None, typer.Option(help="Labelled training set, for separability.")] = None,
@@ -22,6 +29,9 @@ def analyse(
         Path | None, typer.Option(help="Classes of the images in a file given as --train-data.")
     ] = None,
     limit: Limit = None,
+    any_values: Annotated[
+        bool, typer.Option("--any-values", help="Take states that are no pixels in [0, 1], from files of numbers.")
+    ] = False,
     corruption: Annotated[
         str | None,
         typer.Option(
@@ -95,7 +105,7 @@ def analyse(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Find out where an autoencoder takes samples; write a page, results.json and arrays.safetensors."""
+    """Find out where a map takes samples; write a page, results.json and arrays.safetensors."""
     from dynlab.evaluation.settings import AnalysisSettings
 
     for option, given in (("noise", noise), ("draws", draws)):
@@ -116,13 +126,13 @@ def analyse(
     )
     from dynlab.attractors.escape_files import ESCAPES_FILE
     from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE
+    from dynlab.cli.map_argument import map_named
     from dynlab.datasets import load_dataset, training_set_of
     from dynlab.devices import resolve_device
     from dynlab.display import shown
     from dynlab.evaluation.analyse import analyse as analyse_map
     from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
     from dynlab.files import check_writable_file, check_writable_folder
-    from dynlab.maps import load_map
     from dynlab.report import write_report
     from dynlab.report.graph_picture import PICTURE_FILE, write_graph_picture
     from dynlab.training.corrupted_data import corrupt_dataset
@@ -131,30 +141,34 @@ def analyse(
     for file_name in (RESULTS_FILE, ARRAYS_FILE, GRAPH_FILE, STATES_FILE, PICTURE_FILE, ESCAPES_FILE, PAGE):
         check_writable_file(out / file_name, parameter="out")
     chosen = resolve_device(device)
-    autoencoder = load_map(checkpoint)
-    samples = load_dataset(data, labels=labels, data_dir=data_dir, limit=limit)
+    samples = load_dataset(data, labels=labels, data_dir=data_dir, limit=limit, any_values=any_values)
     if train_data is None and train_labels is not None:
         raise InputError(f"train_labels {train_labels}: given without train_data, expected both")
-    training = None if train_data is None else load_dataset(train_data, labels=train_labels, data_dir=data_dir)
+    training = (
+        None
+        if train_data is None
+        else load_dataset(train_data, labels=train_labels, data_dir=data_dir, any_values=any_values)
+    )
+    system = map_named(map_name, samples.shape, chosen)
     recognizer_name = training_set_of(data) if training is None else None
     for_recognizer = load_dataset(recognizer_name, data_dir=data_dir) if recognizer_name else training
     for used in (samples, training, for_recognizer):
         if used is not None:
-            check_same_dim(used, autoencoder.dim, f"the checkpoint {checkpoint}")
+            check_same_dim(used, system.dim, f"the map {map_name}")
     if corruption is not None:
-        level = autoencoder.training_settings.get("sigma")
+        level = getattr(system, "training_settings", {}).get("sigma")
         level = float(level) if isinstance(level, int | float) else None
         after_samples = len(samples.images)
         samples = corrupt_dataset(samples, corruption, seed=seed, level=level)
         training = training and corrupt_dataset(training, corruption, seed=seed, level=level, first=after_samples)
     with shown(quiet=quiet) as display:
         analysis = analyse_map(
-            autoencoder.to(chosen),
+            system,
             samples,
             train_data=training,
             recognizer_data=for_recognizer,
             settings=settings,
-            name=checkpoint.name,
+            name=Path(map_name).name,
             on_progress=display,
         )
         analysis.save(out)

@@ -97,6 +97,8 @@ def analyse(
     if settings.robustness and system.held_samples not in (None, 1):
         raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for robustness")
 
+    identity = map_identity(system, name, look)
+
     # Before the long work, so that data it cannot learn from are refused at once.
     if recognizer is None and recognizer_data is not None:
         recognizer = _recognizer(system, recognizer_data, look, settings, report)
@@ -162,7 +164,6 @@ def analyse(
         )
         name_nodes(graph, looks)
 
-    identity = map_identity(system, name, look)
     robust, shock_states, escapes = None, None, None
     if settings.robustness:
         robust, shock_states, escapes = robustness_of(
