@@ -21,14 +21,13 @@ Without a checkpoint, one is trained first: one walkback step, sigma 0.7, 60 epo
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from orbits import trained
+from trained import CHECKPOINT_HELP, LONG, mnist_autoencoder
 
 from dynlab.attractors import basins_of_attraction, connection_graph, known_attractors, track_counts
 from dynlab.attractors.edge_tracking import Saddles, Track, track_edges
@@ -68,13 +67,11 @@ class Counted(DenoisingAutoencoder):
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Edge tracking.")
-    parser.add_argument("--checkpoint", type=Path, help="a trained autoencoder of MNIST; one is trained if not given")
+    parser.add_argument("--checkpoint", type=Path, help=CHECKPOINT_HELP)
     parser.add_argument("--pairs", type=int, default=24, help="pairs of nearest neighbours")
     parser.add_argument("--graph", type=int, default=100, help="attractors of the graph")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        checkpoint = options.checkpoint or trained(Path(name) / "dae.safetensors", walkback=1)
-        plain_system = DenoisingAutoencoder.load(checkpoint)
+    plain_system = mnist_autoencoder(options.checkpoint, {**LONG, "walkback": 1})
     images = load_dataset("mnist/test", limit=SAMPLES).images
     basins = basins_of_attraction(plain_system, images)
     system = Counted(plain_system.dim, len(plain_system.state_dict()["encoder.bias"])).double()
@@ -86,9 +83,7 @@ def main() -> None:
         Counted.evaluations, begun = 0, time.perf_counter()
         found[name] = program(system, basins.fixed_points, pairs)
         seconds[name], evaluations[name] = time.perf_counter() - begun, Counted.evaluations / len(pairs)
-    print(
-        f"{len(pairs)} pairs of nearest neighbours among {len(basins.fixed_points)} attractors of {checkpoint.name}\n"
-    )
+    print(f"{len(pairs)} pairs of nearest neighbours among {len(basins.fixed_points)} attractors\n")
     for name in seconds:
         print(f"{name:8}{evaluations[name]:10.0f} evaluations a pair {seconds[name]:8.1f} s {found[name]:4d} saddles")
     print(

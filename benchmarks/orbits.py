@@ -37,6 +37,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trained import CHECKPOINT_HELP, LONG, mnist_autoencoder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -55,7 +57,7 @@ FLOORS = (("products", "dynlab"), ("steps", "engine"))
 def main() -> None:
     """Measure and print the tables; with `--program`, measure once and print the seconds."""
     parser = argparse.ArgumentParser(description="Speed of labels.")
-    parser.add_argument("--checkpoint", type=Path, help="a trained autoencoder of MNIST; one is trained if not given")
+    parser.add_argument("--checkpoint", type=Path, help=CHECKPOINT_HELP)
     parser.add_argument("--samples", type=int, default=10_000, help="test images, the first ones")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each program")
     parser.add_argument("--solver-samples", type=int, default=1000, help="samples that torchdeq gets")
@@ -68,7 +70,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         options.facts = Path(name) / "facts.json"
-        options.checkpoint = options.checkpoint or trained(Path(name) / "dae.safetensors")
+        if options.checkpoint is None:
+            options.checkpoint = Path(name) / "dae.safetensors"
+            mnist_autoencoder(None, LONG).save(options.checkpoint)
         system, images = _load(options)
         facts = _facts(system, images)
         options.facts.write_text(json.dumps({name: facts[name] for name in ("last", "products", "steps")}))
@@ -377,15 +381,6 @@ def _load(options: argparse.Namespace) -> tuple[DenoisingAutoencoder, Tensor]:
 
     images = load_dataset("mnist/test").images[: options.samples]
     return DenoisingAutoencoder.load(options.checkpoint).to(options.device), images.to(options.device)
-
-
-def trained(path: Path, walkback: int = 4) -> Path:
-    """Train an autoencoder of MNIST, and write its checkpoint."""
-    from dynlab import TrainingSettings, load_dataset, train
-
-    settings = TrainingSettings(sigma=0.7, walkback=walkback, epochs=60, annealing=0.99)
-    train(load_dataset("mnist/train").images, settings, device="cpu").save(path)
-    return path
 
 
 def _device_name(device: str) -> str:

@@ -1,11 +1,12 @@
 """Whether rounding decides where orbits go: float32 against float64, and what twins see of it.
 
-    python benchmarks/rounding.py --checkpoint dae.safetensors
+    python benchmarks/rounding.py [--checkpoint dae.safetensors]
 
-An autoencoder of MNIST. Of the first test images: how many their twins (`dynlab.dynamics.twins`) leave in doubt, and
-how far float32 takes the others from where float64 takes them, at any of 400 steps. Then images on the boundary of two
-basins, one on either side, so near to each other that float32 knows none between them, found by bisection with the
-attractors that float64 reaches: how many labels are wrong, by float32 alone and by dynlab's defaults.
+An autoencoder of MNIST; without a checkpoint one is trained first, for three epochs. Of the first test images: how
+many their twins (`dynlab.dynamics.twins`) leave in doubt, and how far float32 takes the others from where float64
+takes them, at any of 400 steps. Then images on the boundary of two basins, one on either side, so near to each other
+that float32 knows none between them, found by bisection with the attractors that float64 reaches: how many labels are
+wrong, by float32 alone and by dynlab's defaults.
 """
 
 from __future__ import annotations
@@ -14,27 +15,29 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trained import CHECKPOINT_HELP, mnist_autoencoder
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dynlab.maps import DenoisingAutoencoder, Map
 
 STEPS, BISECTIONS, SAME = 400, 24, 1e-6
-TOLERANCE, LARGEST_BALL = 1e-4, 0.1  # dynlab's defaults
+TOLERANCE = 1e-4  # dynlab's default
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What rounding decides.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a trained autoencoder of MNIST")
+    parser.add_argument("--checkpoint", type=Path, help=CHECKPOINT_HELP)
     parser.add_argument("--samples", type=int, default=2000, help="test images, the first ones")
     parser.add_argument("--pairs", type=int, default=200, help="pairs of test images between which boundaries are")
     options = parser.parse_args()
 
-    from dynlab import DenoisingAutoencoder, load_dataset
+    from dynlab import load_dataset
     from dynlab.maps import float64_copy
 
-    system = DenoisingAutoencoder.load(options.checkpoint)
+    system = mnist_autoencoder(options.checkpoint)
     images, exact = load_dataset("mnist/test").images, float64_copy(system)
     print(_of_images(system, exact, images[: options.samples]))
     pairs = images[: 2 * options.pairs]
@@ -44,11 +47,12 @@ def main() -> None:
 def _of_images(system: DenoisingAutoencoder, exact: Map, images: Tensor) -> str:
     import torch
 
+    from dynlab.dynamics.decision import LARGEST_RADIUS
     from dynlab.dynamics.plain import Finished, iterate_plainly
     from dynlab.dynamics.sources import Source
     from dynlab.dynamics.twins import Twins
 
-    twins = Twins(system, exact, LARGEST_BALL)
+    twins = Twins(system, exact, LARGEST_RADIUS * TOLERANCE)
     source = Source(system, images, parameter="images")
     parts = iterate_plainly(system, source, tolerance=TOLERANCE, max_steps=STEPS, twins=twins)
     found = Finished.together(list(parts))

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trained import CHECKPOINT_HELP, mnist_autoencoder
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -37,8 +39,8 @@ TRIAL = 8  # random directions from which the cost of one is known
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description="Size of critical shocks, and cost of finding them.")
-    parser.add_argument("--checkpoint", type=Path, help="a trained autoencoder of MNIST; one is trained if not given")
-    autoencoder = _autoencoder(parser.parse_args().checkpoint)
+    parser.add_argument("--checkpoint", type=Path, help=CHECKPOINT_HELP)
+    autoencoder = mnist_autoencoder(parser.parse_args().checkpoint)
 
     import torch
 
@@ -75,17 +77,6 @@ def main() -> None:
             ratios = f"{float(ratio.median()):.2f} ({float(ratio.min()):.2f}-{float(ratio.max()):.2f})"
         found = int(torch.isfinite(upper).sum())
         print(f"{program:9}{found:6}{median:>8}{ratios:>22}{cost:19.0f}{seconds:9.2f}")
-
-
-def _autoencoder(checkpoint: Path | None) -> Map:
-    from dynlab.datasets import load_dataset
-    from dynlab.maps import load_map
-    from dynlab.training import TrainingSettings, train
-
-    if checkpoint is not None:
-        return load_map(checkpoint)
-    settings = TrainingSettings(sigma=0.5, walkback=2, epochs=3, annealing=0.9)
-    return train(load_dataset("mnist/train").images, settings, device="cpu")
 
 
 def _attractors(autoencoder: Map) -> list[FixedPoint]:

@@ -28,6 +28,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trained import CHECKPOINT_HELP, mnist_autoencoder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,7 +46,7 @@ IMAGES, BATCH = 2000, 250
 def main() -> None:
     """Measure and print the table; with `--program`, measure once and print milliseconds a point."""
     parser = argparse.ArgumentParser(description="Speed of the leading multipliers.")
-    parser.add_argument("--checkpoint", type=Path, help="a trained autoencoder of MNIST; one is trained if not given")
+    parser.add_argument("--checkpoint", type=Path, help=CHECKPOINT_HELP)
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each program")
     parser.add_argument("--program", choices=PROGRAMS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -102,14 +104,8 @@ def _prepare(folder: Path, checkpoint: Path | None) -> int:
 
     from dynlab.datasets import load_dataset
     from dynlab.dynamics import iterate
-    from dynlab.maps import DenoisingAutoencoder
-    from dynlab.training import TrainingSettings, train
 
-    if checkpoint is None:
-        settings = TrainingSettings(sigma=0.5, walkback=2, epochs=3, annealing=0.9)
-        autoencoder = train(load_dataset("mnist/train").images, settings, device="cpu")
-    else:
-        autoencoder = DenoisingAutoencoder.load(checkpoint)
+    autoencoder = mnist_autoencoder(checkpoint)
     autoencoder.save(folder / "dae.safetensors")
     images = load_dataset("mnist/test").images[:IMAGES]
     points = {}
