@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import os
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 from jaxtyping import install_import_hook
 
@@ -19,11 +23,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 from dynlab.datasets import Dataset, load_dataset  # noqa: E402
 from dynlab.errors import InputError  # noqa: E402
+from dynlab.evaluation.recognizer import Recognizer, train_recognizer  # noqa: E402
 from dynlab.maps import DenoisingAutoencoder  # noqa: E402
+from dynlab.studies import ladder  # noqa: E402
 from dynlab.training import TrainingSettings, train  # noqa: E402
+
+analyse = importlib.import_module("dynlab.evaluation.analyse")  # the package has a function of that name
 
 DEVICES = [
     "cpu",
@@ -41,6 +50,26 @@ DEVICES = [
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each device at hand; CUDA is skipped, and says so, where there is none."""
     return torch.device(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def recognizers_once() -> Iterator[None]:
+    """Analyses of a test process train a recognizer on the same images once; it has tests of its own."""
+    known: dict[tuple[object, ...], Recognizer] = {}
+
+    def once(images: Tensor, classes: Tensor, **options: Any) -> Recognizer:
+        on_progress = options.pop("on_progress")
+        contents = (hashlib.sha256(array.numpy().tobytes()).hexdigest() for array in (images, classes))
+        key = (*contents, *sorted(options.items()))
+        if key not in known:
+            known[key] = train_recognizer(images, classes, **options, on_progress=on_progress)
+        on_progress(1.0)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (analyse, ladder):
+            patch.setattr(module, "train_recognizer", once)
+        yield
 
 
 @pytest.fixture(scope="session")
