@@ -151,6 +151,7 @@ def analyse(
         orbits.fixed_points,
         planes=settings.basin_planes,
         resolution=settings.plane_resolution,
+        samples=data.images,
         tolerance=settings.tolerance,
         max_steps=settings.max_steps,
         on_progress=lambda done: report("basin planes", done),

@@ -1,8 +1,9 @@
-"""Pictures of basins on planes through three attractors of an analysis.
+"""Pictures of basins on planes through three attractors of an analysis, or on the plane that all states are on.
 
 Each plane goes through an attractor with a large basin and two near ones with large basins. Where there are any, these
 differ in kind or class from it and from each other: boundaries between unlike attractors are those that matter. Its two
-directions are orthonormal, so that distances on the picture are those of the states, and nothing is distorted.
+directions are orthonormal, so that distances on the picture are those of the states, and nothing is distorted. States
+of two numbers are all on one plane, which is drawn as far as there are samples and attractors.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.planes import BasinEntropy, basin_entropy_of, basin_plane
@@ -22,6 +23,8 @@ from dynlab.maps import Map
 BOX = 5  # states along a side of the boxes of the basin entropy
 _LARGE = 30  # attractors that count as having a large basin, the largest ones
 _SIDE = 1.8  # of a picture, in the larger extent of its three attractors
+_WHOLE_SIDE = 1.1  # of a picture of all states, in the larger extent of samples and attractors
+_MARKED = 6  # attractors that are marked on it, those with the largest basins
 _FLAT = 1e-6  # part of a way that leaves the line of another way; below it three states are on a line
 
 
@@ -29,7 +32,7 @@ _FLAT = 1e-6  # part of a way that leaves the line of another way; below it thre
 class PlanePicture:
     """What one picture shows; the picture itself is in the arrays."""
 
-    attractors: tuple[int, int, int]  # which the plane goes through
+    attractors: tuple[int, ...]  # the three that the plane goes through; of states of two numbers, the largest basins
     basins: int  # attractors that states of the picture reach
     unsampled: int  # of these, attractors that no sample reaches
     unresolved: int  # states that reach none
@@ -42,7 +45,8 @@ class Planes:
     """Pictures of basins, and where on them things are; on the CPU."""
 
     pictures: list[PlanePicture]
-    directions: Float64[Tensor, "planes 2 dim"]  # orthonormal; the first goes from the first attractor to the second
+    # Orthonormal; the first goes from the first attractor to the second, or is the first axis of a plane of all states.
+    directions: Float64[Tensor, "planes 2 dim"]
     axes: Float64[Tensor, "planes 2 side"]  # distances along them from the first attractor, in units of the state
     # Attractor of each state, first along the first direction; followed by the number in `others`; -1 for none.
     labels: Int64[Tensor, "planes side side"]
@@ -101,11 +105,12 @@ def basin_planes(
     *,
     planes: int,
     resolution: int,
+    samples: Float[Tensor, "samples dim"] | None = None,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
     on_progress: Callable[[float], None] | None = None,
 ) -> Planes:
-    """Draw the basins on planes through three attractors each.
+    """Draw the basins on planes through three attractors each; of states of two numbers, on the plane that these are.
 
     Args:
         system: The map.
@@ -114,6 +119,7 @@ def basin_planes(
         known: The same attractors in any order, as `Orbits.fixed_points` gives them.
         planes: How many planes are wanted, at least 0.
         resolution: States along a side of a picture, at least as many as a box of the basin entropy has.
+        samples: What a picture of all states shows, besides the attractors.
         tolerance: As in `dynlab.iterate`.
         max_steps: As in `dynlab.iterate`.
         on_progress: Called with the share of planes that are done.
@@ -132,16 +138,11 @@ def basin_planes(
     given = len(points)
     pictures: list[PlanePicture] = []
     directions, axes, labels = [], [], []
-    chosen = planes_through(fixed_points, looks, planes)
-    for through in chosen:
-        corners = fixed_points[list(through)]
-        along = _directions(corners)
-        assert along is not None  # or they would not have been chosen
-        places = (corners - corners[0]) @ along.T
-        low, high = places.amin(dim=0), places.amax(dim=0)
-        side = _SIDE * (high - low).max()
-        start = (low + high - side) / 2
-        origin = corners[0] + start @ along
+    is_whole = fixed_points.shape[1] == 2 and planes > 0 and len(fixed_points) > 0
+    chosen = [_all_states(fixed_points, samples)] if is_whole else _windows(fixed_points, looks, planes)
+    for window in chosen:
+        along, start, side = window.directions, window.start, window.side
+        origin = fixed_points[window.attractors[0]] + start @ along
         plane = basin_plane(
             system,
             torch.stack([origin, origin + side * along[0], origin + side * along[1]]),
@@ -155,7 +156,7 @@ def basin_planes(
         directions.append(along)
         axes.append(torch.stack([start[0] + side * plane.first, start[1] + side * plane.second]))
         labels.append(plane.labels)
-        pictures.append(_picture(through, plane.labels, given))
+        pictures.append(_picture(window.attractors, plane.labels, given))
         if on_progress is not None:
             on_progress(len(pictures) / len(chosen))
     dim = fixed_points.shape[1]
@@ -168,6 +169,42 @@ def basin_planes(
         if len(points) > given
         else torch.zeros(0, dim, dtype=torch.float64),
     )
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The square that a picture shows."""
+
+    attractors: tuple[int, ...]
+    directions: Float64[Tensor, "2 dim"]
+    start: Float64[Tensor, " 2"]  # of its corner, along them from the first attractor
+    side: float
+
+
+def _windows(
+    fixed_points: Float64[Tensor, "attractors dim"], looks: Sequence[tuple[Kind, int | None]], planes: int
+) -> list[_Window]:
+    windows = []
+    for through in planes_through(fixed_points, looks, planes):
+        corners = fixed_points[list(through)]
+        along = _directions(corners)
+        assert along is not None  # or they would not have been chosen
+        windows.append(_Window(through, along, *_square((corners - corners[0]) @ along.T, _SIDE)))
+    return windows
+
+
+def _all_states(fixed_points: Float64[Tensor, "attractors 2"], samples: Float[Tensor, "samples 2"] | None) -> _Window:
+    shown = fixed_points if samples is None else torch.cat([fixed_points, samples.detach().cpu().double()])
+    start, side = _square(shown - fixed_points[0], _WHOLE_SIDE)
+    marked = tuple(range(min(len(fixed_points), _MARKED)))
+    return _Window(marked, torch.eye(2, dtype=torch.float64), start, side)
+
+
+def _square(places: Float64[Tensor, "places 2"], share: float) -> tuple[Float64[Tensor, " 2"], float]:
+    """Corner and side of the square in the middle of places, its side in their larger extent; 1 if they are one."""
+    low, high = places.amin(dim=0), places.amax(dim=0)
+    side = share * float((high - low).max()) or 1.0
+    return (low + high - side) / 2, side
 
 
 def _directions(corners: Float64[Tensor, "three dim"]) -> Float64[Tensor, "2 dim"] | None:
@@ -183,7 +220,7 @@ def _directions(corners: Float64[Tensor, "three dim"]) -> Float64[Tensor, "2 dim
     return torch.stack([first, across / width]) if width > _FLAT * other else None
 
 
-def _picture(through: tuple[int, int, int], labels: Int64[Tensor, "side side"], sampled: int) -> PlanePicture:
+def _picture(through: tuple[int, ...], labels: Int64[Tensor, "side side"], sampled: int) -> PlanePicture:
     found = labels.unique()
     boxes = labels[: len(labels) // BOX * BOX, : labels.shape[1] // BOX * BOX].unfold(0, BOX, BOX).unfold(1, BOX, BOX)
     return PlanePicture(

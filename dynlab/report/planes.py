@@ -1,4 +1,4 @@
-"""Pictures of basins on planes through three attractors: figures, what the colours mean, and entropies in words."""
+"""Pictures of basins on planes: figures, what the colours mean, and entropies in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dynlab.report.gallery import Card, card_of, kind_mark
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
-from dynlab.report.words import count, number, percent
+from dynlab.report.words import count, enumeration, number, percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -47,6 +47,7 @@ class Key:
 class Plane:
     """What the page says of one picture."""
 
+    title: str
     keys: list[Key]
     words: str
     entropy: str
@@ -61,14 +62,25 @@ class _Drawn:
     axes: NDArray[np.float64]
     labels: NDArray[np.int64]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all states are on this plane, as those of two numbers are."""
+        return self.directions.shape[1] == 2
+
 
 def planes_of(analysis: Analysis, screen: Screen) -> list[Plane]:
     """What the page says of each picture; nothing where there is none."""
     attractors = len(analysis.results.attractors)
     return [
         Plane(
+            "Basins on the plane of states" if drawn.is_whole else "Basins on a plane through three attractors",
             _keys(analysis, screen, drawn),
-            picture_words(drawn.picture, len(drawn.labels), attractors),
+            " ".join(
+                [
+                    picture_words(drawn.picture, len(drawn.labels), attractors, is_whole=drawn.is_whole),
+                    *(["Crosses are saddles."] if drawn.is_whole and _saddles(analysis) else []),
+                ]
+            ),
             _entropy_of(drawn),
         )
         for drawn in _drawn(analysis)
@@ -80,22 +92,25 @@ def plane_figures(analysis: Analysis, screen: Screen) -> list[go.Figure]:
     return [_figure(analysis, screen, drawn) for drawn in _drawn(analysis)]
 
 
-def picture_words(picture: PlanePicture, side: int, attractors: int) -> str:
+def picture_words(picture: PlanePicture, side: int, attractors: int, *, is_whole: bool = False) -> str:
     """What was drawn, and what is on it.
 
     Args:
         picture: What it shows.
         side: States along a side of it.
         attractors: How many attractors samples reach.
+        is_whole: Whether all states are on the plane.
     """
-    first, second, third = picture.attractors
     reached = f": they reach {count(picture.basins, 'attractor')}" if picture.basins else ""
-    sentences = [
-        (
-            f"The plane goes through attractors {first}, {second} and {third}, where the circles are; distances on it "
-            f"are those between states. Each of {side} × {side} states was iterated{reached}."
-        )
-    ]
+    names = enumeration([str(attractor) for attractor in picture.attractors])
+    which = f"attractor{'' if len(picture.attractors) == 1 else 's'} {names}"
+    what = (
+        f"States are two numbers, and this is their plane as far as samples and attractors go, with {which} where the "
+        "circles are"
+        if is_whole
+        else f"The plane goes through {which}, where the circles are; distances on it are those between states"
+    )
+    sentences = [f"{what}. Each of {side} × {side} states was iterated{reached}."]
     if not picture.basins:
         return " ".join([*sentences, "No state reached a fixed point: the picture is blank."])
     if picture.unsampled:
@@ -192,10 +207,12 @@ def _others(arrays: Arrays) -> torch.Tensor:
 def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
     import plotly.graph_objects as go
 
-    first, second, _ = drawn.picture.attractors
-    figure = blank_figure(
-        f"distance from attractor {first} towards {second}", "distance across, on the plane", legend=False
-    )
+    titles, columns = ("x₁", "x₂"), ("x1", "x2")
+    if not drawn.is_whole:
+        first, second, _ = drawn.picture.attractors
+        titles = f"distance from attractor {first} towards {second}", "distance across, on the plane"
+        columns = "distance_along", "distance_across"
+    figure = blank_figure(*titles, legend=False)
     coloured = _coloured(drawn)
     shades = [*(light(name) for name in COLOURS), *_GREYS]
     shade_of: dict[int, int | None] = {attractor: place for place, attractor in enumerate(coloured)} | {-1: None}
@@ -203,15 +220,19 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
         shade_of.setdefault(attractor, len(COLOURS) + attractor % len(_GREYS))
     steps = len(shades)
     scale = [[(place + end) / steps, shade] for place, shade in enumerate(shades) for end in (0, 1)]
+    points = analysis.arrays.fixed_points[list(drawn.picture.attractors)].numpy()
+    # Coordinates are those of states, or distances from the first attractor.
+    places = points if drawn.is_whole else (points - points[0]) @ drawn.directions.T
+    axes = drawn.axes + places[0][:, None]
     # Of the labels the first axis is the first direction; of a heatmap the last one is the horizontal.
     labels = drawn.labels.T
     figure.add_trace(
         go.Heatmap(
-            x=drawn.axes[0],
-            y=drawn.axes[1],
+            x=axes[0],
+            y=axes[1],
             z=[[shade_of[label] for label in row] for row in labels.tolist()],
             customdata=labels.tolist(),
-            meta=column_names(series="", x="distance_along", y="distance_across", z="", custom=["attractor"]),
+            meta=column_names(series="", x=columns[0], y=columns[1], z="", custom=["attractor"]),
             colorscale=scale,
             zmin=-0.5,
             zmax=steps - 0.5,
@@ -220,22 +241,34 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
             hovertemplate="attractor %{customdata}<extra></extra>",
         )
     )
-    points = analysis.arrays.fixed_points[list(drawn.picture.attractors)].numpy()
-    places = (points - points[0]) @ drawn.directions.T
     figure.add_trace(
         go.Scatter(
             x=places[:, 0],
             y=places[:, 1],
             customdata=[_card(analysis, screen, attractor).words for attractor in drawn.picture.attractors],
-            meta=column_names(series="", x="distance_along", y="distance_across", custom=["what"]),
+            meta=column_names(series="", x=columns[0], y=columns[1], custom=["what"]),
             mode="markers",
             marker={"color": light("card"), "size": 9, "line": {"color": light("ink"), "width": 2}},
             hovertemplate="%{customdata}<extra></extra>",
             showlegend=False,
         )
     )
+    saddles = _saddles(analysis) if drawn.is_whole else []
+    if saddles:
+        figure.add_trace(
+            go.Scatter(
+                x=[x for x, _ in saddles],
+                y=[y for _, y in saddles],
+                meta=column_names(series="", x=columns[0], y=columns[1]),
+                mode="markers",
+                marker={"color": light("card"), "size": 8, "symbol": "x", "line": {"color": light("ink"), "width": 1}},
+                hovertemplate="saddle<extra></extra>",
+                showlegend=False,
+            )
+        )
     side = float(np.ptp(drawn.axes[0]))
-    for attractor, (x, y) in zip(drawn.picture.attractors, places.tolist(), strict=True):
+    pictured = () if drawn.is_whole else drawn.picture.attractors  # two numbers are no picture
+    for attractor, (x, y) in zip(pictured, places.tolist(), strict=False):
         figure.add_layout_image(
             source=screen.picture(analysis.arrays.fixed_points[attractor]),
             xref="x",
@@ -250,9 +283,16 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
         )
     # Margins that follow the ticks, and with them the scale of both axes, would change the ticks again.
     ends: dict[str, Any] = {"showgrid": False, "constrain": "domain", "automargin": False}
-    figure.update_xaxes(range=_ends(drawn.axes[0]), **ends)
-    figure.update_yaxes(range=_ends(drawn.axes[1]), scaleanchor="x", **ends)
+    figure.update_xaxes(range=_ends(axes[0]), **ends)
+    figure.update_yaxes(range=_ends(axes[1]), scaleanchor="x", **ends)
     return figure.update_layout(height=_HEIGHT, margin={"l": 56, "r": 12, "t": 12, "b": 52})
+
+
+def _saddles(analysis: Analysis) -> list[list[float]]:
+    """The states of the saddles of the connection graph."""
+    if analysis.graph is None:
+        return []
+    return [attributes["state"].tolist() for *_, attributes in analysis.graph.edges(data=True)]
 
 
 def _ends(axis: NDArray[np.float64]) -> list[float]:

@@ -84,6 +84,40 @@ def test_attractors_that_no_sample_reaches_follow_the_known_ones() -> None:
     torch.testing.assert_close(found.others, wells[3:], rtol=0.0, atol=1e-9)
 
 
+def test_states_of_two_numbers_are_drawn_on_their_plane(device: torch.device) -> None:
+    system = MultiWell((1.0, 0.7), 2).double().to(device)
+    wells, samples = system.wells(), torch.tensor([[1.6, -1.0], [-1.5, 0.5]])
+    for count in (1, 2, 4):  # of which no three are needed
+        known = known_attractors(system, wells[:count])
+        found = basin_planes(
+            system, wells[:count].cpu(), [SAME] * count, known, planes=3, resolution=22, samples=samples
+        )
+        assert [picture.attractors for picture in found.pictures] == [tuple(range(count))]
+        assert torch.equal(found.directions[0], torch.eye(2).double())
+        states = states_of(found, wells, 0).reshape(-1, 2)
+        everything = torch.cat([samples.double(), wells[:count].cpu()])
+        for shown in everything:
+            assert (states.amin(dim=0) < shown).all()
+            assert (shown < states.amax(dim=0)).all()
+        reached = system.basins(states.to(device)).cpu()
+        names = torch.cat([wells[:count].cpu(), found.others])
+        assert torch.allclose(names[found.labels[0].flatten()], wells.cpu()[reached], atol=1e-9)
+    none = basin_planes(system, wells[:0].cpu(), [], [], planes=1, resolution=22, samples=samples)
+    assert none.pictures == []
+    unwanted = basin_planes(
+        system, wells[:1].cpu(), [SAME], known_attractors(system, wells[:1]), planes=0, resolution=22
+    )
+    assert unwanted.pictures == []
+
+
+def test_one_attractor_where_all_samples_are_has_a_picture_too() -> None:
+    system = dl.as_map(lambda states: states / 2, (2,))
+    found = dl.analyse(system, torch.zeros(3, 2), settings=AnalysisSettings(plane_resolution=10))
+    assert found.arrays.plane_axes is not None
+    low, high = found.arrays.plane_axes[0].aminmax(dim=1)
+    torch.testing.assert_close(torch.stack([low, high]), torch.tensor([[-0.5, -0.5], [0.5, 0.5]]).double())
+
+
 def test_a_picture_counts_its_boxes() -> None:
     found = pictures(MultiWell((1.0, 0.7), 3).double(), resolution=22)
     picture, labels = found.pictures[0], found.labels[0]

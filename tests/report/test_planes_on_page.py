@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+import dynlab as dl
 from dynlab.attractors.planes import BasinEntropy, basin_entropy_of
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.planes import PlanePicture
+from dynlab.maps.classical import MultiWell
 from dynlab.report import write_report
 from dynlab.report.figure_data import figure_data
 from dynlab.report.page import render_page
@@ -77,6 +79,36 @@ def test_attractors_are_drawn_where_they_are(make_analysis: MakeAnalysis, with_b
     assert list(heatmap.x) == axes[0, 0].tolist()
     assert list(heatmap.y) == axes[0, 1].tolist()
     assert figure.layout.yaxis.scaleanchor == "x"
+
+
+def test_states_of_two_numbers_have_their_own_axes_and_saddles() -> None:
+    system = MultiWell((1.0, 0.7), 2).double()
+    samples = torch.tensor([[1.5, 0.2], [-1.2, 0.3], [0.5, -0.9], [-0.4, -1.1], [0.9, 0.8]])
+    settings = dl.AnalysisSettings(graph=True, plane_resolution=20)
+    analysis = dl.analyse(system, samples, settings=settings)
+    figure: Any = plane_figures(analysis, screen_of(analysis))[0]
+    heatmap, marks, saddles = figure.data
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("x₁", "x₂")
+    points = analysis.arrays.fixed_points.numpy()
+    np.testing.assert_allclose(np.stack([marks.x, marks.y], axis=1), points, rtol=0, atol=1e-12)
+    assert analysis.arrays.plane_others is not None
+    for x, column in zip(heatmap.x, range(20), strict=True):
+        for y, row in zip(heatmap.y, range(20), strict=True):
+            expected = system.wells()[system.basins(torch.tensor([[x, y]], dtype=torch.float64))[0]]
+            name = heatmap.customdata[row][column]
+            known = torch.cat([analysis.arrays.fixed_points, analysis.arrays.plane_others])
+            assert torch.allclose(known[name], expected, atol=1e-6)
+    assert analysis.graph is not None
+    assert len(saddles.x) == analysis.graph.number_of_edges() > 0
+    for x, y in zip(saddles.x, saddles.y, strict=True):
+        state = torch.tensor([[x, y]], dtype=torch.float64)
+        assert (system(state) - state).norm() < 1e-9
+    assert not figure.layout.images
+    page = render_page([analysis])
+    assert "Basins on the plane of states" in page
+    assert TITLE not in page
+    assert "Crosses are saddles." in page
+    assert figure_data(figure).splitlines()[0].split(",")[:2] == ["x1", "x2"]
 
 
 def test_keys_name_the_colours(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
