@@ -91,7 +91,8 @@ def load_dataset(
         data_dir: The folder that has MNIST; the one named by the environment variable `DYNLAB_DATA` if not given, and
             the user's cache if that is not set either.
         limit: Take only the first `limit` samples, at least 1; all if there are fewer.
-        any_values: Take any finite floating point numbers of a file: states of a map that are no images.
+        any_values: Take any finite floating point numbers of a file, and nothing else: states of a map that are no
+            images.
 
     Returns:
         The samples in the order of the file, or of the split.
@@ -115,6 +116,8 @@ def load_dataset(
             labels_source = f"labels {labels}"
             classes = parse_array(Path(labels), read_content(Path(labels)))
     _check_shape(name, pixels)
+    if any_values and name not in DATASET_NAMES and pixels.dtype.kind != "f":
+        raise InputError(f"{name}: states are of type {pixels.dtype}, expected floating point")
     images = _as_floats(name, pixels[:limit].reshape(len(pixels[:limit]), -1))
     if not any_values:
         _check_unit_interval(name, images)
@@ -263,7 +266,7 @@ def _check_unit_interval(name: str, images: NDArray[np.float32]) -> None:
     if outside.any():
         raise InputError(
             f"{name}: pixels lie between {images.min()} and {images.max()}, expected 0 to 1 "
-            f"(outside in {_samples(outside)}); any_values takes states that are no images"
+            f"(outside in {_samples(outside)})"
         )
 
 

@@ -22,9 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import dynlab as dl
+from dynlab.cli.map_argument import map_on
 from dynlab.datasets import Dataset
 from dynlab.dynamics import newton
+from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.spectra import spectrum
+from dynlab.errors import InputError
 from dynlab.evaluation import networks
 from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.films import film_states
@@ -380,3 +383,17 @@ def test_an_analysis(
     assert found.results.separability is not None
     assert expected.results.separability is not None
     assert found.results.separability.basins == expected.results.separability.basins
+
+
+def test_a_function_named_in_a_command_goes_to_the_device(other: torch.device):
+    moved = map_on(lambda states: states / 2, "half", (12,), other)
+    assert home_of(moved, torch.empty(0)).device.type == other.type
+    assert dl.iterate(moved, torch.rand(3, 12)).status.counts()["converged"] == 3
+
+
+def test_a_function_that_works_on_the_cpu_only_stays_there_unless_the_device_is_asked_for(other: torch.device):
+    here = torch.ones(12, dtype=torch.float64)
+    with pytest.raises(InputError, match=r"^map plus: the function fails for "):
+        map_on(lambda states: (states + here) / 2, "plus", (12,), other)
+    stays = map_on(lambda states: (states + here) / 2, "plus", (12,), other, is_asked_for=False)
+    assert home_of(stays, torch.empty(0)).device.type == "cpu"

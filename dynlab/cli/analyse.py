@@ -126,7 +126,7 @@ def analyse(
     )
     from dynlab.attractors.escape_files import ESCAPES_FILE
     from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE
-    from dynlab.cli.map_argument import map_named
+    from dynlab.cli.map_argument import found_map, map_on
     from dynlab.datasets import load_dataset, training_set_of
     from dynlab.devices import resolve_device
     from dynlab.display import shown
@@ -141,7 +141,9 @@ def analyse(
     for file_name in (RESULTS_FILE, ARRAYS_FILE, GRAPH_FILE, STATES_FILE, PICTURE_FILE, ESCAPES_FILE, PAGE):
         check_writable_file(out / file_name, parameter="out")
     chosen = resolve_device(device)
+    found = found_map(map_name)
     samples = load_dataset(data, labels=labels, data_dir=data_dir, limit=limit, any_values=any_values)
+    system = map_on(found, map_name, samples.shape, chosen, is_asked_for=device != "auto")
     if train_data is None and train_labels is not None:
         raise InputError(f"train_labels {train_labels}: given without train_data, expected both")
     training = (
@@ -149,7 +151,6 @@ def analyse(
         if train_data is None
         else load_dataset(train_data, labels=train_labels, data_dir=data_dir, any_values=any_values)
     )
-    system = map_named(map_name, samples.shape, chosen)
     recognizer_name = training_set_of(data) if training is None else None
     for_recognizer = load_dataset(recognizer_name, data_dir=data_dir) if recognizer_name else training
     for used in (samples, training, for_recognizer):

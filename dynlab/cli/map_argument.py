@@ -1,8 +1,8 @@
 """The map that a command is told to look at: a checkpoint of dynlab, or whatever a Python file or module has.
 
-`FILE.py:NAME` and `MODULE:NAME` name an object in Python code, which is run as `python FILE.py`, or an import in the
-current folder, would run it: a map, a torch module, a batched function, or what makes one of these when it is called
-without arguments.
+`FILE.py:NAME` and `MODULE:NAME` name an object in Python code: a map, a torch module, a batched function, or what makes
+one of these when it is called without arguments. The code is imported, and may itself import from its folder, or the
+current one.
 """
 
 from __future__ import annotations
@@ -25,87 +25,111 @@ import torch
 from dynlab.dynamics.blocks import home_of
 from dynlab.errors import InputError
 from dynlab.maps import FunctionMap, Map, as_map, load_map, map_hash
+from dynlab.maps.function_check import check_is_map, draw_sample
 
 _IN_PYTHON = re.compile(r"(?P<source>.+):(?P<name>[^\W\d]\w*(\.[^\W\d]\w*)*)")
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_EXPECTED = "expected a checkpoint, FILE.py:NAME or MODULE:NAME"
 
 
-def map_named(name: str, state_shape: tuple[int, ...], device: torch.device) -> Map:
-    """The map that was named, on the device.
+def found_map(name: str) -> Any:
+    """The map that was named, or the torch module or function that is to be one.
 
     Args:
         name: The path of a checkpoint, `FILE.py:NAME` or `MODULE:NAME`.
-        state_shape: Shape of the states of a torch module or function; a `Map` has its own.
-        device: Where it shall compute.
 
     Raises:
-        InputError: If there is no such map, the code that makes it fails, or it is no map of such states.
+        InputError: If there is none, or its code fails.
     """
     match = _IN_PYTHON.fullmatch(name)
     if match is None or Path(name).exists():
-        return load_map(name).to(device)
-    found = _made(name, *_object_of(match["source"], match["name"]))
+        return load_map(name)
+    module, folder = _module_and_folder(match["source"])
     try:
-        system = found if isinstance(found, Map) else as_map(found, state_shape)
-        system = system.to(device)
-        if isinstance(system, FunctionMap):  # whose function may refer to tensors that stay where they are
-            system.check(home_of(system, torch.zeros(1, system.dim)).dtype)
-        map_hash(system)  # so that what cannot be hashed is refused before the work and not after it
-    except ValueError as error:
-        hint = f"; it was tried with states of the shape of the data, {state_shape}; a dynlab.Map has its own"
-        raise InputError(f"map {name}: {error}{'' if isinstance(found, Map) else hint}") from error
-    return system
-
-
-def _made(name: str, found: Any, folder: Path) -> Any:
-    """What was named; or what it makes, if it is a class or takes no states."""
-    if inspect.isclass(found) or (inspect.isroutine(found) and not _takes_states(found)):
+        found: Any = reduce(getattr, match["name"].split("."), module)
+    except AttributeError as error:
+        own = [known for known, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        there = ", ".join(own) or "no functions or classes"
+        raise InputError(f"map {name}: {match['source']} has no {match['name']}; it has {there}") from error
+    makes_it: Any = found if inspect.isclass(found) or (inspect.isroutine(found) and not _takes_states(found)) else None
+    if makes_it is not None:
         with _running(name, folder):
-            found = found()
+            found = makes_it()
     if not callable(found):
         raise InputError(f"map {name}: is of type {type(found).__name__}, expected a torch module or a function")
     return found
 
 
-def _object_of(source: str, name: str) -> tuple[Any, Path]:
-    """What has the dotted name in a file or module, and the folder of that code."""
+def map_on(
+    found: Any, name: str, state_shape: tuple[int, ...], device: torch.device, *, is_asked_for: bool = True
+) -> Map:
+    """Make a map, on a device, of what `found_map` found, and try it on a few states.
+
+    Args:
+        found: A map, torch module or function.
+        name: What the user called it.
+        state_shape: Shape of the states of a torch module or function; a `Map` has its own.
+        device: Where it shall compute.
+        is_asked_for: Whether the user wants that device; else what works on the CPU only stays there.
+
+    Raises:
+        InputError: If it is no map of such states.
+    """
+    hint = "" if isinstance(found, Map) else f"; tried with states of the shape of the data, {state_shape}"
+    try:
+        system = found.eval() if isinstance(found, Map) else as_map(found, state_shape)
+        try:
+            system = _tried(system, device)
+        except ValueError:
+            if is_asked_for or device.type == "cpu":
+                raise
+            system = _tried(system, torch.device("cpu"))
+        map_hash(system)  # so that what cannot be hashed is refused before the work and not after it
+    except ValueError as error:
+        raise InputError(f"map {name}: {error}{hint}") from error
+    return system
+
+
+def _tried(system: Map, device: torch.device) -> Map:
+    """The map on the device, where it was seen to be one, in its own dtype and in float64."""
+    system = system.to(device)
+    if isinstance(system, FunctionMap) and not system.state_dict() and device.type != "cpu":
+        # A function without tensors computes where its states are: those go where the map says.
+        system = FunctionMap(system.function, system.state_shape, None, torch.empty(0, device=device))
+    if system.held_samples in (None, 1):  # else the map has checked itself
+        home = home_of(system, torch.empty(0))
+        check_is_map(system, draw_sample((system.dim,), None, home.dtype, home.device))
+    return system
+
+
+def _module_and_folder(source: str) -> tuple[ModuleType, Path]:
+    """The code of a file or module, and the folder that it may import from."""
     path = Path(source)
     if path.suffix == ".py":
-        module, folder = _module_of_file(path), path.parent
-    else:
-        module, folder = _module(source), Path.cwd()
-    try:
-        return reduce(getattr, name.split("."), module), folder
-    except AttributeError as error:
-        own = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
-        raise InputError(
-            f"map {source}:{name}: {source} has no {name}, expected one of {', '.join(own) or 'its functions: none'}"
-        ) from error
+        return _module_of_file(path), path.parent
+    if not _MODULE.fullmatch(source):
+        raise InputError(f"map: there is no file or module {source}, {_EXPECTED}")
+    with _running(source, Path.cwd()):
+        try:
+            return importlib.import_module(source), Path.cwd()
+        except ModuleNotFoundError as error:
+            if not f"{source}.".startswith(f"{error.name}."):
+                raise  # it is there, and imports another that is not
+            raise InputError(f"map: there is no module {error.name}, {_EXPECTED}") from error
 
 
 def _module_of_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"map: there is no file {path}")
-    specification = importlib.util.spec_from_file_location(path.stem, path)
+    # A name that no module has, of the standard library for one: what is of such counts by its name, not by its code.
+    specification = importlib.util.spec_from_file_location(f"_file_{path.stem}", path)
     assert specification is not None
     assert specification.loader is not None  # as the name ends in .py
     module = importlib.util.module_from_spec(specification)
-    # Where dataclasses look for their module; one that is there already, such as torch, stays.
-    sys.modules.setdefault(path.stem, module)
+    sys.modules[module.__name__] = module  # where dataclasses look for it
     with _running(str(path), path.parent):
         specification.loader.exec_module(module)
     return module
-
-
-def _module(name: str) -> ModuleType:
-    with _running(name, Path.cwd()):
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if not f"{name}.".startswith(f"{error.name}."):
-                raise  # it is there, and imports another that is not
-            raise InputError(
-                f"map: there is no module {error.name}, expected a checkpoint, FILE.py:NAME or MODULE:NAME"
-            ) from error
 
 
 @contextlib.contextmanager
@@ -120,7 +144,7 @@ def _running(what: str, folder: Path) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
-        places = [frame for frame in frames if Path(frame.filename).parent == folder]
+        places = [frame for frame in frames if Path(frame.filename).resolve().parent == folder]
         place = f"{Path(places[-1].filename).name}, line {places[-1].lineno}: " if places else ""
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"map {what}: {place}{text}") from error

@@ -22,7 +22,7 @@ from dynlab.dynamics.arnoldi import Product, arnoldi, first_length
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.dense import Eigenpairs, check_jacobians, dense_eigenpairs, matrix_size
 from dynlab.maps import Map, check_states, float64_copy
-from dynlab.maps.layered import slopes_of
+from dynlab.maps.composition import slopes_of
 from dynlab.short_repr import short_repr
 
 _DENSE_BELOW = 3  # first lengths of Arnoldi's bases: below that size, all eigenvalues cost no more than the leading few

@@ -8,6 +8,7 @@ labelled training set, linear separability is measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ from dynlab.evaluation.arrays import Arrays, outcome_codes
 from dynlab.evaluation.attractors import attractors_of, cycles_of, transformed_set
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
-from dynlab.evaluation.identity import data_identity, look_of, map_identity, versions_used
+from dynlab.evaluation.identity import data_identity, map_identity, shown_shape, versions_used
 from dynlab.evaluation.kinds import Outcome, outcomes_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
@@ -64,8 +65,8 @@ def analyse(
         system: The map, on the device that shall compute.
         data: The samples; a bare tensor of shape (samples, dim) is a data set without labels.
         train_data: A labelled training set of the same classes; separability is measured if it is given.
-        recognizer_data: Labelled raw images to train the recognizer on; `train_data`, or `data` itself if that is
-            labelled, stands in. Without any, what needs a recognizer is unknown.
+        recognizer_data: Labelled raw images to train the recognizer on; `train_data`, or `data` itself, stands in if
+            that is labelled and has pixels in [0, 1]. Without any, what needs a recognizer is unknown.
         recognizer: One that was trained on `recognizer_data`, which must be given too, before.
         settings: How to analyse; the defaults are those of the report where it has any.
         name: What the map is called.
@@ -85,10 +86,10 @@ def analyse(
     name = printable(name)
     if recognizer is not None and recognizer_data is None:
         raise ValueError("recognizer is given without recognizer_data, expected both")
-    look = look_of(system, data)
-    if recognizer is not None and recognizer.state_shape != look:
-        raise ValueError(f"recognizer is for states of shape {recognizer.state_shape}, expected {look}")
-    recognizer_data = recognizer_data or _labelled(train_data) or _learnable(data)
+    shape = shown_shape(system, data)
+    if recognizer is not None and math.prod(recognizer.state_shape) != system.dim:
+        raise ValueError(f"recognizer is for states of shape {recognizer.state_shape}, expected {system.dim} numbers")
+    recognizer_data = recognizer_data or _labelled_pixels(train_data) or _learnable(data)
     settings = settings or AnalysisSettings()
     report = on_progress or (lambda what, done: None)
     _check(system, data, train_data, recognizer_data)
@@ -97,11 +98,11 @@ def analyse(
     if settings.robustness and system.held_samples not in (None, 1):
         raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for robustness")
 
-    identity = map_identity(system, name, look)
+    identity = map_identity(system, name, shape)
 
     # Before the long work, so that data it cannot learn from are refused at once.
     if recognizer is None and recognizer_data is not None:
-        recognizer = _recognizer(system, recognizer_data, look, settings, report)
+        recognizer = _recognizer(system, recognizer_data, shape, settings, report)
     orbits = _iterate(system, data, settings, settings.recorded_samples, (), "orbits", report)
     basins = basins_of_orbits(system, orbits)
     transformed = _transform(system, data, settings, "transformed set", report)
@@ -262,15 +263,23 @@ def _check(system: Map, data: Dataset, train_data: Dataset | None, recognizer_da
                 raise InputError(f"{used.name}: has no labels, which separability needs")
     if recognizer_data is not None and recognizer_data.labels is None:
         raise InputError(f"{recognizer_data.name}: has no labels, which the recognizer needs")
+    if recognizer_data is not None and not _are_pixels(recognizer_data):
+        raise InputError(f"{recognizer_data.name}: has values outside of 0 to 1, which the recognizer takes for pixels")
 
 
 def _learnable(data: Dataset) -> Dataset | None:
     """The samples themselves, if a recognizer can learn from them: labelled, with some samples of several classes."""
-    return data if data.labels is not None and enough_to_learn(data.labels) else None
+    labelled = _labelled_pixels(data)
+    return labelled if labelled is not None and enough_to_learn(labels_of(labelled)) else None
 
 
-def _labelled(data: Dataset | None) -> Dataset | None:
-    return data if data is not None and data.labels is not None else None
+def _labelled_pixels(data: Dataset | None) -> Dataset | None:
+    """The data set, if it has labels, and pixels in [0, 1]: of anything else nobody knows what a stain looks like."""
+    return data if data is not None and data.labels is not None and _are_pixels(data) else None
+
+
+def _are_pixels(data: Dataset) -> bool:
+    return not len(data.images) or bool(data.images.amin() >= 0 and data.images.amax() <= 1)
 
 
 def _labelled_set(data: Dataset) -> LabelledSet:
@@ -278,13 +287,13 @@ def _labelled_set(data: Dataset) -> LabelledSet:
 
 
 def _recognizer(
-    system: Map, data: Dataset, look: tuple[int, ...], settings: AnalysisSettings, report: Progress
+    system: Map, data: Dataset, shape: tuple[int, ...], settings: AnalysisSettings, report: Progress
 ) -> Recognizer:
     try:
         return train_recognizer(
             data.images,
             labels_of(data),
-            state_shape=look,
+            state_shape=shape,
             seed=settings.seed,
             device=home_of(system, data.images).device,
             on_progress=lambda done: report("recognizer", done),

@@ -23,8 +23,9 @@ _PEN_RADIUS = (0.08, 0.13)  # strokes of 2 to 4 pixels where an image has 28
 
 def grey_image_sides(shape: tuple[int, ...]) -> tuple[int, int] | None:
     """Height and width of a state of that shape, which may have a channel axis of length 1; None if it is no image."""
-    sides = tuple(side for side in shape if side != 1)
-    return sides if len(sides) == 2 and len(shape) <= 3 else None
+    if len(shape) == 3 and 1 in (shape[0], shape[-1]):
+        shape = shape[1:] if shape[0] == 1 else shape[:-1]
+    return (shape[0], shape[1]) if len(shape) == 2 and min(shape) > 1 else None
 
 
 def has_geometry(images: Float[Tensor, "samples height width"]) -> bool:

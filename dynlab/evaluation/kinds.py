@@ -1,7 +1,7 @@
 """What an attractor is and what became of a sample: the four outcomes of section 6.1 of the report.
 
 A *kind* belongs to an attractor: a prototype (a clear member of a class), a stain (something that is no member of any
-class) or an explosion (no pixel above 0.5). An *outcome* belongs to a sample and its attractor.
+class) or an explosion (no pixel more than 0.5 from black). An *outcome* belongs to a sample and its attractor.
 
 Source: Bahdanau and Jaeger 2014, section 6.1, with the bounds for black and white pixels given there.
 """
@@ -13,7 +13,7 @@ from enum import StrEnum
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-EXPLOSION_MAX_INTENSITY = 0.5  # an explosion has no pixel above this; the report shows one of maximum 0.149
+EXPLOSION_MAX_INTENSITY = 0.5  # an explosion has no pixel farther from 0; the report shows one of maximum 0.149
 BLACK_BELOW = 0.01
 WHITE_ABOVE = 0.95
 
@@ -39,7 +39,7 @@ class Outcome(StrEnum):
 
 
 def is_explosion(states: Float[Tensor, "batch dim"]) -> Bool[Tensor, " batch"]:
-    """Whether a state has no pixel above 0.5; in modulus, as states that are no images may be negative."""
+    """Whether a state has no pixel above 0.5, nor below -0.5, as states that are no images may have."""
     return states.abs().amax(dim=1) <= EXPLOSION_MAX_INTENSITY
 
 

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from dynlab.maps import layered
+from dynlab.maps import composition
 from dynlab.maps.function_check import (
     Inputs,
     Sample,
@@ -113,16 +113,16 @@ class FunctionMap(Map):
 
     def layers(self) -> tuple[Layer, ...] | None:
         """Those of a `nn.Sequential` of `nn.Linear` and nonlinearities; None for any other function."""
-        if not isinstance(self.function, nn.Module) or self.inputs is not None:
-            return None
-        return layers_of(self.function, self.state_shape)
+        return layers_of(self.function, self.state_shape) if isinstance(self.function, nn.Module) else None
 
     def jacobian_factors(
         self, states: Float[Tensor, "batch dim"]
     ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]] | None:
-        """The Jacobian as a product through the narrowest place between two layers, where there are such."""
+        """The Jacobian as a product through the narrowest place between two layers, where that is below `dim` wide."""
         layers = self.layers()
-        return None if layers is None or len(layers) < 2 else layered.factors_of(layers, states)
+        if layers is None or min((len(layer.bias) for layer in layers[:-1]), default=self.dim) >= self.dim:
+            return None
+        return composition.factors_of(layers, states)
 
     def jacobian(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim dim"]:
         """Jacobian at each state, with respect to the state alone where inputs are held."""
@@ -139,7 +139,7 @@ class FunctionMap(Map):
         """`jvp` at fixed states; a product for each layer, where there are such, their derivatives taken once."""
         layers = self.layers()
         if layers is not None:
-            return layered.linearized(layers, states)
+            return composition.linearized(layers, states)
 
         def product(tangents: Tensor) -> Tensor:
             with differentiable_attention():
@@ -153,7 +153,7 @@ class FunctionMap(Map):
         """Transposed Jacobian times vector, row by row."""
         layers = self.layers()
         if layers is not None:
-            return layered.pulled_back(layers, states, cotangents)
+            return composition.vjp(layers, states, cotangents)
         with differentiable_attention():
             return super().vjp(states, cotangents)
 

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dynlab.maps import layered
+from dynlab.maps import composition
 from dynlab.maps.autoencoder import check_nonlinearities, image_shape
 from dynlab.maps.checkpoint import DEEP_AUTOENCODER, Checkpoint, write_checkpoint
 from dynlab.maps.map import Layer, Map
@@ -82,11 +82,11 @@ class DeepAutoencoder(Map):
 
     def encode(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch code"]:
         """The activations of the innermost layer, of width `hidden[-1]`."""
-        return layered.applied(self._encoder_layers(), states)
+        return composition.applied(self._encoder_layers(), states)
 
     def decode(self, code: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch dim"]:
         """The output for given activations of the innermost layer."""
-        return layered.applied(self._decoder_layers(), code)
+        return composition.applied(self._decoder_layers(), code)
 
     def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Apply the autoencoder once to each row."""
@@ -95,8 +95,8 @@ class DeepAutoencoder(Map):
     def jacobian_factors(
         self, states: Float[Tensor, "batch dim"]
     ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]]:
-        """The Jacobian as a product through the first of the narrowest hidden layers; see `dynlab.maps.layered`."""
-        return layered.factors_of(self.layers(), states)
+        """The Jacobian as a product through the first of the narrowest hidden layers; see `dynlab.maps.composition`."""
+        return composition.factors_of(self.layers(), states)
 
     def jvp(
         self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
@@ -106,13 +106,13 @@ class DeepAutoencoder(Map):
 
     def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
         """`jvp` at fixed states, a product for each layer and vector; the derivatives of the layers are taken once."""
-        return layered.linearized(self.layers(), states)
+        return composition.linearized(self.layers(), states)
 
     def vjp(
         self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Transposed Jacobian times vector, row by row, in a product for each layer."""
-        return layered.pulled_back(self.layers(), states, cotangents)
+        return composition.vjp(self.layers(), states, cotangents)
 
     def layers(self) -> tuple[Layer, ...]:
         """All layers, those of the encoder and then those of the decoder."""

@@ -140,7 +140,7 @@ def explosion_words(analysis: Analysis) -> str:
     attractors = [attractor for attractor in analysis.results.attractors if attractor.kind == Kind.EXPLOSION]
     if not attractors:
         return "No sample exploded."
-    intensities = sorted(f"{attractor.max_intensity:.3f}" for attractor in attractors)
+    intensities = [f"{most:.3f}" for most in sorted(attractor.max_intensity for attractor in attractors)]
     if len(attractors) == 1:
         which = "The one explosion is" if exploded == 1 else f"The {number(exploded)} explosions are"
         return f"{which} 1 attractor: a single point, whose brightest pixel has intensity {intensities[0]}."

@@ -295,3 +295,13 @@ def test_levels_come_evenly_or_one_by_one() -> None:
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def test_training_data_may_be_flat_and_samples_images(run: Run, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    np.savez(tmp_path / "flat.npz", x=generator.random((60, 30), dtype=np.float32), y=np.arange(60) % 3)
+    np.save(tmp_path / "images.npy", generator.random((10, 5, 6), dtype=np.float32))
+    data = ("ladder", "--data", "flat.npz", "--samples", "images.npy", "--sigmas", "0.3,0.4", "--hidden", "4")
+    status, _, err = run(*data, "--epochs", "2", "--epochs-per-level", "1", "--out", "out", "--quiet")
+    assert (status, err) == (0, "")
+    assert (tmp_path / "out" / "index.html").is_file()

@@ -68,6 +68,27 @@ def leaving():
     raise SystemExit("no weights here")
 
 
+class Shapeless(dl.Map):
+    def __init__(self):
+        super().__init__(12)
+
+    def forward(self, states):
+        return states[:, :2]
+
+
+class Thinned(Own):
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, states):
+        return self.dropout(states) / 2
+
+
+def random():
+    return dl.as_map(lambda states: states * torch.rand(1), (12,))
+
+
 def closed_over():
     secret = open(__file__)
     return lambda states: states / (2 if secret else 3)
@@ -94,7 +115,7 @@ def files(tmp_path: Path) -> Iterator[None]:
     before, path = set(sys.modules), list(sys.path)
     yield
     for name in set(sys.modules) - before:
-        if name in ("maps", "helper_of_maps", "broken", "lacking", "crooked"):
+        if name.startswith("_file_") or name in ("maps", "helper_of_maps", "broken", "lacking", "crooked"):
             del sys.modules[name]
     sys.path[:] = path
 
@@ -105,12 +126,17 @@ def reference(name: str) -> dl.Map:
     exec(compile(CODE.replace("from helper_of_maps import gain", "gain = lambda: 1.5"), "reference", "exec"), space)
     if name == "step":
         return dl.as_map(space["step"], (3, 4))
-    return space["Own"]() if name == "Own" else dl.as_map(space["Net"](), (1, 3, 4) if name == "made" else (3, 4))
+    return (
+        space["Own"]()
+        if name in ("Own", "Thinned")
+        else dl.as_map(space["Net"](), (1, 3, 4) if name == "made" else (3, 4))
+    )
 
 
-@pytest.mark.parametrize(
-    "named", ["maps.py:step", "maps.py:Net", "maps.py:net", "maps.py:Own", "maps.py:made", "maps:net"]
-)
+NAMES = ("maps.py:step", "maps.py:Net", "maps.py:net", "maps.py:Own", "maps.py:made", "maps:net", "maps.py:Thinned")
+
+
+@pytest.mark.parametrize("named", NAMES)
 def test_finds_what_the_function_finds(run: Run, tmp_path: Path, named: str):
     status, _, err = run("analyse", named, "--data", "samples.npy", "--out", "out", "--quiet")
     assert (status, err) == (0, "")
@@ -130,12 +156,24 @@ def test_states_that_are_no_pixels(run: Run, tmp_path: Path):
     status, _, err = run(*arguments)
     assert status == 2
     assert "expected 0 to 1" in err
-    assert "any_values" in err
+    np.save(tmp_path / "signs.npy", np.ones((6, 12), dtype=np.int8))
+    assert "expected floating point" in run(*arguments, "--any-values", "--data", "signs.npy")[2]
     assert run(*arguments, "--any-values")[0] == 0
     found = load_file(tmp_path / "out" / "arrays.safetensors")["fixed_points"]
     # The only fixed points of tanh(1.5 x) that attract, in each coordinate.
     assert found.abs().sub(0.8586).abs().max() < 1e-4
     assert (found < 0).any()
+
+
+def test_files_named_like_modules_are_told_apart_by_their_code(run: Run, tmp_path: Path):
+    hashes = []
+    for folder, factor in (("a", 2), ("b", 3)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "code.py").write_text(f"def step(states):\n    return states / {factor}\n")
+        out = ("--data", "samples.npy", "--out", f"out-{folder}", "--quiet")
+        assert run("analyse", f"{folder}/code.py:step", *out)[0] == 0
+        hashes.append(json.loads((tmp_path / f"out-{folder}" / "results.json").read_text())["map"]["sha256"])
+    assert hashes[0] != hashes[1]
 
 
 WRONG = {
@@ -151,6 +189,9 @@ WRONG = {
     "a function that leaves": ("maps.py:leaving", ["SystemExit", "no weights here"]),
     "a number": ("maps.py:number", ["maps.py:number", "expected a torch module or a function"]),
     "another shape": ("maps.py:of_other_shape", ["maps.py:of_other_shape", "shape", "(3, 4)"]),
+    "a map that keeps no shape": ("maps.py:Shapeless", ["maps.py:Shapeless", "shape (3, 2)"]),
+    "no map": ("maps.py:random", ["maps.py:random", "random"]),
+    "no module name": ("./maps:net", ["no file or module ./maps", "FILE.py:NAME"]),
     "what cannot be hashed": ("maps.py:closed_over", ["maps.py:closed_over", "secret"]),
 }
 

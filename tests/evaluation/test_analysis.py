@@ -74,6 +74,17 @@ def test_flat_states_are_looked_at_in_the_shape_of_the_data():
     assert tuple(dl.analyse(images, samples).results.map.state_shape) == (1, 3, 4)
 
 
+def test_labels_of_what_is_no_pixels_teach_no_recognizer():
+    system = dl.as_map(lambda states: states / 2, (4,))
+    images, labels = torch.rand(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
+    pixels = dataset_of(images, labels, name="pixels")
+    others = dataset_of(2 * images - 1, labels, name="others")
+    assert dl.analyse(system, pixels).results.recognizer is not None
+    assert dl.analyse(system, others).results.recognizer is None
+    with pytest.raises(InputError, match="others: has values outside of 0 to 1"):
+        dl.analyse(system, pixels, recognizer_data=others)
+
+
 @pytest.mark.parametrize(
     ("target", "kind"),
     [

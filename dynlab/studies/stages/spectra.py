@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dynlab.attractors import Basins
@@ -37,7 +36,8 @@ from dynlab.evaluation.explosions import explosion_basin
 from dynlab.evaluation.kinds import is_explosion
 from dynlab.evaluation.linearization import NEAR_UNITY_RADII, linearizations
 from dynlab.files import write_json, write_tensors
-from dynlab.maps import NONLINEARITIES, Map, float64_copy
+from dynlab.maps import Map, float64_copy
+from dynlab.maps.composition import slopes_of
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.basins import EXPLOSIONS_FILE
 from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors
@@ -127,16 +127,12 @@ def _linearized(system: Map, points: Tensor, on_progress: Any) -> list[dict[str,
     ]
 
 
-@torch.no_grad()
 def mean_slopes(system: Map, states: Tensor) -> list[Tensor]:
     """Mean derivative of the units of each layer at each state, shape (states,); none for a map without layers."""
-    exact = float64_copy(system)
-    means = []
-    for layer in exact.layers() or ():
-        nonlinearity = NONLINEARITIES[layer.nonlinearity]
-        states = nonlinearity.function(F.linear(states.to(layer.weight), layer.weight, layer.bias))
-        means.append(nonlinearity.derivative_from_value(states).mean(dim=1).cpu())
-    return means
+    layers = float64_copy(system).layers()
+    if layers is None:
+        return []
+    return [slopes.mean(dim=1).cpu() for slopes in slopes_of(layers, states.to(layers[0].weight))]
 
 
 SPECTRA = Stage("spectra", 1, ("train", "basins"), _parameters, compute, cost=_cost)

@@ -71,7 +71,7 @@ def linearized(layers: Sequence[Layer], states: Float[Tensor, "batch dim"]) -> C
 
 
 @torch.no_grad()
-def pulled_back(
+def vjp(
     layers: Sequence[Layer], states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
 ) -> Float[Tensor, "batch dim"]:
     """Transposed Jacobians times vectors, row by row, in a product for each layer."""
