@@ -41,6 +41,8 @@ def found_map(name: str) -> Any:
     Raises:
         InputError: If there is none, or its code fails.
     """
+    if name.endswith((".py", ":")):
+        raise InputError(f"map {name}: names no map in it, expected FILE.py:NAME")
     match = _IN_PYTHON.fullmatch(name)
     if match is None or Path(name).exists():
         return load_map(name)
@@ -143,9 +145,12 @@ def _running(what: str, folder: Path) -> Iterator[None]:
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [frame for frame in frames if Path(frame.filename).resolve().parent == folder]
-        place = f"{Path(places[-1].filename).name}, line {places[-1].lineno}: " if places else ""
+        frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, SyntaxError) and error.filename is not None:
+            frames.append((error.filename, error.lineno))
+        places = [(Path(file), line) for file, line in frames if Path(file).is_file()]
+        places = [(file.name, line) for file, line in places if file.resolve().parent == folder]
+        place = f"{places[-1][0]}, line {places[-1][1]}: " if places else ""
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"map {what}: {place}{text}") from error
 

@@ -33,6 +33,9 @@ def print_summary(analyses: Sequence[Analysis]) -> None:
     for outcome in Outcome:
         if any(r.outcomes[outcome] for r in results):
             table.add_row(str(outcome), *(f"{r.outcomes[outcome] / r.data.samples:.1%}" for r in results))
+    for status, what in (("periodic", "of these in cycles"), ("diverged", "of these diverge")):
+        if any(r.statuses.get(status) for r in results):
+            table.add_row(what, *(f"{r.statuses.get(status, 0) / r.data.samples:.1%}" for r in results))
     table.add_row("steps to transform", *(str(r.transformed.steps) for r in results))
     if any(r.separability for r in results):
         accuracies = [

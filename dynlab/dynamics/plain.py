@@ -236,7 +236,7 @@ def _in_copies(rows: NDArray[np.int64], copies: int, count: int) -> NDArray[np.i
 
 
 def as_array(lengths: Tensor) -> NDArray[np.floating]:
-    """Step lengths as numpy knows them, which has no bfloat16."""
+    """Lengths as numpy knows them, which has no bfloat16."""
     return lengths.to(torch.promote_types(lengths.dtype, torch.float32)).cpu().numpy()
 
 

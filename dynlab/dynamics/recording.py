@@ -174,7 +174,7 @@ def step_lengths_to_floor(
             low = np.where(np.isfinite(observed), observed, np.inf).min(axis=0)
             found_shorter = low < lowest[ids]
             lowest[ids] = np.minimum(low, lowest[ids])
-            scale = torch.linalg.vector_norm(current, dim=1).clamp(min=1.0).cpu().numpy()
+            scale = as_array(torch.linalg.vector_norm(current, dim=1).clamp(min=1.0))
             # A pause at a saddle is no floor.
             at_floor[ids] = lowest[ids] <= _PRECISION * torch.finfo(home.dtype).eps * scale
             going = np.isfinite(observed[-1]) & (found_shorter | ~at_floor[ids])

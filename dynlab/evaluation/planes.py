@@ -3,7 +3,7 @@
 Each plane goes through an attractor with a large basin and two near ones with large basins. Where there are any, these
 differ in kind or class from it and from each other: boundaries between unlike attractors are those that matter. Its two
 directions are orthonormal, so that distances on the picture are those of the states, and nothing is distorted. States
-of two numbers are all on one plane, which is drawn as far as there are samples and attractors.
+of two numbers are all on one plane, which is drawn as far as there are attractors and all but the outermost samples.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
@@ -23,7 +24,8 @@ from dynlab.maps import Map
 BOX = 5  # states along a side of the boxes of the basin entropy
 _LARGE = 30  # attractors that count as having a large basin, the largest ones
 _SIDE = 1.8  # of a picture, in the larger extent of its three attractors
-_WHOLE_SIDE = 1.1  # of a picture of all states, in the larger extent of samples and attractors
+_WHOLE_SIDE = 1.15  # of a picture of all states, in the larger extent of attractors and inner samples
+_INNER = (0.01, 0.99)  # quantiles of samples that are inner ones: a single one far away would leave nothing to see
 _MARKED = 6  # attractors that are marked on it, those with the largest basins
 _FLAT = 1e-6  # part of a way that leaves the line of another way; below it three states are on a line
 
@@ -194,7 +196,10 @@ def _windows(
 
 
 def _all_states(fixed_points: Float64[Tensor, "attractors 2"], samples: Float[Tensor, "samples 2"] | None) -> _Window:
-    shown = fixed_points if samples is None else torch.cat([fixed_points, samples.detach().cpu().double()])
+    shown = fixed_points
+    if samples is not None and len(samples):
+        inner = np.quantile(samples.numpy(force=True).astype(np.float64), _INNER, axis=0)
+        shown = torch.cat([fixed_points, torch.from_numpy(inner)])
     start, side = _square(shown - fixed_points[0], _WHOLE_SIDE)
     marked = tuple(range(min(len(fixed_points), _MARKED)))
     return _Window(marked, torch.eye(2, dtype=torch.float64), start, side)

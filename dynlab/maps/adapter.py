@@ -258,11 +258,11 @@ def _checked_shape(state_shape: object) -> tuple[int, ...]:
 def _snapshot(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     try:
         copied = copy.deepcopy(function)
+        module = _module_of(copied)
+        if module is not None:
+            module.eval().requires_grad_(False)  # which modules of TorchScript refuse
     except Exception as error:  # whatever a class does when it is copied
         raise ValueError(f"function_or_module cannot be copied: {first_line(error)}") from error
-    module = _module_of(copied)
-    if module is not None:
-        module.eval().requires_grad_(False)
     return copied
 
 

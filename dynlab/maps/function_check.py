@@ -142,6 +142,7 @@ def _check_derivatives(function: Callable[..., Any], sample: Sample) -> None:
     except Exception as error:  # whatever torch or the function raises
         raise ValueError(f"the function cannot be differentiated by torch.func: {first_line(error)}") from error
     # 1' (J 1) is (J' 1)' 1. Reverse mode does not see what runs under `no_grad`, forward mode does.
+    pulled, pushed = pulled.detach(), pushed.detach()
     reverse, forward = (value.flatten(1).sum(dim=1) for value in (pulled, pushed))
     known = torch.isfinite(reverse) & torch.isfinite(forward)
     scale = max(float(pulled[known].abs().sum()), float(pushed[known].abs().sum()))

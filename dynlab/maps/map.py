@@ -169,12 +169,14 @@ def map_hash(system: Map) -> str:
     return digest.hexdigest()
 
 
-def check_states(system: Map, states: Tensor, *, parameter: str = "states") -> None:
+def check_states(system: Map, states: object, *, parameter: str = "states") -> None:
     """Check that `states` are finite floating point rows of the dimension of `system`.
 
     Raises:
         ValueError: If they are not; the message names the parameter and what was found.
     """
+    if not isinstance(states, Tensor):
+        raise ValueError(f"{parameter} is of type {type(states).__name__}, expected a tensor")
     if states.ndim != 2 or states.shape[1] != system.dim:
         raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected (batch, {system.dim})")
     if not states.is_floating_point():

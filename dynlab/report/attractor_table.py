@@ -8,7 +8,7 @@ import torch
 
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.results import Attractor
-from dynlab.report.gallery import Card, Frame, card_of
+from dynlab.report.gallery import Card, Frame, card_of, coordinates
 from dynlab.report.pictures import Screen
 from dynlab.report.words import percent
 
@@ -23,6 +23,7 @@ class AttractorRow:
 
     attractor: int
     card: Card
+    at: str  # its numbers, if they are few
     samples: int
     interval: str  # of the basin fraction
     composition: str
@@ -76,6 +77,7 @@ def _row(analysis: Analysis, screen: Screen, attractor: Attractor) -> AttractorR
     return AttractorRow(
         attractor=attractor.id,
         card=card_of(analysis, screen, attractor),
+        at=coordinates(analysis.arrays.fixed_points[attractor.id]),
         samples=attractor.basin_size,
         interval=f"{percent(low)} to {percent(high)}",
         composition=composition_words(attractor.class_counts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ DRAWN = 60  # orbits in the figure of step lengths, about
 AT_LEAST = 3  # of each outcome
 POINTS = 200  # of one orbit
 FLOOR_STEPS = 64  # at the end of an orbit
+_TICKS = 10  # decades on the axis of step lengths that are named, about
 BEYOND_LINE = 1.15  # steps shown, in those at which the last orbit reaches the rounding floor
 _DASHES = {
     Outcome.KEPT: "solid",
@@ -85,7 +86,10 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
             annotation={"text": f"tolerance {tolerance:g}", "font": {"size": 12, "color": light("quiet")}},
             annotation_position="top right",
         )
-    figure.update_yaxes(type="log", exponentformat="power", dtick=1, tickfont_size=10)
+    traces: Any = figure.data
+    logs = np.log10([y for trace in traces for y in trace.y if y is not None and 0 < y < math.inf] or [1.0])
+    decades = max(1, math.ceil(float(np.ptp(logs)) / _TICKS))
+    figure.update_yaxes(type="log", exponentformat="power", dtick=decades, tickfont_size=10)
     return figure.update_xaxes(range=[0, max(1, last_shown) * BEYOND_LINE])
 
 

@@ -248,10 +248,10 @@ def _certificate_row(analysis: Analysis, screen: Screen, certificate: AttractorC
 
 
 def _common_failure(certificates: Sequence[AttractorCertificate]) -> str:
-    """What failed for all of several attractors, which is a matter of the map and not of one of them."""
+    """What failed for all attractors alike, which is mostly a matter of the map and not of one of them."""
     reasons = {certificate.reason for certificate in certificates if certificate.status is CertificateStatus.FAILED}
     failed = sum(certificate.status is CertificateStatus.FAILED for certificate in certificates)
-    return reasons.pop() if len(reasons) == 1 and failed == len(certificates) > 1 else ""
+    return reasons.pop() if len(reasons) == 1 and failed == len(certificates) else ""
 
 
 def _radius(radius: float | None, rounding: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.evaluation.results import Attractor
@@ -17,6 +19,7 @@ AUDITED = 60  # attractors of each kind
 AUDIT_SEED = 0
 FILMS = 6  # of each outcome
 EXPLOSIONS = 6
+_FEW = 3  # numbers of a state that are written out
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,12 @@ def card_of(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:
         note=share,
         size=_relative_size(analysis, attractor),
     )
+
+
+def coordinates(state: Tensor) -> str:
+    """The numbers of a state, where these are so few that they say more than a picture."""
+    values = state.flatten().tolist()
+    return f"({', '.join(f'{value:.4g}' for value in values)})" if len(values) <= _FEW else ""
 
 
 def _audit_card(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:

@@ -16,7 +16,7 @@ from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.planes import BOX, PlanePicture
 from dynlab.report.figure_data import column_names
-from dynlab.report.gallery import Card, card_of, kind_mark
+from dynlab.report.gallery import Card, card_of, coordinates, kind_mark
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
@@ -103,12 +103,13 @@ def picture_words(picture: PlanePicture, side: int, attractors: int, *, is_whole
     """
     reached = f": they reach {count(picture.basins, 'attractor')}" if picture.basins else ""
     names = enumeration([str(attractor) for attractor in picture.attractors])
-    which = f"attractor{'' if len(picture.attractors) == 1 else 's'} {names}"
+    is_one = len(picture.attractors) == 1
+    which = f"attractor{'' if is_one else 's'} {names}, where the circle{' is' if is_one else 's are'}"
     what = (
-        f"States are two numbers, and this is their plane as far as samples and attractors go, with {which} where the "
-        "circles are"
+        f"States are two numbers, and this is their plane as far as attractors and all but the outermost samples go, "
+        f"with {which}"
         if is_whole
-        else f"The plane goes through {which}, where the circles are; distances on it are those between states"
+        else f"The plane goes through {which}; distances on it are those between states"
     )
     sentences = [f"{what}. Each of {side} × {side} states was iterated{reached}."]
     if not picture.basins:
@@ -182,7 +183,7 @@ def _keys(analysis: Analysis, screen: Screen, drawn: _Drawn) -> list[Key]:
         Key(
             colour=colour,
             card=_card(analysis, screen, attractor),
-            name=f"Attractor {attractor}",
+            name=" ".join([f"Attractor {attractor}", *filter(None, [coordinates(_state(analysis, attractor))])]),
             share=percent(float((drawn.labels == attractor).mean())),
         )
         for colour, attractor in zip(COLOURS, _coloured(drawn), strict=False)
@@ -193,11 +194,17 @@ def _card(analysis: Analysis, screen: Screen, attractor: int) -> Card:
     sampled = analysis.results.attractors
     if attractor < len(sampled):
         return card_of(analysis, screen, sampled[attractor])
-    state = _others(analysis.arrays)[attractor - len(sampled)]
+    state = _state(analysis, attractor)
     mark = kind_mark(Kind.UNKNOWN, None)
     return Card(
         attractor, screen.picture(state), f"Attractor {attractor}, which no sample reaches", mark, percent(0), 0.0
     )
+
+
+def _state(analysis: Analysis, attractor: int) -> torch.Tensor:
+    """The attractor, which those that samples reach come before in number."""
+    sampled = analysis.arrays.fixed_points
+    return sampled[attractor] if attractor < len(sampled) else _others(analysis.arrays)[attractor - len(sampled)]
 
 
 def _others(arrays: Arrays) -> torch.Tensor:

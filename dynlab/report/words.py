@@ -139,7 +139,7 @@ def explosion_words(analysis: Analysis) -> str:
     exploded = analysis.results.outcomes.get(Outcome.EXPLOSION.value, 0)
     attractors = [attractor for attractor in analysis.results.attractors if attractor.kind == Kind.EXPLOSION]
     if not attractors:
-        return "No sample exploded."
+        return "No attractor is an explosion."
     intensities = [f"{most:.3f}" for most in sorted(attractor.max_intensity for attractor in attractors)]
     if len(attractors) == 1:
         which = "The one explosion is" if exploded == 1 else f"The {number(exploded)} explosions are"

@@ -177,6 +177,8 @@ def test_files_named_like_modules_are_told_apart_by_their_code(run: Run, tmp_pat
 
 
 WRONG = {
+    "no name": ("maps.py", ["maps.py: names no map", "FILE.py:NAME"]),
+    "an empty name": ("maps.py:", ["maps.py:: names no map", "FILE.py:NAME"]),
     "no file": ("nothing.py:step", ["no file nothing.py"]),
     "no such name": ("maps.py:sturz", ["maps.py has no sturz", "step", "Net"]),
     "no module": ("nothing_of_that_name:step", ["no module nothing_of_that_name", "FILE.py:NAME"]),
@@ -184,7 +186,7 @@ WRONG = {
     "a file that fails": ("broken.py:weights", ["map broken.py", "broken.py, line 3", "RuntimeError"]),
     "a file that imports what is not there": ("lacking.py:step", ["lacking.py, line 1", "nothing_of_that_name"]),
     "a module that imports what is not there": ("lacking:step", ["lacking.py, line 1", "nothing_of_that_name"]),
-    "a file that is no Python": ("crooked.py:step", ["SyntaxError", "crooked.py"]),
+    "a file that is no Python": ("crooked.py:step", ["map crooked.py: crooked.py, line 1: SyntaxError"]),
     "a function that fails": ("maps.py:failing", ["maps.py:failing", "NameError", "undefined", "line "]),
     "a function that leaves": ("maps.py:leaving", ["SystemExit", "no weights here"]),
     "a number": ("maps.py:number", ["maps.py:number", "expected a torch module or a function"]),
@@ -207,3 +209,14 @@ def test_what_is_wrong_is_a_line(run: Run, tmp_path: Path, case: str):
     for word in words:
         assert word in err
     assert {path.name for path in tmp_path.iterdir()} <= before
+
+
+def test_cycles_and_orbits_that_diverge_are_counted_in_the_table(run: Run, tmp_path: Path):
+    (tmp_path / "maps.py").write_text("def step(x):\n    return x**3 - 1.5 * x\n")
+    np.save(tmp_path / "samples.npy", np.array([[0.5], [0.9], [3.0], [-4.0]]))
+    status, out, err = run(
+        "analyse", "maps.py:step", "--data", "samples.npy", "--any-values", "--out", "out", "--quiet"
+    )
+    assert (status, err) == (0, "")
+    # x -> -x on the cycle of 1.5 - x^2 = 1; beyond the fixed points at sqrt(2.5) all is lost.
+    assert [line.split()[-1] for line in out.splitlines() if "of these" in line] == ["50.0%", "50.0%"]

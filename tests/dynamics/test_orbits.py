@@ -310,3 +310,7 @@ def test_modules_in_half_precision_are_iterated():
     torch.manual_seed(0)
     orbits = iterate(as_map(torch.nn.Linear(3, 3).bfloat16(), (3,)), torch.rand(10, 3), max_exact_steps=2000)
     assert set(orbits.status) <= {Status.CONVERGED, Status.DIVERGED, Status.UNRESOLVED}
+    contracting = as_map(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Sigmoid()).bfloat16(), (3,))
+    recorded = iterate(contracting, torch.rand(10, 3), recorded=4, to_floor=True)
+    assert set(recorded.status) == {Status.CONVERGED}
+    assert recorded.step_lengths.shape[1] == 4

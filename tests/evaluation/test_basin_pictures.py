@@ -110,6 +110,16 @@ def test_states_of_two_numbers_are_drawn_on_their_plane(device: torch.device) ->
     assert unwanted.pictures == []
 
 
+def test_a_sample_far_away_leaves_the_picture_to_the_others() -> None:
+    system = MultiWell((1.0, 0.7), 2).double()
+    wells = system.wells()
+    samples = torch.cat([torch.rand(200, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([[1e4, 0.0]])])
+    found = basin_planes(
+        system, wells, [SAME] * 4, known_attractors(system, wells), planes=1, resolution=10, samples=samples
+    )
+    assert float(found.axes.abs().max()) < 10
+
+
 def test_one_attractor_where_all_samples_are_has_a_picture_too() -> None:
     system = dl.as_map(lambda states: states / 2, (2,))
     found = dl.analyse(system, torch.zeros(3, 2), settings=AnalysisSettings(plane_resolution=10))

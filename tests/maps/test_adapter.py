@@ -296,3 +296,9 @@ def test_what_cannot_be_called_or_copied() -> None:
     module.derived = module.weight * 2  # type: ignore[assignment]
     with pytest.raises(ValueError, match="function_or_module cannot be copied: Only Tensors created explicitly"):
         as_map(module, (4,))
+
+
+def test_a_module_of_torchscript_is_refused_in_a_line():
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.Tanh()))
+    with pytest.raises(ValueError, match=r"^function_or_module cannot be copied: .*ScriptModules"):
+        as_map(scripted, (4,))

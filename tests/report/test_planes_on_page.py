@@ -108,6 +108,8 @@ def test_states_of_two_numbers_have_their_own_axes_and_saddles() -> None:
     assert "Basins on the plane of states" in page
     assert TITLE not in page
     assert "Crosses are saddles." in page
+    x, y = analysis.arrays.fixed_points[0].tolist()
+    assert page.count(f"({x:.4g}, {y:.4g})") == 2  # in the table and beside its colour
     assert figure_data(figure).splitlines()[0].split(",")[:2] == ["x1", "x2"]
 
 
