@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import dynlab as dl
 from dynlab.attractors.diversity import attractor_count
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
@@ -288,3 +289,10 @@ def test_bad_input_is_refused_before_anything_is_written(make_analysis: MakeAnal
     with pytest.raises(ValueError, match=r"labels of .* is not within -1 to 11"):
         write_report([beyond], tmp_path / "report.html")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_nothing_comes_to_rest_nobody_is_said_to() -> None:
+    identity = dl.as_map(lambda states: 1.0 * states, (2,))
+    text = _text(render_page([dl.analyse(identity, torch.rand(5, 2, generator=torch.Generator().manual_seed(0)))]))
+    assert "all are unresolved" in text
+    assert "steps to rest" not in text
