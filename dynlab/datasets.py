@@ -46,7 +46,7 @@ class Dataset:
     __repr__ = short_repr
 
     name: str  # as the user named it
-    images: Float32[Tensor, "samples dim"]  # in [0, 1]
+    images: Float32[Tensor, "samples dim"]  # in [0, 1], unless they are states that are no images
     labels: Int64[Tensor, " samples"] | None
     shape: tuple[int, ...]  # of one sample
     sha256: str  # of the pixels and labels here, whatever file format they came in

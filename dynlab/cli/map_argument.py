@@ -24,8 +24,8 @@ import torch
 
 from dynlab.dynamics.blocks import home_of
 from dynlab.errors import InputError
-from dynlab.maps import FunctionMap, Map, as_map, load_map, map_hash
-from dynlab.maps.function_check import check_is_map, draw_sample
+from dynlab.maps import FunctionMap, Map, as_map, float64_copy, load_map, map_hash
+from dynlab.maps.function_check import check_is_map, check_runs, draw_sample
 
 _IN_PYTHON = re.compile(r"(?P<source>.+):(?P<name>[^\W\d]\w*(\.[^\W\d]\w*)*)")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -101,6 +101,7 @@ def _tried(system: Map, device: torch.device) -> Map:
     if system.held_samples in (None, 1):  # else the map has checked itself
         home = home_of(system, torch.empty(0))
         check_is_map(system, draw_sample((system.dim,), None, home.dtype, home.device))
+        check_runs(float64_copy(system), draw_sample((system.dim,), None, torch.float64, home.device))
     return system
 
 

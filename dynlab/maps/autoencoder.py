@@ -20,8 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dynlab.maps import composition
 from dynlab.maps.checkpoint import DENOISING_AUTOENCODER, Checkpoint, write_checkpoint
-from dynlab.maps.layers import NONLINEARITIES, output_of, product_of
+from dynlab.maps.layers import NONLINEARITIES, output_of
 from dynlab.maps.map import Layer, Map
 
 
@@ -92,44 +93,25 @@ class DenoisingAutoencoder(Map):
     ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]]:
         """`A = diag(g') W2 diag(f')` and `B = W1`, the latter shared by all states."""
         with torch.no_grad():
-            f_slope, g_slope = self._slopes(states)
+            f_slope, g_slope = composition.slopes_of(self.layers(), states)
             a = g_slope[:, :, None] * self.decoder_weight * f_slope[:, None, :]
             return a, self.encoder["weight"].detach()[None]
 
-    @torch.no_grad()
     def jvp(
         self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Jacobian times vector, row by row, in two products."""
         return self.linearized(states)(tangents)
 
-    @torch.no_grad()
     def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
         """`jvp` at fixed states, two products a vector; the derivatives of the layers are taken once."""
-        f_slope, g_slope = self._slopes(states)
+        return composition.linearized(self.layers(), states)
 
-        @torch.no_grad()
-        def product(tangents: Tensor) -> Tensor:
-            return g_slope * product_of(f_slope * product_of(tangents, self.encoder["weight"]), self.decoder_weight)
-
-        return product
-
-    @torch.no_grad()
     def vjp(
         self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Transposed Jacobian times vector, row by row, in two products."""
-        f_slope, g_slope = self._slopes(states)
-        return (f_slope * ((g_slope * cotangents) @ self.decoder_weight)) @ self.encoder["weight"]
-
-    def _slopes(
-        self, states: Float[Tensor, "batch dim"]
-    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch dim"]]:
-        """Derivatives of both layers' nonlinearities where the states take them."""
-        hidden = self.encode(states)
-        f_slope = NONLINEARITIES[self.hidden_nonlinearity].derivative_from_value(hidden)
-        g_slope = NONLINEARITIES[self.output_nonlinearity].derivative_from_value(self.decode(hidden))
-        return f_slope, g_slope
+        return composition.vjp(self.layers(), states, cotangents)
 
     def layers(self) -> tuple[Layer, ...]:
         """The two layers, equations 1 and 2."""

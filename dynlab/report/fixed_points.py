@@ -249,9 +249,8 @@ def _certificate_row(analysis: Analysis, screen: Screen, certificate: AttractorC
 
 def _common_failure(certificates: Sequence[AttractorCertificate]) -> str:
     """What failed for all attractors alike, which is mostly a matter of the map and not of one of them."""
-    reasons = {certificate.reason for certificate in certificates if certificate.status is CertificateStatus.FAILED}
-    failed = sum(certificate.status is CertificateStatus.FAILED for certificate in certificates)
-    return reasons.pop() if len(reasons) == 1 and failed == len(certificates) else ""
+    failures = {found.reason if found.status is CertificateStatus.FAILED else "" for found in certificates}
+    return failures.pop() if len(failures) == 1 else ""
 
 
 def _radius(radius: float | None, rounding: str) -> str:

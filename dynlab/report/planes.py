@@ -75,12 +75,8 @@ def planes_of(analysis: Analysis, screen: Screen) -> list[Plane]:
         Plane(
             "Basins on the plane of states" if drawn.is_whole else "Basins on a plane through three attractors",
             _keys(analysis, screen, drawn),
-            " ".join(
-                [
-                    picture_words(drawn.picture, len(drawn.labels), attractors, is_whole=drawn.is_whole),
-                    *(["Crosses are saddles."] if drawn.is_whole and _saddles(analysis) else []),
-                ]
-            ),
+            picture_words(drawn.picture, len(drawn.labels), attractors, is_whole=drawn.is_whole)
+            + (" Crosses are saddles." if _saddles(analysis, drawn) else ""),
             _entropy_of(drawn),
         )
         for drawn in _drawn(analysis)
@@ -183,7 +179,7 @@ def _keys(analysis: Analysis, screen: Screen, drawn: _Drawn) -> list[Key]:
         Key(
             colour=colour,
             card=_card(analysis, screen, attractor),
-            name=" ".join([f"Attractor {attractor}", *filter(None, [coordinates(_state(analysis, attractor))])]),
+            name=f"Attractor {attractor} {coordinates(_state(analysis, attractor))}".rstrip(),
             share=percent(float((drawn.labels == attractor).mean())),
         )
         for colour, attractor in zip(COLOURS, _coloured(drawn), strict=False)
@@ -260,7 +256,7 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
             showlegend=False,
         )
     )
-    saddles = _saddles(analysis) if drawn.is_whole else []
+    saddles = _saddles(analysis, drawn)
     if saddles:
         figure.add_trace(
             go.Scatter(
@@ -274,8 +270,8 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
             )
         )
     side = float(np.ptp(drawn.axes[0]))
-    pictured = () if drawn.is_whole else drawn.picture.attractors  # two numbers are no picture
-    for attractor, (x, y) in zip(pictured, places.tolist(), strict=False):
+    marked = zip(drawn.picture.attractors, places.tolist(), strict=True)
+    for attractor, (x, y) in () if drawn.is_whole else marked:  # two numbers are no picture
         figure.add_layout_image(
             source=screen.picture(analysis.arrays.fixed_points[attractor]),
             xref="x",
@@ -295,9 +291,9 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
     return figure.update_layout(height=_HEIGHT, margin={"l": 56, "r": 12, "t": 12, "b": 52})
 
 
-def _saddles(analysis: Analysis) -> list[list[float]]:
-    """The states of the saddles of the connection graph."""
-    if analysis.graph is None:
+def _saddles(analysis: Analysis, drawn: _Drawn) -> list[list[float]]:
+    """The states of the saddles of the connection graph, where all are on the plane."""
+    if analysis.graph is None or not drawn.is_whole:
         return []
     return [attributes["state"].tolist() for *_, attributes in analysis.graph.edges(data=True)]
 

@@ -85,6 +85,15 @@ class Thinned(Own):
         return self.dropout(states) / 2
 
 
+class Forgetful(dl.Map):
+    def __init__(self):
+        super().__init__(12)
+        self.weight = torch.eye(12) / 2  # neither a parameter nor a buffer
+
+    def forward(self, states):
+        return states @ self.weight
+
+
 def random():
     return dl.as_map(lambda states: states * torch.rand(1), (12,))
 
@@ -192,6 +201,7 @@ WRONG = {
     "a number": ("maps.py:number", ["maps.py:number", "expected a torch module or a function"]),
     "another shape": ("maps.py:of_other_shape", ["maps.py:of_other_shape", "shape", "(3, 4)"]),
     "a map that keeps no shape": ("maps.py:Shapeless", ["maps.py:Shapeless", "shape (3, 2)"]),
+    "a map that leaves a tensor in float32": ("maps.py:Forgetful", ["maps.py:Forgetful", "torch.float64"]),
     "no map": ("maps.py:random", ["maps.py:random", "random"]),
     "no module name": ("./maps:net", ["no file or module ./maps", "FILE.py:NAME"]),
     "what cannot be hashed": ("maps.py:closed_over", ["maps.py:closed_over", "secret"]),
