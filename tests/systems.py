@@ -12,7 +12,7 @@ from torch import Tensor
 from dynlab.maps import Map
 from dynlab.maps.classical import DoubleWell, Linear, Logistic
 
-__all__ = ["Formula", "Linear", "double_well", "fold", "ghost", "jacobians", "logistic", "second_opinion"]
+__all__ = ["Formula", "Linear", "double_well", "fold", "ghost", "jacobians", "logistic", "second_opinion", "two_cycles"]
 
 double_well, logistic = DoubleWell, Logistic
 
@@ -36,6 +36,13 @@ def fold(rate: float, curvature: float) -> Formula:
 def ghost(height: float) -> Formula:
     """`F(x) = x + (height + x^2)(2 - x) / 10`: no fixed point but 2, and steps of `height / 5` on the way past 0."""
     return Formula(1, lambda x: x + 0.1 * (height + x * x) * (2 - x))
+
+
+def two_cycles() -> Formula:
+    """`F(x) = x^3 - 1.5 x` for each of two numbers: two cycles, of `(a, a)` and `(-a, -a)`, and of `(a, -a)` and
+    `(-a, a)` with `2 a^2 = 1`, that every state but those of some lines reaches where both numbers are below the root
+    of 2.5; all others diverge. The derivative at `a` is 0, so that the cycles are superstable."""
+    return Formula(2, lambda x: x**3 - 1.5 * x)
 
 
 def jacobians(system: Map, states: Tensor) -> Tensor:

@@ -64,6 +64,28 @@ def merge_cycle_sets(
     return cycles_by_size(kept, copy_of[np.concatenate(found)])
 
 
+def identified(known: Sequence[Cycle], found: Sequence[Cycle]) -> tuple[NDArray[np.int64], list[Cycle]]:
+    """Which cycles that were found are known ones, and which of the others are one.
+
+    Two cycles are one by the rule of `merge_cycle_sets`.
+
+    Returns:
+        For each of those found its index into `known`, followed by the others; and the others, each once.
+    """
+    everything = [*known, *found]
+    number, others = np.arange(len(everything)), list[Cycle]()
+    for period in sorted({cycle.period for cycle in found}):
+        rows = np.flatnonzero([cycle.period == period for cycle in everything])
+        copies = copies_of(torch.stack([everything[row].states for row in rows]))
+        for copy in np.unique(copies):
+            same = rows[copies == copy]  # known ones first
+            if same[0] >= len(known):
+                number[same] = len(known) + len(others)
+                others.append(everything[same[0]])
+            number[same[same >= len(known)]] = number[same[0]]
+    return number[len(known) :], others
+
+
 def _plain(cycle: Cycle) -> Cycle:
     """The same without signs of zeros, so that what compares as equal is equal bit for bit."""
     return Cycle(cycle.states + 0.0, cycle.residual, cycle.multipliers + 0.0)

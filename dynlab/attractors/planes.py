@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.attractors.reached import attractors_reached
+from dynlab.attractors.reached import Reached, attractors_reached
 from dynlab.dynamics import FixedPoint
+from dynlab.dynamics.cycles import Cycle
 from dynlab.maps import Map, check_states
 from dynlab.short_repr import short_repr
 
@@ -30,7 +31,7 @@ _BLOCK = 4096  # states that are iterated together: enough for large products, f
 
 @dataclass(frozen=True)
 class BasinPlane:
-    """The attractor of each state of a grid on a plane; on the CPU."""
+    """Where each state of a grid on a plane goes; on the CPU."""
 
     __repr__ = short_repr
 
@@ -39,6 +40,35 @@ class BasinPlane:
     # Index into the known attractors, followed by `others`; -1 for none.
     labels: Int64[Tensor, "rows columns"]
     others: list[FixedPoint]  # attractors that were not known
+    # Index into the known cycles, followed by `other_cycles`; -1 for none.
+    cycles: Int64[Tensor, "rows columns"]
+    other_cycles: list[Cycle]  # periodic attractors that were not known
+    diverged: Bool[Tensor, "rows columns"]  # whether the orbit left the range of floating point numbers
+
+    @property
+    def codes(self) -> Int64[Tensor, "rows columns"]:
+        """A number for each of all the places that states go to, as `codes_of` has them."""
+        return codes_of(self.labels, self.cycles, self.diverged)
+
+
+DIVERGED = -2  # among the codes of places
+
+
+def codes_of(
+    labels: Int64[Tensor, "*states"], cycles: Int64[Tensor, "*states"], diverged: Bool[Tensor, "*states"]
+) -> Int64[Tensor, "*states"]:
+    """One number for each of all the places that states go to.
+
+    Returns:
+        The label of a state that reaches a fixed point, -3 - c of one that reaches cycle c, -2 of one that diverges,
+        and -1 of the others.
+    """
+    return torch.where(cycles >= 0, -3 - cycles, torch.where(diverged, DIVERGED, labels))
+
+
+def cycle_of(code: int) -> int | None:
+    """The cycle that a code of `codes_of` stands for; None if it stands for something else."""
+    return -3 - code if code < DIVERGED else None
 
 
 @dataclass(frozen=True)
@@ -56,6 +86,7 @@ def basin_plane(
     corners: Float[Tensor, "three dim"],
     known: Sequence[FixedPoint],
     *,
+    known_cycles: Sequence[Cycle] = (),
     resolution: int = 200,
     margin: float = 0.5,
     tolerance: float = 1e-4,
@@ -68,6 +99,7 @@ def basin_plane(
         corners: Three states, shape (3, dim), not on one line: the grid is spanned by the ways from the first to the
             other two.
         known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them.
+        known_cycles: Periodic attractors, as `Basins.cycles` or `Orbits.cycles` have them.
         resolution: States along either direction, at least 2.
         margin: How far the grid goes beyond the corners, in lengths of the ways to them, at least 0.
         tolerance: As in `dynlab.iterate`.
@@ -92,21 +124,35 @@ def basin_plane(
         raise ValueError("corners lie on one line, expected three states that span a plane")
     along = torch.linspace(-margin, 1 + margin, resolution, dtype=torch.float64)
     rows = exact[0] + along[:, None] * ways[0]
-    known = list(known)
-    given, labels = len(known), []
+    points, periodic = list(known), list(known_cycles)
+    parts: list[Reached] = []
     for lines in rows.split(max(1, _BLOCK // resolution)):
         states = (lines[:, None] + along[:, None] * ways[1]).flatten(0, 1)
-        reached = attractors_reached(system, states, known, tolerance=tolerance, max_steps=max_steps)
-        known += reached.others
-        labels.append(reached.labels.reshape(len(lines), resolution))
-    return BasinPlane(along, along.clone(), torch.cat(labels), known[given:])
+        parts.append(
+            attractors_reached(system, states, points, known_cycles=periodic, tolerance=tolerance, max_steps=max_steps)
+        )
+        points += parts[-1].others
+        periodic += parts[-1].other_cycles
+
+    def whole(column: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(column)).reshape(resolution, resolution)
+
+    return BasinPlane(
+        along,
+        along.clone(),
+        whole([part.labels for part in parts]),
+        points[len(known) :],
+        whole([part.cycles for part in parts]),
+        periodic[len(known_cycles) :],
+        whole([part.diverged for part in parts]),
+    )
 
 
 def basin_entropy_of(labels: Int64[Tensor, "rows columns"], box: int = 5) -> BasinEntropy:
     """Basin entropy of a picture of basins.
 
     Args:
-        labels: The attractor of each state of a grid; -1, for none, counts as one more.
+        labels: The attractor of each state of a grid, by any numbers, as `BasinPlane.codes`.
         box: States along either side of a box, at least 2 and at most the sides of the grid; what is left over at the
             far sides is left out.
 

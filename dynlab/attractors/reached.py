@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.dynamics import FixedPoint, iterate
+from dynlab.attractors.cycles import identified
+from dynlab.dynamics import FixedPoint, Status, iterate
 from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.decision import LARGEST_RADIUS
 from dynlab.dynamics.fixed_points import examine_fixed_points
 from dynlab.maps import Map, check_states, float64_copy
@@ -20,9 +23,12 @@ from dynlab.maps import Map, check_states, float64_copy
 class Reached:
     """The attractor of each state; on the CPU."""
 
-    # Index into the known attractors; theirs is followed by that into `others`; -1 for none, a cycle among them.
+    # Index into the known attractors, followed by `others`; -1 for none, also for a state that reaches a cycle.
     labels: Int64[Tensor, " states"]
     others: list[FixedPoint]  # attractors that were not known
+    cycles: Int64[Tensor, " states"]  # index into the known cycles, followed by `other_cycles`; -1 for none
+    other_cycles: list[Cycle]
+    diverged: Bool[Tensor, " states"]  # whether the orbit left the range of floating point numbers
 
 
 def known_attractors(
@@ -59,6 +65,7 @@ def attractors_reached(
     states: Float[Tensor, "states dim"],
     known: Sequence[FixedPoint],
     *,
+    known_cycles: Sequence[Cycle] = (),
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
     max_exact_steps: int = 3000,
@@ -69,6 +76,7 @@ def attractors_reached(
         system: The map.
         states: Where to start.
         known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them.
+        known_cycles: Periodic attractors, as `Basins.cycles` or `Orbits.cycles` have them.
         tolerance: As in `dynlab.iterate`.
         max_steps: As in `dynlab.iterate`.
         max_exact_steps: As in `dynlab.iterate`.
@@ -92,4 +100,11 @@ def attractors_reached(
     others = [point for point in orbits.fixed_points if point not in number]
     number.update({point: len(known) + index for index, point in enumerate(others)})
     renumbered = torch.tensor([number[point] for point in orbits.fixed_points] + [-1])
-    return Reached(renumbered[orbits.fixed_point], others)
+    cycles, other_cycles = identified(known_cycles, orbits.cycles)
+    return Reached(
+        renumbered[orbits.fixed_point],
+        others,
+        torch.from_numpy(np.append(cycles, -1))[orbits.cycle],
+        other_cycles,
+        orbits.status.are(Status.DIVERGED),
+    )

@@ -30,12 +30,11 @@ def print_summary(analyses: Sequence[Analysis]) -> None:
         column.justify = "right"
     table.add_row("samples", *(str(r.data.samples) for r in results))
     table.add_row("attractors", *(str(len(r.attractors)) for r in results))
+    if any(r.cycles for r in results):
+        table.add_row("stable cycles", *(str(len(r.cycles)) for r in results))
     for outcome in Outcome:
-        if any(r.outcomes[outcome] for r in results):
-            table.add_row(str(outcome), *(f"{r.outcomes[outcome] / r.data.samples:.1%}" for r in results))
-    for status, what in (("periodic", "of these in cycles"), ("diverged", "of these diverge")):
-        if any(r.statuses.get(status) for r in results):
-            table.add_row(what, *(f"{r.statuses.get(status, 0) / r.data.samples:.1%}" for r in results))
+        if any(r.outcomes.get(outcome) for r in results):
+            table.add_row(str(outcome), *(f"{r.outcomes.get(outcome, 0) / r.data.samples:.1%}" for r in results))
     table.add_row("steps to transform", *(str(r.transformed.steps) for r in results))
     if any(r.separability for r in results):
         accuracies = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -45,6 +45,10 @@ class Statuses(Sequence[Status]):
 
     def __repr__(self) -> str:
         return f"Statuses({self.counts()})"
+
+    def are(self, status: Status) -> Bool[Tensor, " samples"]:
+        """Which samples have that status."""
+        return torch.from_numpy(self.codes == CODES[status])
 
     def counts(self) -> dict[str, int]:
         """How many samples have each status."""

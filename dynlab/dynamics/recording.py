@@ -213,13 +213,15 @@ def states_at(
             raise ValueError(f"steps holds {step}, expected numbers from 0")
     home = home_of(system, initial_states)
     frames = torch.empty(len(steps), len(initial_states), system.dim, dtype=home.dtype)
+    frames_of: dict[int, list[int]] = {}
+    for frame, step in enumerate(steps):
+        frames_of.setdefault(step, []).append(frame)
     for rows in torch.arange(len(initial_states)).split(block_rows(system.dim, home)):
         bound = system.for_samples(rows)
         current = initial_states[rows.to(initial_states.device)].to(home.device, home.dtype)
         for step in range(max(steps, default=-1) + 1):
-            for frame, wanted in enumerate(steps):
-                if wanted == step:
-                    frames[frame, rows] = current.cpu()
+            for frame in frames_of.get(step, ()):
+                frames[frame, rows] = current.cpu()
             current = bound(current) if step < max(steps) else current
     return frames
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from dynlab.attractors import basin_diversity, basin_statistics, basins_of_orbits, connection_graph
 from dynlab.attractors.cycles import cycle_arrays
 from dynlab.datasets import Dataset, dataset_of, labels_of
-from dynlab.dynamics import FixedPoint, Orbits, Transformed, iterate, transform
+from dynlab.dynamics import FixedPoint, Orbits, Status, Transformed, iterate, transform
 from dynlab.dynamics.balls import balls
 from dynlab.dynamics.blocks import home_of
 from dynlab.errors import InputError
@@ -36,6 +36,7 @@ from dynlab.evaluation.linearization import certificates, index_sum, linearizati
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
 from dynlab.evaluation.planes import basin_planes
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
+from dynlab.evaluation.restless import restless_of
 from dynlab.evaluation.results import SCHEMA_VERSION, Results
 from dynlab.evaluation.robustness import robustness_of
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
@@ -107,6 +108,9 @@ def analyse(
     basins = basins_of_orbits(system, orbits)
     transformed = _transform(system, data, settings, "transformed set", report)
 
+    restless, restless_states = restless_of(
+        system, orbits, settings.tolerance, lambda done: report("unresolved samples", done)
+    )
     report("rates and energy", 0.0)
     rates, rate_summary = rates_of(orbits, basins)
     energy = energy_of(system, data.images[orbits.recorded])
@@ -142,7 +146,14 @@ def analyse(
     member_samples, member_states = typical_members(statistics, data.images)
     attractors = with_statistics(attractors_of(basins, recognizer), statistics)
     looks = [(attractor.kind, attractor.label) for attractor in attractors]
-    outcomes = outcomes_of(basins.labels, data.labels, [kind for kind, _ in looks], [label for _, label in looks])
+    outcomes = outcomes_of(
+        basins.labels,
+        data.labels,
+        [kind for kind, _ in looks],
+        [label for _, label in looks],
+        cycling=orbits.status.are(Status.PERIODIC),
+        diverged=orbits.status.are(Status.DIVERGED),
+    )
     films = film_samples(data, outcomes, settings.seed)
     report("basin planes", 0.0)
     planes = basin_planes(
@@ -152,6 +163,7 @@ def analyse(
         orbits.fixed_points,
         planes=settings.basin_planes,
         resolution=settings.plane_resolution,
+        cycles=basins.cycles,
         samples=data.images,
         tolerance=settings.tolerance,
         max_steps=settings.max_steps,
@@ -206,6 +218,7 @@ def analyse(
         planes=planes.pictures,
         connections=None if graph is None else connections_of(graph, len(attractors)),
         robustness=robust,
+        restless=restless,
     )
     arrays = Arrays(
         fixed_points=basins.fixed_points,
@@ -231,6 +244,9 @@ def analyse(
         plane_axes=planes.axes,
         plane_labels=planes.labels,
         plane_others=planes.others,
+        plane_cycles=planes.cycles,
+        plane_diverged=planes.diverged,
+        restless_states=restless_states,
         shock_starts=None if shock_states is None else shock_states.starts,
         shock_ends=None if shock_states is None else shock_states.ends,
         shock_others=None if shock_states is None else shock_states.others,

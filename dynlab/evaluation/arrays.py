@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Complex128, Float32, Float64, Int64
+from jaxtyping import Bool, Complex128, Float32, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.cycles import cycles_of_arrays
@@ -48,10 +48,14 @@ class Arrays:
     # None in folders of a dynlab that did not store them.
     member_samples: Int64[Tensor, " members"] | None = None  # nearest and farthest ones of the largest basins, rising
     member_states: Float32[Tensor, "members dim"] | None = None  # where they start
-    plane_directions: Float64[Tensor, "planes 2 dim"] | None = None  # these four as in `Planes`
+    plane_directions: Float64[Tensor, "planes 2 dim"] | None = None  # these six as in `Planes`
     plane_axes: Float64[Tensor, "planes 2 side"] | None = None
     plane_labels: Int64[Tensor, "planes side side"] | None = None
     plane_others: Float64[Tensor, "others dim"] | None = None
+    plane_cycles: Int64[Tensor, "planes side side"] | None = None
+    plane_diverged: Bool[Tensor, "planes side side"] | None = None
+    # The way on of the unresolved samples that were followed, in steps; none where states have more than two numbers.
+    restless_states: Float64[Tensor, "followed restless_steps dim"] | None = None
     # As in `ShockStates`; None where robustness was not asked for.
     shock_starts: Float64[Tensor, "shocks dim"] | None = None
     shock_ends: Float64[Tensor, "shocks dim"] | None = None
@@ -146,7 +150,12 @@ def _later_arrays(tensors: dict[str, Tensor], results: Results) -> dict[str, tup
     )
     if cycles or any(name in tensors for name in for_cycles):
         named |= for_cycles
-    return named | {name: expected for name, expected in (for_members | for_planes).items() if name in tensors}
+    later = {
+        "plane_cycles": (torch.int64, (planes, side, side)),
+        "plane_diverged": (torch.bool, (planes, side, side)),
+        "restless_states": (torch.float64, (-1, -1, dim)),
+    }
+    return named | {name: expected for name, expected in (for_members | for_planes | later).items() if name in tensors}
 
 
 def _length(tensors: dict[str, Tensor], name: str) -> int:

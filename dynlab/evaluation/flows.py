@@ -1,7 +1,7 @@
 """Where did the members of each class go: the flow matrix from true classes to what their attractors are.
 
-A row is a true class; its columns are the classes of the prototypes reached, then the three ways to reach none, then
-what nobody can tell. On the diagonal stand the samples that kept their class. It is the confusion matrix of the map
+A row is a true class; its columns are the classes of the prototypes reached, then the ways to reach none and what
+nobody can tell. On the diagonal stand the samples that kept their class. It is the confusion matrix of the map
 taken as a classifier that may also refuse.
 """
 
@@ -18,8 +18,8 @@ from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Outcome
 from dynlab.short_repr import short_repr
 
-# Columns after the classes. The last one holds samples that have a class, but an attractor of unknown kind.
-ELSEWHERE = (Outcome.STAIN, Outcome.EXPLOSION, Outcome.UNRESOLVED, Outcome.UNKNOWN)
+# Columns after the classes. The unknown ones are samples that have a class, but an attractor of unknown kind.
+ELSEWHERE = tuple(outcome for outcome in Outcome if outcome not in (Outcome.KEPT, Outcome.CHANGED))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an attractor is and what became of a sample: the four outcomes of section 6.1 of the report.
+"""What an attractor is and what became of a sample: the four outcomes of section 6.1 of the report, and the others.
 
 A *kind* belongs to an attractor: a prototype (a clear member of a class), a stain (something that is no member of any
 class) or an explosion (no pixel more than 0.5 from black). An *outcome* belongs to a sample and its attractor.
@@ -36,6 +36,8 @@ class Outcome(StrEnum):
     EXPLOSION = "explosion"
     UNRESOLVED = "unresolved"
     UNKNOWN = "unknown"  # the sample has no class, or its attractor's kind is unknown
+    CYCLE = "cycle"  # it goes round a cycle for ever
+    DIVERGED = "diverged"  # it left the range of floating point numbers
 
 
 def is_explosion(states: Float[Tensor, "batch dim"]) -> Bool[Tensor, " batch"]:
@@ -58,23 +60,32 @@ def outcomes_of(
     classes: Int64[Tensor, " samples"] | None,
     kinds: list[Kind],
     attractor_classes: list[int | None],
+    *,
+    cycling: Bool[Tensor, " samples"] | None = None,
+    diverged: Bool[Tensor, " samples"] | None = None,
 ) -> list[Outcome]:
     """What became of each sample.
 
     Args:
-        basin_labels: Attractor of each sample, -1 for none, shape (samples,).
+        basin_labels: Fixed point of each sample, -1 for none, shape (samples,).
         classes: True class of each sample, or None where nobody knows.
         kinds: Kind of each attractor.
         attractor_classes: Class of each attractor that is a prototype.
+        cycling: Which samples without a fixed point run in cycles; none if not given.
+        diverged: Which of them left the range of floating point numbers; none if not given.
 
     Returns:
         One outcome a sample.
     """
     known = classes.tolist() if classes is not None else [None] * len(basin_labels)
-    return [
+    outcomes = [
         _outcome(attractor, known_class, kinds, attractor_classes)
         for attractor, known_class in zip(basin_labels.tolist(), known, strict=True)
     ]
+    for chosen, outcome in ((cycling, Outcome.CYCLE), (diverged, Outcome.DIVERGED)):
+        for sample in [] if chosen is None else (chosen & (basin_labels < 0)).nonzero()[:, 0].tolist():
+            outcomes[sample] = outcome
+    return outcomes
 
 
 def _outcome(attractor: int, known_class: int | None, kinds: list[Kind], classes: list[int | None]) -> Outcome:

@@ -3,7 +3,8 @@
 Each plane goes through an attractor with a large basin and two near ones with large basins. Where there are any, these
 differ in kind or class from it and from each other: boundaries between unlike attractors are those that matter. Its two
 directions are orthonormal, so that distances on the picture are those of the states, and nothing is distorted. States
-of two numbers are all on one plane, which is drawn as far as there are attractors and all but the outermost samples.
+of two numbers are all on one plane, which is drawn as far as there are attractors and all but the outermost samples;
+there is such a picture also where no sample comes to rest.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.attractors.planes import BasinEntropy, basin_entropy_of, basin_plane
+from dynlab.attractors.planes import BasinEntropy, BasinPlane, basin_entropy_of, basin_plane
 from dynlab.dynamics import FixedPoint
+from dynlab.dynamics.cycles import Cycle
 from dynlab.evaluation.kinds import Kind
 from dynlab.maps import Map
 
@@ -35,11 +37,14 @@ class PlanePicture:
     """What one picture shows; the picture itself is in the arrays."""
 
     attractors: tuple[int, ...]  # the three that the plane goes through; of states of two numbers, the largest basins
-    basins: int  # attractors that states of the picture reach
-    unsampled: int  # of these, attractors that no sample reaches
-    unresolved: int  # states that reach none
-    entropy: BasinEntropy
-    crowded_boxes: int  # boxes with more than two attractors, states that reach none as one more
+    basins: int  # fixed points that states of the picture reach
+    unsampled: int  # of these, fixed points that no sample reaches
+    unresolved: int  # states that reach no fixed point, and no cycle, and do not diverge
+    entropy: BasinEntropy  # of fixed points and cycles; what diverges, and what is unresolved, as one more each
+    crowded_boxes: int  # boxes with more than two of these
+    cycles: int = 0  # cycles that states reach
+    unsampled_cycles: int = 0  # of these, cycles that no sample reaches
+    diverged: int = 0  # states that diverge
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,13 @@ class Planes:
     pictures: list[PlanePicture]
     # Orthonormal; the first goes from the first attractor to the second, or is the first axis of a plane of all states.
     directions: Float64[Tensor, "planes 2 dim"]
-    axes: Float64[Tensor, "planes 2 side"]  # distances along them from the first attractor, in units of the state
-    # Attractor of each state, first along the first direction; followed by the number in `others`; -1 for none.
+    # Distances along them from the first attractor, in units of the state; where there is none, from zero.
+    axes: Float64[Tensor, "planes 2 side"]
+    # Fixed point of each state, first along the first direction; followed by the number in `others`; -1 for none.
     labels: Int64[Tensor, "planes side side"]
-    others: Float64[Tensor, "others dim"]  # attractors that no sample reaches
+    others: Float64[Tensor, "others dim"]  # fixed points that no sample reaches
+    cycles: Int64[Tensor, "planes side side"]  # the same for cycles; after those that samples reach come others
+    diverged: Bool[Tensor, "planes side side"]
 
 
 def planes_through(
@@ -107,6 +115,7 @@ def basin_planes(
     *,
     planes: int,
     resolution: int,
+    cycles: Sequence[Cycle] = (),
     samples: Float[Tensor, "samples dim"] | None = None,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
@@ -121,6 +130,7 @@ def basin_planes(
         known: The same attractors in any order, as `Orbits.fixed_points` gives them.
         planes: How many planes are wanted, at least 0.
         resolution: States along a side of a picture, at least as many as a box of the basin entropy has.
+        cycles: Its periodic attractors by falling basin size.
         samples: What a picture of all states shows, besides the attractors.
         tolerance: As in `dynlab.iterate`.
         max_steps: As in `dynlab.iterate`.
@@ -136,40 +146,47 @@ def basin_planes(
         raise ValueError(f"planes is {planes}, expected at least 0")
     if resolution < BOX:
         raise ValueError(f"resolution is {resolution}, expected at least {BOX}, the side of a box")
-    points = _in_order(fixed_points, known)
+    points, periodic = _in_order(fixed_points, known), list(cycles)
     given = len(points)
     pictures: list[PlanePicture] = []
-    directions, axes, labels = [], [], []
-    is_whole = fixed_points.shape[1] == 2 and planes > 0 and len(fixed_points) > 0
-    chosen = [_all_states(fixed_points, samples)] if is_whole else _windows(fixed_points, looks, planes)
+    directions, axes, found = [], [], []
+    is_whole = fixed_points.shape[1] == 2 and planes > 0
+    chosen = _all_states(fixed_points, cycles, samples) if is_whole else _windows(fixed_points, looks, planes)
     for window in chosen:
         along, start, side = window.directions, window.start, window.side
-        origin = fixed_points[window.attractors[0]] + start @ along
+        zero = fixed_points[window.attractors[0]] if window.attractors else torch.zeros_like(along[0])
+        origin = zero + start @ along
         plane = basin_plane(
             system,
             torch.stack([origin, origin + side * along[0], origin + side * along[1]]),
             points,
+            known_cycles=periodic,
             resolution=resolution,
             margin=0.0,
             tolerance=tolerance,
             max_steps=max_steps,
         )
         points += plane.others
+        periodic += plane.other_cycles
         directions.append(along)
         axes.append(torch.stack([start[0] + side * plane.first, start[1] + side * plane.second]))
-        labels.append(plane.labels)
-        pictures.append(_picture(window.attractors, plane.labels, given))
+        found.append(plane)
+        pictures.append(_picture(window.attractors, plane, given, len(cycles)))
         if on_progress is not None:
             on_progress(len(pictures) / len(chosen))
-    dim = fixed_points.shape[1]
+    dim, side = fixed_points.shape[1], resolution
+
+    def stacked(parts: Sequence[Tensor], shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.stack(list(parts)) if parts else torch.zeros(0, *shape, dtype=dtype)
+
     return Planes(
         pictures=pictures,
-        directions=torch.stack(directions) if directions else torch.zeros(0, 2, dim, dtype=torch.float64),
-        axes=torch.stack(axes) if axes else torch.zeros(0, 2, resolution, dtype=torch.float64),
-        labels=torch.stack(labels) if labels else torch.zeros(0, resolution, resolution, dtype=torch.int64),
-        others=torch.stack([point.state.cpu() for point in points[given:]])
-        if len(points) > given
-        else torch.zeros(0, dim, dtype=torch.float64),
+        directions=stacked(directions, (2, dim)),
+        axes=stacked(axes, (2, side)),
+        labels=stacked([plane.labels for plane in found], (side, side), torch.int64),
+        others=stacked([point.state.cpu() for point in points[given:]], (dim,)),
+        cycles=stacked([plane.cycles for plane in found], (side, side), torch.int64),
+        diverged=stacked([plane.diverged for plane in found], (side, side), torch.bool),
     )
 
 
@@ -195,14 +212,22 @@ def _windows(
     return windows
 
 
-def _all_states(fixed_points: Float64[Tensor, "attractors 2"], samples: Float[Tensor, "samples 2"] | None) -> _Window:
-    shown = fixed_points
+def _all_states(
+    fixed_points: Float64[Tensor, "attractors 2"],
+    cycles: Sequence[Cycle],
+    samples: Float[Tensor, "samples 2"] | None,
+) -> list[_Window]:
+    """The window on the plane of all states; none where nothing is known to be on it."""
+    shown = torch.cat([fixed_points, *(cycle.states.cpu() for cycle in cycles)])
     if samples is not None and len(samples):
         inner = np.quantile(samples.numpy(force=True).astype(np.float64), _INNER, axis=0)
-        shown = torch.cat([fixed_points, torch.from_numpy(inner)])
-    start, side = _square(shown - fixed_points[0], _WHOLE_SIDE)
+        shown = torch.cat([shown, torch.from_numpy(inner)])
+    if not len(shown):
+        return []
+    zero = fixed_points[0] if len(fixed_points) else torch.zeros(2, dtype=torch.float64)
+    start, side = _square(shown - zero, _WHOLE_SIDE)
     marked = tuple(range(min(len(fixed_points), _MARKED)))
-    return _Window(marked, torch.eye(2, dtype=torch.float64), start, side)
+    return [_Window(marked, torch.eye(2, dtype=torch.float64), start, side)]
 
 
 def _square(places: Float64[Tensor, "places 2"], share: float) -> tuple[Float64[Tensor, " 2"], float]:
@@ -225,16 +250,19 @@ def _directions(corners: Float64[Tensor, "three dim"]) -> Float64[Tensor, "2 dim
     return torch.stack([first, across / width]) if width > _FLAT * other else None
 
 
-def _picture(through: tuple[int, ...], labels: Int64[Tensor, "side side"], sampled: int) -> PlanePicture:
-    found = labels.unique()
-    boxes = labels[: len(labels) // BOX * BOX, : labels.shape[1] // BOX * BOX].unfold(0, BOX, BOX).unfold(1, BOX, BOX)
+def _picture(through: tuple[int, ...], plane: BasinPlane, sampled: int, sampled_cycles: int) -> PlanePicture:
+    points, cycles, codes = plane.labels.unique(), plane.cycles.unique(), plane.codes
+    boxes = codes[: len(codes) // BOX * BOX, : codes.shape[1] // BOX * BOX].unfold(0, BOX, BOX).unfold(1, BOX, BOX)
     return PlanePicture(
         attractors=through,
-        basins=int((found >= 0).sum()),
-        unsampled=int((found >= sampled).sum()),
-        unresolved=int((labels < 0).sum()),
-        entropy=basin_entropy_of(labels, BOX),
+        basins=int((points >= 0).sum()),
+        unsampled=int((points >= sampled).sum()),
+        unresolved=int((codes == -1).sum()),
+        entropy=basin_entropy_of(codes, BOX),
         crowded_boxes=sum(len(box.unique()) > 2 for box in boxes.reshape(-1, BOX * BOX)),
+        cycles=int((cycles >= 0).sum()),
+        unsampled_cycles=int((cycles >= sampled_cycles).sum()),
+        diverged=int(plane.diverged.sum()),
     )
 
 

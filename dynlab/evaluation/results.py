@@ -13,6 +13,7 @@ from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import RecognizerReport
+from dynlab.evaluation.restless import RestlessSummary
 from dynlab.evaluation.robustness_results import Robustness
 from dynlab.evaluation.separability import Separability
 from dynlab.short_repr import short_repr
@@ -50,7 +51,7 @@ class Attractor:
 
 @dataclass(frozen=True)
 class PeriodicAttractor:
-    """One cycle that samples reach. It has no kind, as its states differ; its samples have the outcome `unresolved`."""
+    """One cycle that samples reach. It has no kind, as its states differ; its samples have the outcome `cycle`."""
 
     period: int  # number of its states, at least 2
     basin_size: int
@@ -157,3 +158,4 @@ class Results:
     connections: Connections | None = None  # None where no connection graph was asked for
     robustness: Robustness | None = None  # None where it was not asked for
     cycles: list[PeriodicAttractor] = field(default_factory=list)  # by falling basin size; none in older folders
+    restless: RestlessSummary | None = None  # None where all samples are resolved, and in older folders

@@ -84,7 +84,7 @@ def _row(analysis: Analysis, screen: Screen, attractor: Attractor) -> AttractorR
         purity="" if attractor.purity is None else percent(attractor.purity),
         median_steps=_steps(attractor.median_steps),
         slow_steps=_steps(attractor.slow_steps),
-        spectral_radius=_radius(attractor.spectral_radius),
+        spectral_radius=radius_text(attractor.spectral_radius),
         nearest=_starts(analysis, screen, attractor, attractor.nearest),
         farthest=_starts(analysis, screen, attractor, farthest),
     )
@@ -113,7 +113,7 @@ def _whole_percent(share: float) -> str:
     return "<1%" if share < 0.01 else ">99%" if share > 0.99 else f"{share:.0%}"
 
 
-def _radius(radius: float) -> str:
+def radius_text(radius: float) -> str:
     """Four digits, never rounded to 1, as on which side of it the radius is decides all."""
     text = f"{radius:.4f}"
     return text if text != "1.0000" or radius == 1 else ">0.9999" if radius < 1 else ">1.0000"

@@ -32,6 +32,8 @@ _DASHES = {
     Outcome.EXPLOSION: "dashdot",
     Outcome.UNRESOLVED: "longdash",
     Outcome.UNKNOWN: "solid",
+    Outcome.CYCLE: "dash",
+    Outcome.DIVERGED: "dot",
 }
 
 

@@ -19,6 +19,7 @@ AUDITED = 60  # attractors of each kind
 AUDIT_SEED = 0
 FILMS = 6  # of each outcome
 EXPLOSIONS = 6
+_NOWHERE = {Outcome.CYCLE: "a cycle", Outcome.DIVERGED: "diverges"}
 _FEW = 3  # numbers of a state that are written out
 
 
@@ -207,7 +208,10 @@ def _journey(analysis: Analysis, sample: int) -> str:
     reached = int(analysis.arrays.labels[sample])
     start = f"{known} " if known >= 0 else ""
     if reached < 0:
-        return f"{start}→ ?"
+        cycles, outcome = analysis.arrays.cycle_labels, list(Outcome)[int(analysis.arrays.outcomes[sample])]
+        if cycles is not None and cycles[sample] >= 0:
+            return f"{start}→ cycle {int(cycles[sample])}"
+        return f"{start}→ {_NOWHERE.get(outcome, '?')}"
     attractor = analysis.results.attractors[reached]
     if attractor.kind == Kind.PROTOTYPE and attractor.label is not None:
         return f"{start}→ {attractor.label}"

@@ -162,6 +162,9 @@ def _check(analysis: Analysis) -> None:
     if arrays.plane_labels is not None:
         others = 0 if arrays.plane_others is None else len(arrays.plane_others)
         indices["plane_labels"] = (arrays.plane_labels, -1, attractors + others)
+    if arrays.plane_cycles is not None:
+        others = sum(picture.unsampled_cycles for picture in results.planes or ())
+        indices["plane_cycles"] = (arrays.plane_cycles, -1, len(results.cycles) + others)
     for name, (array, least, end) in indices.items():
         if array.numel() and not least <= int(array.min()) <= int(array.max()) < end:
             raise ValueError(f"analyses: {name} of {results.title!r} is not within {least} to {end - 1}")

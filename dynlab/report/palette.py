@@ -34,6 +34,8 @@ PALETTE: dict[str, Colour] = {
     "explosion": Colour("#b9303a", "#f2857f"),
     "unresolved": Colour("#6b6660", "#9e9990"),
     "unknown": Colour("#6f6a64", "#aaa59c"),
+    "cycle": Colour("#3d7330", "#93c97f"),
+    "diverged": Colour("#9c2f78", "#e592c9"),
     "raw": Colour("#6d6862", "#a39f97"),
     "iterated": Colour("#19766c", "#58c2b3"),
     "basins": Colour("#8a6a16", "#d6b45a"),

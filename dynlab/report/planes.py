@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dynlab.attractors.planes import BasinEntropy
+from dynlab.attractors.planes import DIVERGED, BasinEntropy, codes_of, cycle_of
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.arrays import Arrays
-from dynlab.evaluation.kinds import Kind
+from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.evaluation.planes import BOX, PlanePicture
 from dynlab.report.figure_data import column_names
-from dynlab.report.gallery import Card, card_of, coordinates, kind_mark
+from dynlab.report.gallery import Card, Mark, card_of, coordinates, kind_mark, outcome_mark
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
-from dynlab.report.words import count, enumeration, number, percent
+from dynlab.report.words import count, enumeration, number, outcome_share, percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 COLOURS = ("level-0", "level-3", "level-5", "level-2", "level-4", "level-1")
 # For all other basins; half transparent, they suit a light and a dark page.
 _GREYS = ("rgba(128, 128, 128, 0.25)", "rgba(128, 128, 128, 0.45)", "rgba(128, 128, 128, 0.65)")
+_PALE = "rgba(128, 128, 128, 0.12)"  # for what is unresolved
+_MARKER = {"color": light("card"), "size": 9, "line": {"color": light("ink"), "width": 2}}
+_DOTS = 400  # of each sample that is unresolved
 _HEIGHT = 420
 _PICTURE = 0.13  # of an attractor, in sides of the plane
 
@@ -37,10 +40,11 @@ _PICTURE = 0.13  # of an attractor, in sides of the plane
 class Key:
     """What one colour of a picture means."""
 
-    colour: str  # its name in the palette
-    card: Card
+    colour: str  # as CSS has it
+    card: Card | None  # None where it stands for no attractor
+    mark: Mark
     name: str
-    share: str  # of the picture
+    shares: str  # of the picture, and of the samples
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class _Drawn:
     picture: PlanePicture
     directions: NDArray[np.float64]
     axes: NDArray[np.float64]
-    labels: NDArray[np.int64]
+    codes: NDArray[np.int64]  # of the places that states go to, as `codes_of` has them
 
     @property
     def is_whole(self) -> bool:
@@ -75,7 +79,9 @@ def planes_of(analysis: Analysis, screen: Screen) -> list[Plane]:
         Plane(
             "Basins on the plane of states" if drawn.is_whole else "Basins on a plane through three attractors",
             _keys(analysis, screen, drawn),
-            picture_words(drawn.picture, len(drawn.labels), attractors, is_whole=drawn.is_whole)
+            picture_words(drawn.picture, len(drawn.codes), attractors, is_whole=drawn.is_whole)
+            + (" Diamonds are the states of cycles." if _cycle_states(analysis, drawn) else "")
+            + (" Dots are the way on of some unresolved samples." if len(_dots(analysis, drawn)) else "")
             + (" Crosses are saddles." if _saddles(analysis, drawn) else ""),
             _entropy_of(drawn),
         )
@@ -97,31 +103,35 @@ def picture_words(picture: PlanePicture, side: int, attractors: int, *, is_whole
         attractors: How many attractors samples reach.
         is_whole: Whether all states are on the plane.
     """
-    reached = f": they reach {count(picture.basins, 'attractor')}" if picture.basins else ""
+    ends = [(picture.basins, "attractor"), (picture.cycles, "cycle")]
+    reached = enumeration([count(how_many, noun) for how_many, noun in ends if how_many])
     names = enumeration([str(attractor) for attractor in picture.attractors])
     is_one = len(picture.attractors) == 1
     which = f"attractor{'' if is_one else 's'} {names}, where the circle{' is' if is_one else 's are'}"
-    what = (
-        f"States are two numbers, and this is their plane as far as attractors and all but the outermost samples go, "
-        f"with {which}"
-        if is_whole
-        else f"The plane goes through {which}; distances on it are those between states"
-    )
-    sentences = [f"{what}. Each of {side} × {side} states was iterated{reached}."]
-    if not picture.basins:
-        return " ".join([*sentences, "No state reached a fixed point: the picture is blank."])
+    what = f"The plane goes through {which}; distances on it are those between states"
+    if is_whole:
+        what = (
+            "States are two numbers, and this is their plane as far as attractors and all but the outermost samples go"
+        )
+        what += f", with {which}" if names else ""
+    they = f": they reach {reached}" if reached else ", and none reached a fixed point or a cycle"
+    sentences = [f"{what}. Each of {side} × {side} states was iterated{they}."]
     if picture.unsampled:
         verb = "is" if picture.unsampled == 1 else "are"
         sentences.append(
             f"Of these, {number(picture.unsampled)} {verb} reached by no sample; such attractors are numbered from "
             f"{number(attractors)} on."
         )
+    if picture.unsampled_cycles:
+        verb = "is" if picture.unsampled_cycles == 1 else "are"
+        sentences.append(f"{count(picture.unsampled_cycles, 'cycle')} {verb} reached by no sample.")
+    if picture.diverged:
+        what = "diverges: it is" if picture.diverged == 1 else "diverge: they are"
+        sentences.append(f"{count(picture.diverged, 'state')} {what} blank.")
     if picture.unresolved:
-        what = "it is blank, and counts" if picture.unresolved == 1 else "they are blank, and count"
-        sentences.append(
-            f"For {count(picture.unresolved, 'state')} no fixed point was found: {what} as one more basin below."
-        )
-    if picture.basins > len(COLOURS):
+        what = "it is pale, and counts" if picture.unresolved == 1 else "they are pale, and count"
+        sentences.append(f"{count(picture.unresolved, 'state')} remained unresolved: {what} as one more basin below.")
+    if picture.basins + picture.cycles > len(COLOURS):
         sentences.append("Basins without a colour of their own are grey, in three shades that neighbours may share.")
     return " ".join(sentences)
 
@@ -152,7 +162,7 @@ def entropy_words(entropy: BasinEntropy, crowded_boxes: int) -> str:
 
 
 def _entropy_of(drawn: _Drawn) -> str:
-    if not drawn.picture.basins:
+    if not drawn.picture.basins + drawn.picture.cycles + drawn.picture.diverged:
         return "There is no basin on it, so nothing is known of boundaries."
     return entropy_words(drawn.picture.entropy, drawn.picture.crowded_boxes)
 
@@ -162,28 +172,44 @@ def _drawn(analysis: Analysis) -> list[_Drawn]:
     directions, axes, labels = arrays.plane_directions, arrays.plane_axes, arrays.plane_labels
     if directions is None or axes is None or labels is None:
         return []
-    rows = zip(analysis.results.planes or [], directions.numpy(), axes.numpy(), labels.numpy(), strict=True)
+    cycles, diverged = arrays.plane_cycles, arrays.plane_diverged
+    codes = labels if cycles is None or diverged is None else codes_of(labels, cycles, diverged)
+    rows = zip(analysis.results.planes or [], directions.numpy(), axes.numpy(), codes.numpy(), strict=True)
     return [_Drawn(*row) for row in rows]
 
 
 def _coloured(drawn: _Drawn) -> list[int]:
-    """Attractors with a colour of their own: those that the plane goes through, then those with the largest areas."""
-    found, areas = np.unique(drawn.labels[drawn.labels >= 0], return_counts=True)
+    """Codes with a colour of their own: attractors that the plane goes through, then the largest areas."""
+    found, areas = np.unique(drawn.codes[(drawn.codes >= 0) | (drawn.codes < DIVERGED)], return_counts=True)
     by_area = found[np.argsort(-areas, kind="stable")].tolist()
     through = list(drawn.picture.attractors)
-    return (through + [attractor for attractor in by_area if attractor not in through])[: len(COLOURS)]
+    return (through + [code for code in by_area if code not in through])[: len(COLOURS)]
 
 
 def _keys(analysis: Analysis, screen: Screen, drawn: _Drawn) -> list[Key]:
-    return [
-        Key(
-            colour=colour,
-            card=_card(analysis, screen, attractor),
-            name=f"Attractor {attractor} {coordinates(_state(analysis, attractor))}".rstrip(),
-            share=percent(float((drawn.labels == attractor).mean())),
-        )
-        for colour, attractor in zip(COLOURS, _coloured(drawn), strict=False)
-    ]
+    keys = []
+    for colour, code in zip(COLOURS, _coloured(drawn), strict=False):
+        where, share = f"var(--{colour})", percent(float((drawn.codes == code).mean()))
+        if (cycle := cycle_of(code)) is None:
+            card = _card(analysis, screen, code)
+            name = f"Attractor {code} {coordinates(_state(analysis, code))}".rstrip()
+            keys.append(Key(where, card, card.mark, name, f"{share} of the picture, {card.note} of the samples"))
+        else:
+            sampled = analysis.results.cycles
+            fraction = sampled[cycle].basin_fraction if cycle < len(sampled) else 0.0
+            of = f" of period {sampled[cycle].period}" if cycle < len(sampled) else ", which no sample reaches"
+            shares = f"{share} of the picture, {percent(fraction)} of the samples"
+            keys.append(Key(where, None, outcome_mark(Outcome.CYCLE), f"Cycle {cycle}{of}", shares))
+    picture, states = drawn.picture, drawn.codes.size
+    for outcome, colour, how_many in (
+        (Outcome.DIVERGED, "none", picture.diverged),
+        (Outcome.UNRESOLVED, _PALE, picture.unresolved),
+    ):
+        if how_many:
+            samples = percent(outcome_share(analysis, outcome))
+            shares = f"{percent(how_many / states)} of the picture, {samples} of the samples"
+            keys.append(Key(colour, None, outcome_mark(outcome), outcome.value.capitalize(), shares))
+    return keys
 
 
 def _card(analysis: Analysis, screen: Screen, attractor: int) -> Card:
@@ -217,33 +243,62 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
         columns = "distance_along", "distance_across"
     figure = blank_figure(*titles, legend=False)
     coloured = _coloured(drawn)
-    shades = [*(light(name) for name in COLOURS), *_GREYS]
-    shade_of: dict[int, int | None] = {attractor: place for place, attractor in enumerate(coloured)} | {-1: None}
-    for attractor in np.unique(drawn.labels).tolist():
-        shade_of.setdefault(attractor, len(COLOURS) + attractor % len(_GREYS))
+    shades = [*(light(name) for name in COLOURS), *_GREYS, _PALE]
+    shade_of: dict[int, int | None] = {code: place for place, code in enumerate(coloured)}
+    shade_of |= {-1: len(shades) - 1, DIVERGED: None}
+    for code in np.unique(drawn.codes).tolist():
+        shade_of.setdefault(code, len(COLOURS) + code % len(_GREYS))
     steps = len(shades)
     scale = [[(place + end) / steps, shade] for place, shade in enumerate(shades) for end in (0, 1)]
     points = analysis.arrays.fixed_points[list(drawn.picture.attractors)].numpy()
     # Coordinates are those of states, or distances from the first attractor.
     places = points if drawn.is_whole else (points - points[0]) @ drawn.directions.T
-    axes = drawn.axes + places[0][:, None]
-    # Of the labels the first axis is the first direction; of a heatmap the last one is the horizontal.
-    labels = drawn.labels.T
+    axes = drawn.axes + places[0][:, None] if len(places) else drawn.axes
+    # Of the codes the first axis is the first direction; of a heatmap the last one is the horizontal.
+    codes = drawn.codes.T.tolist()
     figure.add_trace(
         go.Heatmap(
             x=axes[0],
             y=axes[1],
-            z=[[shade_of[label] for label in row] for row in labels.tolist()],
-            customdata=labels.tolist(),
+            z=[[shade_of[code] for code in row] for row in codes],
+            customdata=[[_place_name(code) for code in row] for row in codes],
             meta=column_names(series="", x=columns[0], y=columns[1], z="", custom=["attractor"]),
             colorscale=scale,
             zmin=-0.5,
             zmax=steps - 0.5,
             showscale=False,
             hoverongaps=False,
-            hovertemplate="attractor %{customdata}<extra></extra>",
+            hovertemplate="attractor: %{customdata}<extra></extra>",
         )
     )
+    dots = _dots(analysis, drawn)
+    if len(dots):
+        figure.add_trace(
+            go.Scatter(
+                x=dots[:, 1],
+                y=dots[:, 2],
+                customdata=dots[:, 0].astype(np.int64).tolist(),
+                meta=column_names(series="", x=columns[0], y=columns[1], custom=["sample"]),
+                mode="markers",
+                marker={"color": light("ink"), "size": 2},
+                hovertemplate="on the way of sample %{customdata}<extra></extra>",
+                showlegend=False,
+            )
+        )
+    cycles = _cycle_states(analysis, drawn)
+    if cycles:
+        figure.add_trace(
+            go.Scatter(
+                x=[x for _, (x, _) in cycles],
+                y=[y for _, (_, y) in cycles],
+                customdata=[what for what, _ in cycles],
+                meta=column_names(series="", x=columns[0], y=columns[1], custom=["what"]),
+                mode="markers",
+                marker={**_MARKER, "symbol": "diamond"},
+                hovertemplate="%{customdata}<extra></extra>",
+                showlegend=False,
+            )
+        )
     figure.add_trace(
         go.Scatter(
             x=places[:, 0],
@@ -251,7 +306,7 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
             customdata=[_card(analysis, screen, attractor).words for attractor in drawn.picture.attractors],
             meta=column_names(series="", x=columns[0], y=columns[1], custom=["what"]),
             mode="markers",
-            marker={"color": light("card"), "size": 9, "line": {"color": light("ink"), "width": 2}},
+            marker=_MARKER,
             hovertemplate="%{customdata}<extra></extra>",
             showlegend=False,
         )
@@ -289,6 +344,37 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
     figure.update_xaxes(range=_ends(axes[0]), **ends)
     figure.update_yaxes(range=_ends(axes[1]), scaleanchor="x", **ends)
     return figure.update_layout(height=_HEIGHT, margin={"l": 56, "r": 12, "t": 12, "b": 52})
+
+
+def _place_name(code: int) -> int | str:
+    """The number of an attractor, or what else becomes of a state."""
+    if code >= 0:
+        return code
+    cycle = cycle_of(code)
+    return f"cycle {cycle}" if cycle is not None else "diverges" if code == DIVERGED else "unresolved"
+
+
+def _cycle_states(analysis: Analysis, drawn: _Drawn) -> list[tuple[str, list[float]]]:
+    """The states of the cycles that have a colour, with what each is, where all states are on the plane."""
+    if not drawn.is_whole:
+        return []
+    cycles, numbers = analysis.basins().cycles, [cycle_of(code) for code in _coloured(drawn)]
+    return [
+        (f"Cycle {number}, state {phase} of {cycles[number].period}", state)
+        for number in numbers
+        if number is not None and number < len(cycles)
+        for phase, state in enumerate(cycles[number].states.tolist(), start=1)
+    ]
+
+
+def _dots(analysis: Analysis, drawn: _Drawn) -> NDArray[np.float64]:
+    """Sample and place of states on the way on of unresolved samples, to six digits, where all are on the plane."""
+    found, states = analysis.results.restless, analysis.arrays.restless_states
+    if not drawn.is_whole or found is None or states is None or not len(states):
+        return np.zeros((0, 3))
+    some = states[:, :_DOTS].numpy()
+    places = np.array([float(f"{value:.6g}") for value in some.ravel()]).reshape(-1, 2)
+    return np.column_stack([np.repeat([one.sample for one in found.samples], some.shape[1]), places])
 
 
 def _saddles(analysis: Analysis, drawn: _Drawn) -> list[list[float]]:

@@ -12,6 +12,7 @@ from dynlab.report import gallery, words
 from dynlab.report.drawing import inline_json
 from dynlab.report.palette import PALETTE
 from dynlab.report.published_for_map import TEST_SAMPLES
+from dynlab.report.restless import exponents_text
 from dynlab.report.shock_films import STEPS as SHOCK_STEPS
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def environment() -> Environment:
         kinds_known=words.kinds_known,
         steps_of=words.steps_of,
         rule_words=words.rule_words,
+        exponents_text=exponents_text,
         PUBLISHED_SAMPLES=TEST_SAMPLES,
         PUBLISHED=published_figures(),
         SHOCK_STEPS=SHOCK_STEPS,

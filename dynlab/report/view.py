@@ -12,11 +12,13 @@ from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.report import across_maps, connections, figures, gallery, spectra, words
 from dynlab.report.attractor_table import AttractorTable, attractor_table
+from dynlab.report.cycles import CycleTable, cycle_table
 from dynlab.report.drawing import Drawing, drawing_of
 from dynlab.report.fixed_points import FixedPoints, fixed_points_of
 from dynlab.report.pictures import Screen, screen_of
 from dynlab.report.planes import Plane, plane_figures, planes_of
 from dynlab.report.published_for_map import PublishedForMap, published_for
+from dynlab.report.restless import restless_words
 from dynlab.report.robustness import RobustnessView, escape_words, robustness_view
 from dynlab.report.robustness_figures import escape_figure, shock_figure
 from dynlab.report.shock_words import shock_words
@@ -33,6 +35,8 @@ class Section:
     screen: Screen
     gallery: gallery.Gallery
     attractor_table: AttractorTable | None
+    cycles: CycleTable | None
+    restless_words: str
     films: list[gallery.FilmGroup]
     audits: list[gallery.AuditGroup]
     explosions: list[tuple[gallery.Card, str]]  # as they are, and the same picture stretched to full contrast
@@ -78,6 +82,8 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         screen=screen,
         gallery=gallery.attractor_gallery(analysis, screen),
         attractor_table=attractor_table(analysis, screen),
+        cycles=cycle_table(analysis, screen),
+        restless_words=restless_words(analysis),
         films=gallery.film_groups(analysis, screen),
         audits=gallery.audit_groups(analysis, screen),
         explosions=gallery.explosions(analysis, screen),

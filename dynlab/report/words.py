@@ -23,6 +23,8 @@ LETTERS = {
     "explosion": "E",
     "unresolved": "…",
     "unknown": "?",
+    "cycle": "↻",
+    "diverged": "∞",
 }
 
 OUTCOME_WORDS = {
@@ -32,6 +34,8 @@ OUTCOME_WORDS = {
     Outcome.EXPLOSION: "explosion",
     Outcome.UNRESOLVED: "unresolved",
     Outcome.UNKNOWN: "unknown",
+    Outcome.CYCLE: "cycle",
+    Outcome.DIVERGED: "diverged",
 }
 
 LONGEST_LIST = 6  # values of a setting that are all written out
@@ -162,39 +166,39 @@ def _one(analysis: Analysis) -> list[str]:
 
 def _fate(analysis: Analysis) -> list[str]:
     results = analysis.results
-    resolved = sum(analysis.basin_sizes())
-    unresolved = results.data.samples - resolved
-    if resolved == 0:
-        nothing = f"None of the {count(results.data.samples, 'sample')} came to rest: all are unresolved."
-        return [nothing, *_restless(analysis)]
-    everyone = "All" if unresolved == 0 else f"{percent(resolved / results.data.samples)}"
+    at_rest = sum(analysis.basin_sizes())
+    restless = results.data.samples - at_rest
+    everyone = "All" if restless == 0 else f"{percent(at_rest / results.data.samples)}"
     places = len(results.attractors)
     steps = steps_of(analysis)
     pace = "" if steps is None else f" after a median of {steps.median:,.0f} steps"
     where = "at one and the same attractor" if places == 1 else f"at {number(places)} different attractors"
     sentences = [f"{everyone} came to rest{pace}, {where}."]
-    if fates := _fates(analysis):
-        sentences.append(f"{enumeration(fates)}.")
-    if not kinds_known(analysis):
+    if at_rest == 0:
+        sentences = [f"None of the {count(results.data.samples, 'sample')} came to rest."]
+    if fates := enumeration(_fates(analysis)):
+        sentences.append(f"{fates[0].upper()}{fates[1:]}.")
+    if at_rest and not kinds_known(analysis):
         sentences.append("Without labelled data it is unknown which attractors are clear members of a class.")
-    return sentences + _restless(analysis)
+    return sentences + _cycles(analysis)
 
 
-def _restless(analysis: Analysis) -> list[str]:
-    """Where the samples go that never come to rest."""
-    statuses, cycles = analysis.results.statuses, analysis.results.cycles
-    cycling, diverging = statuses.get("periodic", 0), statuses.get("diverged", 0)
-    if not cycling and not diverging:
-        return []
-    sentences = [f"Of the unresolved, {number(cycling)} run in cycles and {number(diverging)} diverge."]
+def _cycles(analysis: Analysis) -> list[str]:
+    """The cycles that samples reach, and how many samples go round without one."""
+    cycles = analysis.results.cycles
+    on_them = sum(cycle.basin_size for cycle in cycles)
+    sentences = []
     if cycles:
         periods = Counter(cycle.period for cycle in cycles)
         found = enumeration([f"{number(times)} of period {period}" for period, times in sorted(periods.items())])
-        on_them = sum(cycle.basin_size for cycle in cycles)
+        found = f" of period {cycles[0].period}" if len(cycles) == 1 else f": {found}"
         sentences.append(
             f"{count(on_them, 'sample')} {'reaches' if on_them == 1 else 'reach'} "
-            f"{count(len(cycles), 'stable cycle')}: {found}."
+            f"{count(len(cycles), 'stable cycle')}{found}."
         )
+    if others := analysis.results.statuses.get("periodic", 0) - on_them:
+        comes, were = ("comes", "it was") if others == 1 else ("come", "they were")
+        sentences.append(f"{count(others, 'sample')} {comes} back to where {were}, on no cycle that attracts others.")
     return sentences
 
 
@@ -207,15 +211,21 @@ def _fates(analysis: Analysis) -> list[str]:
         (Outcome.STAIN, "as a stain, which is no member of any class"),
     ):
         if share := outcome_share(analysis, outcome):
-            parts.append(f"{percent(share)} {verb}{words}")
+            parts.append(f"{_who(share)} {verb}{words}")
             verb = ""
     for outcome, words in (
         (Outcome.EXPLOSION, "faded away in an explosion"),
+        (Outcome.CYCLE, "run in cycles"),
+        (Outcome.DIVERGED, "diverge"),
         (Outcome.UNRESOLVED, "are unresolved"),
     ):
         if share := outcome_share(analysis, outcome):
-            parts.append(f"{percent(share)} {words}")
+            parts.append(f"{_who(share)} {words}")
     return parts
+
+
+def _who(share: float) -> str:
+    return "all" if share == 1 else percent(share)
 
 
 def _several(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[str]:
@@ -276,8 +286,8 @@ def setting(value: Any) -> str:
 
 
 def enumeration(parts: Sequence[str]) -> str:
-    """Parts with commas and a last `and`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    """Parts with commas and a last `and`; nothing of none."""
+    return "".join(parts) if len(parts) < 2 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _moves(values: Sequence[float]) -> str:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import dynlab as dl
 from dynlab.attractors import Basins, basins_of_attraction, basins_of_orbits, merge_basins
 from dynlab.attractors.copies import copies_of
+from dynlab.attractors.cycles import identified
 from dynlab.dynamics import Status, iterate
 from dynlab.dynamics.cycles import Cycle, KnownCycles, Return
 from dynlab.errors import InputError
@@ -33,6 +34,19 @@ def both_kinds() -> Formula:
     that of the cycle `0.4^2`. G rises between, so that below 1 no orbit changes sides.
     """
     return Formula(1, lambda x: -(x + 0.2 * (-0.5 * x + 2.5 * x**3 - 2 * x**5)))
+
+
+def test_cycles_are_identified_up_to_phase():
+    def cycle(*states: float) -> Cycle:
+        return Cycle(torch.tensor(states).double()[:, None], 0.0, torch.tensor([0.5 + 0j]).to(torch.complex128))
+
+    known = [cycle(1, 2), cycle(1, 2, 3), cycle(5, 6)]
+    found = [cycle(7, 8), cycle(2 + 1e-9, 1), cycle(3, 1, 2), cycle(3, 2, 1), cycle(8, 7 - 1e-9), cycle(1, 2.1)]
+    numbers, others = identified(known, found)
+    # Backwards, 3 2 1 is another one; with one state elsewhere too.
+    assert numbers.tolist() == [3, 0, 1, 5, 3, 4]
+    assert others == [found[0], found[5], found[3]]
+    assert identified(known, [])[0].tolist() == identified([], [])[0].tolist() == []
 
 
 @pytest.mark.parametrize("r", [3.1, 3.2, 3.4, 3.449])

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from dynlab.attractors.planes import basin_entropy_of, basin_plane
+from dynlab.attractors.planes import basin_entropy_of, basin_plane, cycle_of
 from dynlab.attractors.reached import known_attractors
+from dynlab.dynamics import iterate
 from dynlab.maps.classical import CubeRootNewton, MultiWell
+
+from systems import two_cycles
 
 
 def test_a_plane_shows_the_known_basins(device: torch.device) -> None:
@@ -33,6 +36,26 @@ def test_attractors_that_are_not_known_are_found_once() -> None:
     plane = basin_plane(system, wells[:3], known_attractors(system, wells[:1]), resolution=6, margin=0.2)
     assert len(plane.others) == 3
     assert sorted(set(plane.labels.flatten().tolist())) == [0, 1, 2, 3]
+
+
+def test_cycles_and_divergence_are_told_apart(device: torch.device) -> None:
+    system = two_cycles().to(device)
+    corners = torch.tensor([[-1.7, -1.72], [1.7, -1.72], [-1.7, 1.68]]).to(device)
+    (known,) = iterate(system, torch.tensor([[0.3, 0.3]]).to(device), max_steps=300).cycles
+    plane = basin_plane(system, corners, [], known_cycles=[known], resolution=24, margin=0.0, max_steps=300)
+    assert len(plane.other_cycles) == 1
+    assert (plane.labels == -1).all()
+    # Plain steps of numpy, long enough for the phase of both numbers.
+    x = np.stack(np.meshgrid(-1.7 + 3.4 * plane.first, -1.72 + 3.4 * plane.second, indexing="ij"), axis=-1)
+    lost = (np.abs(x) > 2.5**0.5).any(axis=-1)
+    for _ in range(2000):
+        x = np.where(lost[..., None], 0.0, x**3 - 1.5 * x)
+    np.testing.assert_array_equal(plane.diverged.numpy(), lost)
+    expected = np.where(lost, -1, np.where((x > 0).sum(axis=-1) == 1, 1, 0))
+    np.testing.assert_array_equal(plane.cycles.numpy(), expected)
+    codes = np.where(lost, -2, -3 - expected)
+    np.testing.assert_array_equal(plane.codes.numpy(), codes)
+    assert [cycle_of(code) for code in (-4, -3, -2, -1, 0, 7)] == [1, 0, None, None, None, None]
 
 
 def test_entropy_of_boxes_is_that_of_their_counts() -> None:

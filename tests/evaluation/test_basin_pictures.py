@@ -102,8 +102,9 @@ def test_states_of_two_numbers_are_drawn_on_their_plane(device: torch.device) ->
         reached = system.basins(states.to(device)).cpu()
         names = torch.cat([wells[:count].cpu(), found.others])
         assert torch.allclose(names[found.labels[0].flatten()], wells.cpu()[reached], atol=1e-9)
-    none = basin_planes(system, wells[:0].cpu(), [], [], planes=1, resolution=22, samples=samples)
-    assert none.pictures == []
+    (alone,) = basin_planes(system, wells[:0].cpu(), [], [], planes=1, resolution=22, samples=samples).pictures
+    assert (alone.attractors, alone.basins, alone.unsampled) == ((), 4, 4)
+    assert basin_planes(system, wells[:0].cpu(), [], [], planes=1, resolution=22).pictures == []
     unwanted = basin_planes(
         system, wells[:1].cpu(), [SAME], known_attractors(system, wells[:1]), planes=0, resolution=22
     )

@@ -17,25 +17,33 @@ CLASSES = [1, 7, None, None, None]
 
 
 def test_by_hand() -> None:
-    labels = torch.tensor([0, 1, 1, 2, 3, -1, 4, 0, -1])
-    classes = torch.tensor([8, 8, 7, 8, 7, 8, 8, -1, -1])
+    labels = torch.tensor([0, 1, 1, 2, 3, -1, 4, 0, -1, -1, -1])
+    classes = torch.tensor([8, 8, 7, 8, 7, 8, 8, -1, -1, 8, 8])
+    cycling, diverged = torch.arange(11) == 9, torch.arange(11) == 10
     known = [None if value < 0 else value for value in classes.tolist()]
     outcomes = [
-        outcomes_of(labels[i : i + 1], None if value is None else torch.tensor([value]), KINDS, CLASSES)[0]
+        outcomes_of(
+            labels[i : i + 1],
+            None if value is None else torch.tensor([value]),
+            KINDS,
+            CLASSES,
+            cycling=cycling[i : i + 1],
+            diverged=diverged[i : i + 1],
+        )[0]
         for i, value in enumerate(known)
     ]
     found = flow_matrix(classes, outcomes, labels, CLASSES)
     assert found.classes == (1, 7, 8)
-    assert found.columns == ("1", "7", "8", "stain", "explosion", "unresolved", "unknown")
+    assert found.columns == ("1", "7", "8", "stain", "explosion", "unresolved", "unknown", "cycle", "diverged")
     assert found.counts.tolist() == [
-        [0, 0, 0, 0, 0, 0, 0],
-        [0, 1, 0, 0, 1, 0, 0],
-        [1, 1, 0, 1, 0, 1, 1],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 1, 0, 0, 0, 0],
+        [1, 1, 0, 1, 0, 1, 1, 1, 1],
     ]
     assert found.without_class == 2
     assert bool(found.shares[0].isnan().all())
-    assert found.shares[1].tolist() == [0.0, 0.5, 0.0, 0.0, 0.5, 0.0, 0.0]
-    assert found.shares[2].tolist() == [0.2, 0.2, 0.0, 0.2, 0.0, 0.2, 0.2]
+    assert found.shares[1].tolist() == [0.0, 0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0]
+    torch.testing.assert_close(found.shares[2], torch.tensor([1, 1, 0, 1, 0, 1, 1, 1, 1]).double() / 7)
 
 
 def test_against_a_loop_over_samples() -> None:
@@ -56,7 +64,7 @@ def test_against_a_loop_over_samples() -> None:
 def test_without_classes_there_are_no_rows() -> None:
     found = flow_matrix(torch.tensor([-1, -1]), [Outcome.UNKNOWN, Outcome.STAIN], torch.tensor([0, 2]), CLASSES)
     assert found.classes == ()
-    assert found.counts.shape == found.shares.shape == (0, 4)
+    assert found.counts.shape == found.shares.shape == (0, 6)
     assert found.without_class == 2
 
 
@@ -72,7 +80,7 @@ def test_of_an_analysis(digits_dae: DenoisingAutoencoder, digits_train: Dataset,
     assert int(among.diagonal().sum()) == outcomes["kept"] > 0
     assert int(among.sum() - among.diagonal().sum()) == outcomes["changed"] > 0
     ends = dict(zip(found.columns[classes:], found.counts[:, classes:].sum(dim=0).tolist(), strict=True))
-    assert ends == {name: outcomes[name] for name in ("stain", "explosion", "unresolved", "unknown")}
+    assert ends == {name: outcomes[name] for name in outcomes if name not in ("kept", "changed")}
 
 
 def test_contradictions_are_named() -> None:

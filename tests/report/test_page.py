@@ -93,7 +93,7 @@ def test_an_analysis_from_disk_gives_the_same_page(make_analysis: MakeAnalysis, 
     [
         ({"attractors": 1, "explosions": 0}, "at one and the same attractor"),
         ({"attractors": 1}, "The 397 explosions are 1 attractor"),
-        ({"attractors": 0}, "all are unresolved"),
+        ({"attractors": 0}, "All are unresolved"),
         ({"attractors": 0, "samples": 1, "unresolved": 1}, "None of the 1 sample came to rest"),
         ({"attractors": 12, "explosions": 3}, "explosions are 3 attractors"),
         ({"explosions": 0}, "No attractor is an explosion"),
@@ -214,9 +214,13 @@ def test_labels_tell_analyses_apart(make_analysis: MakeAnalysis) -> None:
 def test_cycles_and_divergence_are_said(make_analysis: MakeAnalysis) -> None:
     analysis = make_analysis(unresolved=5)
     statuses = {"converged": 395, "periodic": 3, "diverged": 2, "unresolved": 0}
-    text = _text(render_page([replace(analysis, results=replace(analysis.results, statuses=statuses))]))
-    assert "3 run in cycles and 2 diverge" in text
+    outcomes = analysis.results.outcomes | {"unresolved": 0, "cycle": 3, "diverged": 2}
+    results = replace(analysis.results, statuses=statuses, outcomes=outcomes)
+    text = _text(render_page([replace(analysis, results=results)]))
+    assert "0.8% run in cycles and 0.5% diverge. 3 samples come back to where they were, on no cycle" in text
     assert "stable cycle" not in text
+    assert "↻ cycle, ∞ diverged" in text
+    assert "∞ diverged" not in _text(render_page([analysis]))
 
 
 def test_stable_cycles_are_counted_by_their_period(make_analysis: MakeAnalysis) -> None:
@@ -226,9 +230,12 @@ def test_stable_cycles_are_counted_by_their_period(make_analysis: MakeAnalysis) 
         PeriodicAttractor(period, size, size / 400, spectral_radius=0.5, residual=0.0)
         for period, size in ((4, 2), (2, 1), (2, 1))
     ]
-    results = replace(analysis.results, statuses=statuses, cycles=cycles)
+    outcomes = analysis.results.outcomes | {"unresolved": 0, "cycle": 5}
+    results = replace(analysis.results, statuses=statuses, cycles=cycles, outcomes=outcomes)
     text = _text(render_page([replace(analysis, results=results)]))
-    assert "5 run in cycles and 0 diverge. 4 samples reach 3 stable cycles: 2 of period 2 and 1 of period 4." in text
+    assert (
+        "4 samples reach 3 stable cycles: 2 of period 2 and 1 of period 4. 1 sample comes back to where it was" in text
+    )
 
 
 def test_raw_pixels_stand_beside_the_transformed(make_analysis: MakeAnalysis) -> None:
@@ -294,5 +301,5 @@ def test_bad_input_is_refused_before_anything_is_written(make_analysis: MakeAnal
 def test_where_nothing_comes_to_rest_nobody_is_said_to() -> None:
     identity = dl.as_map(lambda states: 1.0 * states, (2,))
     text = _text(render_page([dl.analyse(identity, torch.rand(5, 2, generator=torch.Generator().manual_seed(0)))]))
-    assert "all are unresolved" in text
+    assert "All are unresolved" in text
     assert "steps to rest" not in text

@@ -17,7 +17,7 @@ import dynlab as dl
 from dynlab.attractors.planes import BasinEntropy, basin_entropy_of
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.planes import PlanePicture
-from dynlab.maps.classical import MultiWell
+from dynlab.maps.classical import Henon, MultiWell
 from dynlab.report import write_report
 from dynlab.report.figure_data import figure_data
 from dynlab.report.page import render_page
@@ -25,7 +25,10 @@ from dynlab.report.palette import light
 from dynlab.report.pictures import screen_of
 from dynlab.report.planes import COLOURS, entropy_words, picture_words, plane_figures, planes_of
 
+from systems import two_cycles
+
 MakeAnalysis = Callable[..., Analysis]
+SMALL = dl.AnalysisSettings(max_steps=300, plane_resolution=20, linearized_attractors=0, certified_attractors=0)
 TITLE = "Basins on a plane through three attractors"
 
 
@@ -53,9 +56,9 @@ def test_each_state_has_the_colour_of_its_attractor(make_analysis: MakeAnalysis,
             code = heatmap.z[row][column]
             # The first axis of the labels runs to the right.
             label = int(labels[column, row])
-            assert heatmap.customdata[row][column] == label
+            assert heatmap.customdata[row][column] == (label if label >= 0 else "unresolved")
             colours.setdefault(label, set()).add(None if code is None else colour_at(heatmap, code))
-    assert colours.pop(-1) == {None}
+    assert colours.pop(-1) == {"rgba(128, 128, 128, 0.12)"}
     assert all(len(found) == 1 for found in colours.values())
     areas = dict(zip(*np.unique(labels[labels >= 0], return_counts=True), strict=True))
     by_area = sorted((label for label in areas if label > 2), key=lambda label: (-areas[label], label))
@@ -118,15 +121,18 @@ def test_keys_name_the_colours(make_analysis: MakeAnalysis, with_basins: MakeAna
     assert analysis.arrays.plane_labels is not None
     plane = planes_of(analysis, screen_of(analysis))[0]
     # Four attractors that samples reach and one that none does: each has a key.
-    assert [key.name for key in plane.keys] == [f"Attractor {number}" for number in range(5)] or [
-        key.name for key in plane.keys
+    *keys, last = plane.keys
+    assert [key.name for key in keys] == [f"Attractor {number}" for number in range(5)] or [
+        key.name for key in keys
     ] == [f"Attractor {number}" for number in (0, 1, 2, 4, 3)]
-    assert [key.colour for key in plane.keys] == list(COLOURS[:5])
-    unsampled = next(key for key in plane.keys if key.name == "Attractor 4")
+    assert [key.colour for key in keys] == [f"var(--{colour})" for colour in COLOURS[:5]]
+    unsampled = next(key for key in keys if key.name == "Attractor 4")
+    assert unsampled.card is not None
     assert unsampled.card.words == "Attractor 4, which no sample reaches"
-    assert unsampled.card.note == "0%"
-    shares = [float(key.share.rstrip("%")) for key in plane.keys]
-    assert sum(shares) == pytest.approx(100 * 397 / 400, abs=0.3)
+    assert unsampled.shares.endswith("of the picture, 0% of the samples")
+    shares = [float(key.shares.partition("%")[0]) for key in plane.keys]
+    assert sum(shares[:-1]) == pytest.approx(100 * 397 / 400, abs=0.3)
+    assert (last.name, last.shares) == ("Unresolved", "0.8% of the picture, 0.8% of the samples")
 
 
 def test_words_of_a_picture() -> None:
@@ -138,12 +144,19 @@ def test_words_of_a_picture() -> None:
     )
     full = picture_words(PlanePicture((0, 4, 7), 9, 1, 2, entropy, 0), 60, 12)
     assert "Of these, 1 is reached by no sample; such attractors are numbered from 12 on." in full
-    assert "For 2 states no fixed point was found: they are blank, and count as one more basin below." in full
+    assert "2 states remained unresolved: they are pale, and count as one more basin below." in full
     assert "grey" in full
     single = picture_words(PlanePicture((0, 4, 7), 9, 0, 1, entropy, 0), 60, 12)
-    assert "For 1 state no fixed point was found: it is blank, and counts as one more basin below." in single
+    assert "1 state remained unresolved: it is pale, and counts as one more basin below." in single
     nothing = picture_words(PlanePicture((0, 4, 7), 0, 0, 3600, BasinEntropy(144, 0, 0.0, None), 0), 60, 12)
-    assert nothing.endswith("60 × 60 states was iterated. No state reached a fixed point: the picture is blank.")
+    assert "60 × 60 states was iterated, and none reached a fixed point or a cycle. 3,600 states remained" in nothing
+    entropy = BasinEntropy(144, 3, 0.1, 0.4)
+    whole = picture_words(PlanePicture((), 0, 0, 0, entropy, 0, 2, 1, 1), 60, 0, is_whole=True)
+    assert whole == (
+        "States are two numbers, and this is their plane as far as attractors and all but the outermost samples go. "
+        "Each of 60 × 60 states was iterated: they reach 2 cycles. 1 cycle is reached by no sample. "
+        "1 state diverges: it is blank."
+    )
 
 
 def test_a_picture_without_basins_is_said_to_be_none(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
@@ -156,7 +169,7 @@ def test_a_picture_without_basins_is_said_to_be_none(make_analysis: MakeAnalysis
         arrays=replace(analysis.arrays, plane_labels=labels),
     )
     (plane,) = planes_of(analysis, screen_of(analysis))
-    assert "No state reached a fixed point" in plane.words
+    assert "none reached a fixed point or a cycle" in plane.words
     assert plane.entropy == "There is no basin on it, so nothing is known of boundaries."
     assert "One basin fills the picture" not in render_page([analysis])
 
@@ -173,7 +186,51 @@ def test_data_name_the_attractor_of_each_state(make_analysis: MakeAnalysis, with
     assert len(states) == 400
     for row in states:
         place = along[float(row["distance_along"])], across[float(row["distance_across"])]
-        assert int(row["attractor"]) == int(arrays.plane_labels[0][place])
+        label = int(arrays.plane_labels[0][place])
+        assert row["attractor"] == (str(label) if label >= 0 else "unresolved")
+
+
+def test_cycles_and_what_diverges_have_their_colours_and_places() -> None:
+    analysis = dl.analyse(
+        two_cycles(), 1.5 * torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) + 0.3, settings=SMALL
+    )
+    figure: Any = plane_figures(analysis, screen_of(analysis))[0]
+    heatmap, cycles, marks = figure.data
+    assert len(marks.x) == 0
+    assert "Diamonds are the states of cycles." in (page := render_page([analysis]))
+    colours: dict[str, set[str | None]] = {}
+    for name, code in zip(np.ravel(heatmap.customdata), np.ravel(np.array(heatmap.z, dtype=object)), strict=True):
+        colours.setdefault(str(name), set()).add(None if code is None else colour_at(heatmap, code))
+    assert colours.pop("diverges") == {None}
+    sampled = len(analysis.results.cycles)
+    assert colours.keys() == {"cycle 0", "cycle 1"}
+    assert colours["cycle 0"] | colours["cycle 1"] == {light(name) for name in COLOURS[:2]}
+    keys = planes_of(analysis, screen_of(analysis))[0].keys
+    assert {key.name for key in keys} == {
+        *(f"Cycle {number} of period 2" for number in range(sampled)),
+        *(f"Cycle {number}, which no sample reaches" for number in range(sampled, 2)),
+        "Diverged",
+    }
+    assert len(cycles.x) == 2 * sampled  # whose states are known
+    for x, y in zip(cycles.x, cycles.y, strict=True):
+        assert (abs(x), abs(y)) == pytest.approx((0.5**0.5, 0.5**0.5), abs=1e-9)
+    assert "Cycles, the largest basin first" in page
+    assert "(-0.7071, -0.7071) → (0.7071, 0.7071)" in page
+
+
+def test_the_way_of_a_chaotic_orbit_is_drawn() -> None:
+    settings = replace(SMALL, max_steps=200, max_exact_steps=200)
+    analysis = dl.analyse(Henon(), torch.tensor([[0.1, 0.1], [0.2, -0.1], [5.0, 5.0]]), settings=settings)
+    figure: Any = plane_figures(analysis, screen_of(analysis))[0]
+    _, dots, _ = figure.data
+    assert set(dots.customdata) == {0, 1}
+    x, y = np.array(dots.x).reshape(2, -1), np.array(dots.y).reshape(2, -1)
+    np.testing.assert_allclose(x[:, 1:], 1 - 1.4 * x[:, :-1] ** 2 + y[:, :-1], rtol=0, atol=2e-4)
+    np.testing.assert_allclose(y[:, 1:], 0.3 * x[:, :-1], rtol=0, atol=2e-5)
+    page = render_page([analysis])
+    assert "Dots are the way on of some unresolved samples." in page
+    assert "Samples that do not settle" in page
+    assert "In all two it is above zero by more than three standard errors" in page
 
 
 def test_words_of_the_entropy() -> None:

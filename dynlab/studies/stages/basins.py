@@ -7,7 +7,8 @@ on to its attractor.
 `results.json`
     samples, attractors (how many), unresolved, diversity (`Diversity`)
     attractor_table: an `Attractor` for each, by falling basin size; cycles: a `PeriodicAttractor` for each
-    kinds, outcomes: how many attractors and how many samples of each (null outcomes: the samples have no classes)
+    kinds, outcomes: how many attractors and how many samples of each (null outcomes: the samples have no classes; a
+        cycle is one only where there is any)
     purity: share of samples with the majority class of their basin, a bound for what any classifier can make of the
         attractors of these samples; purity_left_out: the same by the other samples of the basin (null: no classes)
     explosions: `points` (`ExplosionPoints`) and `starts` (`ExplosionStarts`)
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 EXPLOSIONS_FILE = "explosions.safetensors"
 _MERGING = 0.1  # of the time
+_RARE = (Outcome.CYCLE, Outcome.DIVERGED)  # counted where they occur: autoencoders hardly have any
 
 
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
@@ -85,7 +87,11 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     statistics = basin_statistics(basins, first.images, steps, first.labels, MEMBERS)
     attractors = with_statistics(attractors_of(basins, recognizer), statistics)
     outcomes = outcomes_of(
-        basins.labels, first.labels, [one.kind for one in attractors], [one.label for one in attractors]
+        basins.labels,
+        first.labels,
+        [one.kind for one in attractors],
+        [one.label for one in attractors],
+        cycling=basins.cycle_labels >= 0,
     )
     write_tensors(folder / "samples.safetensors", {"outcomes": outcome_codes(outcomes), "steps": steps})
 
@@ -102,6 +108,7 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     if len(behind.labels):
         behind.save(folder / EXPLOSIONS_FILE)
     labels, classes = basins.labels, first.labels
+    rare = {str(one): count for one, count in Counter(outcomes).items() if one in _RARE}
     results: dict[str, Any] = {
         "samples": len(first.images),
         "attractors": len(attractors),
@@ -110,7 +117,7 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
         "attractor_table": [asdict(one) for one in attractors],
         "cycles": [asdict(one) for one in cycles_of(basins)],
         "kinds": _counts([one.kind for one in attractors], list(Kind)),
-        "outcomes": None if classes is None else _counts(outcomes, list(Outcome)),
+        "outcomes": None if classes is None else _counts(outcomes, [one for one in Outcome if one not in _RARE]) | rare,
         "purity": None if classes is None else majority_class_accuracy(labels, classes, labels, classes).train,
         "purity_left_out": None if classes is None else left_out_accuracy(labels, classes),
         "explosions": _explosions(system, test, exploded, behind, folder),

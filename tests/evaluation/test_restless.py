@@ -1,0 +1,126 @@
+"""Samples that remain unresolved: their exponents against closed forms, and what is said of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import dynlab as dl
+from dynlab.dynamics import iterate
+from dynlab.dynamics.answers import Statuses
+from dynlab.dynamics.decision import CODES, Status
+from dynlab.evaluation.restless import FOLLOWED, STEPS, Course, restless_of
+from dynlab.maps.classical import Henon, Linear, Logistic
+
+from systems import ghost
+
+
+def uniform(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_chaos_is_found_and_followed(device: torch.device):
+    system = Henon().to(device)
+    orbits = iterate(system, (0.2 * uniform(30, 2) - 0.1).to(device), max_steps=100, max_exact_steps=100)
+    done: list[float] = []
+    found, way = restless_of(system, orbits, 1e-4, done.append)
+    assert found is not None
+    numbers = [one.sample for one in found.samples]
+    assert (len(numbers), numbers[0], numbers[-1]) == (FOLLOWED, 0, 29)
+    for one in found.samples:
+        assert one.course is Course.CHAOTIC
+        first, second = one.exponents
+        assert first is not None
+        assert second is not None
+        assert first == pytest.approx(0.4192, abs=0.03)  # published, for an orbit without an end
+        assert first + second == pytest.approx(math.log(0.3), abs=1e-9)  # the determinant is -0.3 everywhere
+    assert way.shape == (FOLLOWED, STEPS, 2)
+    lengths = (way[:, 1:] - way[:, :-1]).norm(dim=2).median(dim=1).values
+    assert [one.median_step_length for one in found.samples] == pytest.approx(lengths.tolist())
+    torch.testing.assert_close(way[:, 0], orbits.states[numbers])
+    torch.testing.assert_close(way[:, 1:4].reshape(-1, 2), system(way[:, :3].reshape(-1, 2).to(device)).cpu())
+    assert done == [0.0, 0.8, 1.0]
+
+
+def test_an_orbit_that_only_needs_more_steps_settles():
+    system = Linear.random([0.9999, 0.5, 0.2])
+    orbits = iterate(system, uniform(5, 3) + 1, tolerance=1e-9, max_steps=50, max_exact_steps=50)
+    found, way = restless_of(system, orbits, 1e-9)
+    assert found is not None
+    assert {one.course for one in found.samples} == {Course.SETTLING}
+    assert found.samples[0].exponents[0] == pytest.approx(math.log(0.9999), abs=1e-9)
+    assert way.shape == (0, STEPS, 3)  # not drawn
+
+
+def test_a_closed_curve_is_neither():
+    cosine, sine = math.cos(0.7), math.sin(0.7)
+    turn = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
+
+    def step(states: torch.Tensor) -> torch.Tensor:
+        # The radius goes to 1, the angle round and round.
+        radius = states.norm(dim=1, keepdim=True)
+        return (states @ turn.to(states)) * (1 + 0.5 * (1 - radius))
+
+    system = dl.as_map(step, (2,))
+    orbits = iterate(system, uniform(4, 2) + 0.2, max_steps=100, max_exact_steps=100)
+    found, _ = restless_of(system, orbits, 1e-4)
+    assert found is not None
+    for one in found.samples:
+        assert one.course is Course.NEUTRAL
+        assert one.exponents[0] == pytest.approx(0, abs=1e-9)
+        assert one.exponents[1] == pytest.approx(math.log(0.5), abs=1e-9)  # the derivative of r (1 + (1 - r) / 2) at 1
+
+
+def test_an_orbit_at_a_saddle_creeps_and_is_not_chaotic():
+    system = Linear.random([1.0001, 0.5])
+    orbits = iterate(system, 1e-6 * uniform(3, 2), tolerance=1e-12, max_steps=20, max_exact_steps=20)
+    found, _ = restless_of(system, orbits, 1e-4)
+    assert found is not None
+    assert {one.course for one in found.samples} == {Course.CREEPING}
+    assert found.samples[0].exponents[0] == pytest.approx(math.log(1.0001), abs=1e-9)
+
+
+def test_an_orbit_that_diverges_later_is_not_chaotic():
+    system = Linear.random([1.5, 0.5])
+    orbits = iterate(system, uniform(3, 2) + 1, max_steps=20, max_exact_steps=20)
+    found, _ = restless_of(system, orbits, 1e-4)
+    assert found is not None
+    assert {one.course for one in found.samples} == {Course.DIVERGING}
+    assert found.samples[0].exponents == found.samples[0].standard_errors == [None, None]
+
+
+def test_where_all_is_resolved_nothing_is_done():
+    orbits = iterate(Logistic(2.5), 0.8 * uniform(5, 1) + 0.1)
+    done: list[float] = []
+    found, way = restless_of(Logistic(2.5), orbits, 1e-4, done.append)
+    assert found is None
+    assert len(way) == 0
+    assert done == []
+
+
+def test_a_superstable_orbit_settles():
+    system = dl.as_map(lambda states: 0.0 * states + 1.0, (2,))
+    states = torch.zeros(1, 2, dtype=torch.float64)
+    orbits = replace(iterate(system, states), status=Statuses(np.array([CODES[Status.UNRESOLVED]], dtype=np.uint8)))
+    found, _ = restless_of(system, orbits, 1e-4)
+    assert found is not None
+    assert found.samples[0].exponents == [None, None]
+    assert found.samples[0].course is Course.SETTLING
+
+
+def test_an_analysis_keeps_them(tmp_path: Path):
+    settings = dl.AnalysisSettings(max_steps=20, max_exact_steps=0, certified_attractors=0)
+    analysis = dl.analyse(ghost(1e-8), torch.tensor([[-1.0], [3.0], [1.9]]), settings=settings)
+    found = analysis.results.restless
+    assert found is not None
+    assert analysis.arrays.restless_states is not None
+    assert analysis.arrays.restless_states.shape == (len(found.samples), STEPS, 1)
+    analysis.save(tmp_path)
+    again = dl.Analysis.load(tmp_path)
+    assert again.results.restless == found
+    assert torch.equal(again.arrays.restless_states, analysis.arrays.restless_states)  # type: ignore[arg-type]
