@@ -7,44 +7,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from dynlab.attractors.planes import DIVERGED, BasinEntropy, codes_of, cycle_of
+from dynlab.attractors.planes import BasinEntropy, codes_of, cycle_of
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.arrays import Arrays
-from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.evaluation.planes import BOX, PlanePicture
+from dynlab.report.basin_colours import COLOURS, MARKER, Key, basin_cells, coloured, keys_of
 from dynlab.report.figure_data import column_names
-from dynlab.report.gallery import Card, Mark, card_of, coordinates, kind_mark, outcome_mark
+from dynlab.report.gallery import card_of
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
-from dynlab.report.words import count, enumeration, number, outcome_share, percent
+from dynlab.report.words import count, enumeration, number, percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Unlike colours first, as the three attractors that a plane goes through are often neighbours on it.
-COLOURS = ("level-0", "level-3", "level-5", "level-2", "level-4", "level-1")
-# For all other basins; half transparent, they suit a light and a dark page.
-_GREYS = ("rgba(128, 128, 128, 0.25)", "rgba(128, 128, 128, 0.45)", "rgba(128, 128, 128, 0.65)")
-_PALE = "rgba(128, 128, 128, 0.12)"  # for what is unresolved
-_MARKER = {"color": light("card"), "size": 9, "line": {"color": light("ink"), "width": 2}}
 _DOTS = 400  # of each sample that is unresolved
 _HEIGHT = 420
 _PICTURE = 0.13  # of an attractor, in sides of the plane
-
-
-@dataclass(frozen=True)
-class Key:
-    """What one colour of a picture means."""
-
-    colour: str  # as CSS has it
-    card: Card | None  # None where it stands for no attractor
-    mark: Mark
-    name: str
-    shares: str  # of the picture, and of the samples
 
 
 @dataclass(frozen=True)
@@ -78,7 +59,7 @@ def planes_of(analysis: Analysis, screen: Screen) -> list[Plane]:
     return [
         Plane(
             "Basins on the plane of states" if drawn.is_whole else "Basins on a plane through three attractors",
-            _keys(analysis, screen, drawn),
+            keys_of(analysis, screen, drawn.codes, _coloured(drawn)),
             picture_words(drawn.picture, len(drawn.codes), attractors, is_whole=drawn.is_whole)
             + (" Diamonds are the states of cycles." if _cycle_states(analysis, drawn) else "")
             + (" Dots are the way on of some unresolved samples." if len(_dots(analysis, drawn)) else "")
@@ -179,58 +160,7 @@ def _drawn(analysis: Analysis) -> list[_Drawn]:
 
 
 def _coloured(drawn: _Drawn) -> list[int]:
-    """Codes with a colour of their own: attractors that the plane goes through, then the largest areas."""
-    found, areas = np.unique(drawn.codes[(drawn.codes >= 0) | (drawn.codes < DIVERGED)], return_counts=True)
-    by_area = found[np.argsort(-areas, kind="stable")].tolist()
-    through = list(drawn.picture.attractors)
-    return (through + [code for code in by_area if code not in through])[: len(COLOURS)]
-
-
-def _keys(analysis: Analysis, screen: Screen, drawn: _Drawn) -> list[Key]:
-    keys = []
-    for colour, code in zip(COLOURS, _coloured(drawn), strict=False):
-        where, share = f"var(--{colour})", percent(float((drawn.codes == code).mean()))
-        if (cycle := cycle_of(code)) is None:
-            card = _card(analysis, screen, code)
-            name = f"Attractor {code} {coordinates(_state(analysis, code))}".rstrip()
-            keys.append(Key(where, card, card.mark, name, f"{share} of the picture, {card.note} of the samples"))
-        else:
-            sampled = analysis.results.cycles
-            fraction = sampled[cycle].basin_fraction if cycle < len(sampled) else 0.0
-            of = f" of period {sampled[cycle].period}" if cycle < len(sampled) else ", which no sample reaches"
-            shares = f"{share} of the picture, {percent(fraction)} of the samples"
-            keys.append(Key(where, None, outcome_mark(Outcome.CYCLE), f"Cycle {cycle}{of}", shares))
-    picture, states = drawn.picture, drawn.codes.size
-    for outcome, colour, how_many in (
-        (Outcome.DIVERGED, "none", picture.diverged),
-        (Outcome.UNRESOLVED, _PALE, picture.unresolved),
-    ):
-        if how_many:
-            samples = percent(outcome_share(analysis, outcome))
-            shares = f"{percent(how_many / states)} of the picture, {samples} of the samples"
-            keys.append(Key(colour, None, outcome_mark(outcome), outcome.value.capitalize(), shares))
-    return keys
-
-
-def _card(analysis: Analysis, screen: Screen, attractor: int) -> Card:
-    sampled = analysis.results.attractors
-    if attractor < len(sampled):
-        return card_of(analysis, screen, sampled[attractor])
-    state = _state(analysis, attractor)
-    mark = kind_mark(Kind.UNKNOWN, None)
-    return Card(
-        attractor, screen.picture(state), f"Attractor {attractor}, which no sample reaches", mark, percent(0), 0.0
-    )
-
-
-def _state(analysis: Analysis, attractor: int) -> torch.Tensor:
-    """The attractor, which those that samples reach come before in number."""
-    sampled = analysis.arrays.fixed_points
-    return sampled[attractor] if attractor < len(sampled) else _others(analysis.arrays)[attractor - len(sampled)]
-
-
-def _others(arrays: Arrays) -> torch.Tensor:
-    return arrays.fixed_points[:0] if arrays.plane_others is None else arrays.plane_others
+    return coloured(drawn.codes, drawn.picture.attractors)
 
 
 def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
@@ -242,33 +172,17 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
         titles = f"distance from attractor {first} towards {second}", "distance across, on the plane"
         columns = "distance_along", "distance_across"
     figure = blank_figure(*titles, legend=False)
-    coloured = _coloured(drawn)
-    shades = [*(light(name) for name in COLOURS), *_GREYS, _PALE]
-    shade_of: dict[int, int | None] = {code: place for place, code in enumerate(coloured)}
-    shade_of |= {-1: len(shades) - 1, DIVERGED: None}
-    for code in np.unique(drawn.codes).tolist():
-        shade_of.setdefault(code, len(COLOURS) + code % len(_GREYS))
-    steps = len(shades)
-    scale = [[(place + end) / steps, shade] for place, shade in enumerate(shades) for end in (0, 1)]
     points = analysis.arrays.fixed_points[list(drawn.picture.attractors)].numpy()
     # Coordinates are those of states, or distances from the first attractor.
     places = points if drawn.is_whole else (points - points[0]) @ drawn.directions.T
     axes = drawn.axes + places[0][:, None] if len(places) else drawn.axes
     # Of the codes the first axis is the first direction; of a heatmap the last one is the horizontal.
-    codes = drawn.codes.T.tolist()
     figure.add_trace(
         go.Heatmap(
             x=axes[0],
             y=axes[1],
-            z=[[shade_of[code] for code in row] for row in codes],
-            customdata=[[_place_name(code) for code in row] for row in codes],
             meta=column_names(series="", x=columns[0], y=columns[1], z="", custom=["attractor"]),
-            colorscale=scale,
-            zmin=-0.5,
-            zmax=steps - 0.5,
-            showscale=False,
-            hoverongaps=False,
-            hovertemplate="attractor: %{customdata}<extra></extra>",
+            **basin_cells(drawn.codes.T, _coloured(drawn)),
         )
     )
     dots = _dots(analysis, drawn)
@@ -294,7 +208,7 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
                 customdata=[what for what, _ in cycles],
                 meta=column_names(series="", x=columns[0], y=columns[1], custom=["what"]),
                 mode="markers",
-                marker={**_MARKER, "symbol": "diamond"},
+                marker={**MARKER, "symbol": "diamond"},
                 hovertemplate="%{customdata}<extra></extra>",
                 showlegend=False,
             )
@@ -303,10 +217,13 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
         go.Scatter(
             x=places[:, 0],
             y=places[:, 1],
-            customdata=[_card(analysis, screen, attractor).words for attractor in drawn.picture.attractors],
+            customdata=[
+                card_of(analysis, screen, analysis.results.attractors[attractor]).words
+                for attractor in drawn.picture.attractors
+            ],
             meta=column_names(series="", x=columns[0], y=columns[1], custom=["what"]),
             mode="markers",
-            marker=_MARKER,
+            marker=MARKER,
             hovertemplate="%{customdata}<extra></extra>",
             showlegend=False,
         )
@@ -344,14 +261,6 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
     figure.update_xaxes(range=_ends(axes[0]), **ends)
     figure.update_yaxes(range=_ends(axes[1]), scaleanchor="x", **ends)
     return figure.update_layout(height=_HEIGHT, margin={"l": 56, "r": 12, "t": 12, "b": 52})
-
-
-def _place_name(code: int) -> int | str:
-    """The number of an attractor, or what else becomes of a state."""
-    if code >= 0:
-        return code
-    cycle = cycle_of(code)
-    return f"cycle {cycle}" if cycle is not None else "diverges" if code == DIVERGED else "unresolved"
 
 
 def _cycle_states(analysis: Analysis, drawn: _Drawn) -> list[tuple[str, list[float]]]:

@@ -19,11 +19,12 @@ from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.maps.classical import Henon, MultiWell
 from dynlab.report import write_report
+from dynlab.report.basin_colours import COLOURS
 from dynlab.report.figure_data import figure_data
 from dynlab.report.page import render_page
 from dynlab.report.palette import light
 from dynlab.report.pictures import screen_of
-from dynlab.report.planes import COLOURS, entropy_words, picture_words, plane_figures, planes_of
+from dynlab.report.planes import entropy_words, picture_words, plane_figures, planes_of
 
 from systems import two_cycles
 
