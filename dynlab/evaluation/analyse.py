@@ -32,9 +32,10 @@ from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
 from dynlab.evaluation.identity import data_identity, map_identity, shown_shape, versions_used
 from dynlab.evaluation.kinds import Outcome, outcomes_of
+from dynlab.evaluation.line import Line, line_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
-from dynlab.evaluation.planes import basin_planes
+from dynlab.evaluation.planes import basin_planes, in_order
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.evaluation.restless import restless_of
 from dynlab.evaluation.results import SCHEMA_VERSION, Results
@@ -170,6 +171,19 @@ def analyse(
         on_progress=lambda done: report("basin planes", done),
     )
     report("basin planes", 1.0)
+    line = None
+    if system.dim == 1 and settings.basin_planes:
+        known = in_order(basins.fixed_points, orbits.fixed_points)
+        shown = [basins.fixed_points, *(cycle.states for cycle in basins.cycles), *restless_states]
+        line = line_of(
+            system,
+            known,
+            basins.cycles,
+            torch.cat([part[part.isfinite()][:, None] for part in shown]),
+            data.images,
+            tolerance=settings.tolerance,
+            max_steps=settings.max_steps,
+        )
     graph = None
     if settings.graph:
         report("connection graph", 0.0)
@@ -219,6 +233,7 @@ def analyse(
         connections=None if graph is None else connections_of(graph, len(attractors)),
         robustness=robust,
         restless=restless,
+        line=None if line is None else line.fixed_points,
     )
     arrays = Arrays(
         fixed_points=basins.fixed_points,
@@ -243,16 +258,22 @@ def analyse(
         plane_directions=planes.directions,
         plane_axes=planes.axes,
         plane_labels=planes.labels,
-        plane_others=planes.others,
+        plane_others=planes.others if line is None else line.others,
         plane_cycles=planes.cycles,
         plane_diverged=planes.diverged,
         restless_states=restless_states,
+        **({} if line is None else _line_arrays(line)),
         shock_starts=None if shock_states is None else shock_states.starts,
         shock_ends=None if shock_states is None else shock_states.ends,
         shock_others=None if shock_states is None else shock_states.others,
         **cycle_arrays(basins.cycles, basins.cycle_labels, system.dim),
     )
     return Analysis(results, arrays, graph, escapes)
+
+
+def _line_arrays(line: Line) -> dict[str, Tensor]:
+    names = "states", "images", "labels", "cycles", "diverged"
+    return {f"line_{name}": getattr(line, name) for name in names}
 
 
 def _counted(what: str, total: int, report: Progress) -> Callable[[str], None]:

@@ -54,6 +54,12 @@ class Arrays:
     plane_others: Float64[Tensor, "others dim"] | None = None
     plane_cycles: Int64[Tensor, "planes side side"] | None = None
     plane_diverged: Bool[Tensor, "planes side side"] | None = None
+    # As in `Line`; None for maps of several numbers, and where no pictures were asked for.
+    line_states: Float64[Tensor, " points"] | None = None
+    line_images: Float64[Tensor, " points"] | None = None
+    line_labels: Int64[Tensor, " points"] | None = None
+    line_cycles: Int64[Tensor, " points"] | None = None
+    line_diverged: Bool[Tensor, " points"] | None = None
     # The way on of the unresolved samples that were followed, in steps; none where states have more than two numbers.
     restless_states: Float64[Tensor, "followed restless_steps dim"] | None = None
     # As in `ShockStates`; None where robustness was not asked for.
@@ -155,6 +161,18 @@ def _later_arrays(tensors: dict[str, Tensor], results: Results) -> dict[str, tup
         "plane_diverged": (torch.bool, (planes, side, side)),
         "restless_states": (torch.float64, (-1, -1, dim)),
     }
+    points = _length(tensors, "line_states")
+    named |= (
+        {}
+        if results.line is None
+        else {
+            "line_states": (torch.float64, (points,)),
+            "line_images": (torch.float64, (points,)),
+            "line_labels": (torch.int64, (points,)),
+            "line_cycles": (torch.int64, (points,)),
+            "line_diverged": (torch.bool, (points,)),
+        }
+    )
     return named | {name: expected for name, expected in (for_members | for_planes | later).items() if name in tensors}
 
 

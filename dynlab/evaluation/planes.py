@@ -25,9 +25,9 @@ from dynlab.maps import Map
 
 BOX = 5  # states along a side of the boxes of the basin entropy
 _LARGE = 30  # attractors that count as having a large basin, the largest ones
+INNER = (0.01, 0.99)  # quantiles of samples that are inner ones: a single one far away would leave nothing to see
 _SIDE = 1.8  # of a picture, in the larger extent of its three attractors
 _WHOLE_SIDE = 1.15  # of a picture of all states, in the larger extent of attractors and inner samples
-_INNER = (0.01, 0.99)  # quantiles of samples that are inner ones: a single one far away would leave nothing to see
 _MARKED = 6  # attractors that are marked on it, those with the largest basins
 _FLAT = 1e-6  # part of a way that leaves the line of another way; below it three states are on a line
 
@@ -146,7 +146,7 @@ def basin_planes(
         raise ValueError(f"planes is {planes}, expected at least 0")
     if resolution < BOX:
         raise ValueError(f"resolution is {resolution}, expected at least {BOX}, the side of a box")
-    points, periodic = _in_order(fixed_points, known), list(cycles)
+    points, periodic = in_order(fixed_points, known), list(cycles)
     given = len(points)
     pictures: list[PlanePicture] = []
     directions, axes, found = [], [], []
@@ -220,7 +220,7 @@ def _all_states(
     """The window on the plane of all states; none where nothing is known to be on it."""
     shown = torch.cat([fixed_points, *(cycle.states.cpu() for cycle in cycles)])
     if samples is not None and len(samples):
-        inner = np.quantile(samples.numpy(force=True).astype(np.float64), _INNER, axis=0)
+        inner = np.quantile(samples.numpy(force=True).astype(np.float64), INNER, axis=0)
         shown = torch.cat([shown, torch.from_numpy(inner)])
     if not len(shown):
         return []
@@ -266,7 +266,7 @@ def _picture(through: tuple[int, ...], plane: BasinPlane, sampled: int, sampled_
     )
 
 
-def _in_order(fixed_points: Float64[Tensor, "attractors dim"], known: Sequence[FixedPoint]) -> list[FixedPoint]:
+def in_order(fixed_points: Float64[Tensor, "attractors dim"], known: Sequence[FixedPoint]) -> list[FixedPoint]:
     """The known attractors in the order of the fixed points, which are their very states."""
     by_state = {point.state.cpu().numpy().tobytes(): point for point in known}
     try:

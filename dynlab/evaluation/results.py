@@ -10,6 +10,7 @@ from dynlab.errors import InputError
 from dynlab.evaluation.approach import EnergySummary, RateSummary
 from dynlab.evaluation.connections import Connections
 from dynlab.evaluation.kinds import Kind
+from dynlab.evaluation.line import LineFixedPoint
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import RecognizerReport
@@ -159,3 +160,4 @@ class Results:
     robustness: Robustness | None = None  # None where it was not asked for
     cycles: list[PeriodicAttractor] = field(default_factory=list)  # by falling basin size; none in older folders
     restless: RestlessSummary | None = None  # None where all samples are resolved, and in older folders
+    line: list[LineFixedPoint] | None = None  # fixed points of a map of one number, rising; None for other maps

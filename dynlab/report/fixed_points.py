@@ -18,6 +18,7 @@ from dynlab.report.pictures import Screen
 from dynlab.report.spectra import drawn_attractors
 from dynlab.report.words import count, enumeration, number, percent
 
+_VANISHING = 1e-9
 _NO_LINE = {
     Decay.TOO_SHORT: "have too few step lengths",
     Decay.NO_DECAY: "do not fall by a factor of ten, or rise again",
@@ -193,13 +194,17 @@ def _tiles(analysis: Analysis) -> list[Tile]:
 
 
 def _multiplier_words(analysis: Analysis) -> str:
-    drawn, known = len(drawn_attractors(analysis)), len(analysis.results.attractors)
+    drawn, known, cycles = len(drawn_attractors(analysis)), len(analysis.results.attractors), analysis.results.cycles
     which = "the attractor" if known == 1 else f"each of the {number(known)} attractors"
     if drawn < known:
         which = f"{number(drawn)} of the {number(known)} attractors, evenly spread over their spectral radii"
+    what = f"Up to {count(analysis.arrays.multipliers.shape[1], 'leading multiplier')} of {which}"
+    if cycles:
+        what = f"{what}, those of cycles" if known else "Leading multipliers of cycles"
+        what += ", each of a whole round"
     return (
-        f"Up to {count(analysis.arrays.multipliers.shape[1], 'leading multiplier')} of {which}, and the unit circle "
-        "or the part of it near them. Inside it a direction shrinks; the nearer to the circle, the slower."
+        f"{what}, and the unit circle or the part of it near them. Inside it a direction shrinks; the nearer to the "
+        "circle, the slower."
     )
 
 
@@ -207,11 +212,13 @@ def _spreads(analysis: Analysis) -> list[Spread]:
     found = analysis.results.linearizations
     if not found:
         return []
+    # Of a Jacobian that vanishes but for rounding, a share is rounding too.
+    shares = [entry.antisymmetric_share for entry in found if entry.jacobian_norm > _VANISHING]
     return [
         _spread("‖J‖₂, growth in one step", [entry.jacobian_norm for entry in found]),
         _spread("largest ‖Jᵖ‖₂ of all p", [entry.largest_amplification for entry in found]),
         _spread("departure from normality", [entry.departure_from_normality for entry in found]),
-        _spread("antisymmetric share of J", [entry.antisymmetric_share for entry in found]),
+        *([_spread("antisymmetric share of J", shares)] if shares else []),
         *(
             _spread(f"multipliers within {radius:g} of 1", [entry.near_unity[place] for entry in found])
             for place, radius in enumerate(NEAR_UNITY_RADII)

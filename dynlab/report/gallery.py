@@ -20,6 +20,7 @@ AUDIT_SEED = 0
 FILMS = 6  # of each outcome
 EXPLOSIONS = 6
 _NOWHERE = {Outcome.CYCLE: "a cycle", Outcome.DIVERGED: "diverges"}
+_NOTHING = 1e-12  # what a number that stands for zero may be, of a fixed point known to that
 _FEW = 3  # numbers of a state that are written out
 
 
@@ -182,7 +183,7 @@ def card_of(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:
 
 def coordinates(state: Tensor) -> str:
     """The numbers of a state, where these are so few that they say more than a picture."""
-    values = state.flatten().tolist()
+    values = [value if abs(value) > _NOTHING else 0.0 for value in state.flatten().tolist()]
     return f"({', '.join(f'{value:.4g}' for value in values)})" if len(values) <= _FEW else ""
 
 

@@ -27,7 +27,7 @@ from dynlab.report.view import comparison, recognizers_of, section_of
 
 
 def write_report(
-    analyses: Sequence[Analysis],
+    analyses: Analysis | Sequence[Analysis],
     path: str | Path,
     *,
     followed: Followed | None = None,
@@ -40,7 +40,7 @@ def write_report(
     in map, data and settings.
 
     Args:
-        analyses: At least one.
+        analyses: One, or several.
         path: The file to write; folders above it are made.
         followed: Attractors followed over the levels of a parameter, of maps of the same dim; the page begins with
             them.
@@ -57,6 +57,7 @@ def write_report(
             have another dim than the maps, other numbers than their kinds, or a control of other maps.
     """
     path = Path(path)
+    analyses = [analyses] if isinstance(analyses, Analysis) else analyses
     if not analyses:
         raise ValueError("analyses is empty, expected at least one")
     for analysis in analyses:

@@ -26,10 +26,10 @@ _TIE = 1e-9  # moduli that differ by no more are equal, relative to the larger
 
 
 def multipliers_in_the_plane(analysis: Analysis) -> go.Figure:
-    """Multipliers of the attractors in the complex plane, with the unit circle.
+    """Multipliers of the attractors and cycles in the complex plane, with the unit circle.
 
     Both axes have one scale. Where all multipliers are near 1, the part of the plane shown has these and 1 in it, else
-    the whole circle. At most 300 attractors are drawn.
+    the whole circle. At most 300 attractors are drawn, and as many cycles, each with the multipliers of a whole round.
     """
     import plotly.graph_objects as go
 
@@ -61,14 +61,36 @@ def multipliers_in_the_plane(analysis: Analysis) -> go.Figure:
                     hovertemplate="%{text}, modulus %{customdata[0]:.4f}, attractor %{customdata[1]}<extra></extra>",
                 )
             )
+    of_cycles = _of_cycles(analysis)
+    if of_cycles:
+        rounds = np.array([value for value, _ in of_cycles])
+        figure.add_trace(
+            go.Scatter(
+                x=np.real(rounds).tolist(),
+                y=np.imag(rounds).tolist(),
+                customdata=[(abs(value), f"cycle {number}") for value, number in of_cycles],
+                meta=column_names(name="of a cycle"),
+                mode="markers",
+                name="of a cycle, per round",
+                marker={"color": light("cycle"), "size": 6, "symbol": "square-open", "opacity": 0.75},
+                text=[_complex_text(value) for value, _ in of_cycles],
+                hovertemplate="%{text}, modulus %{customdata[0]:.4f}, %{customdata[1]}<extra></extra>",
+            )
+        )
     figure.add_hline(y=0, line={"color": light("rule"), "width": 1}, layer="below")
     figure.add_shape(type="circle", x0=-1, x1=1, y0=-1, y1=1, line={"color": light("quiet"), "width": 1.5})
-    x_range, y_range = _part_of_the_plane(multipliers[is_known])
+    x_range, y_range = _part_of_the_plane(np.append(multipliers[is_known], [value for value, _ in of_cycles]))
     width = x_range[1] - x_range[0]
     scale: dict[str, Any] = {"constrain": "domain", "tickformat": "~g"}
     scale["dtick"] = 0.5 if width > _NARROW else 0.2 if width > _NARROW / 2 else 0.1
     figure.update_xaxes(range=x_range, **scale)
     return figure.update_yaxes(range=y_range, scaleanchor="x", showgrid=False, **scale)
+
+
+def _of_cycles(analysis: Analysis) -> list[tuple[complex, int]]:
+    """Each multiplier of the cycles with the largest basins, with the number of its cycle."""
+    cycles = analysis.basins().cycles[:DRAWN]
+    return [(value, number) for number, cycle in enumerate(cycles) for value in cycle.multipliers.tolist()]
 
 
 def _complex_text(value: complex) -> str:

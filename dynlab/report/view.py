@@ -15,6 +15,7 @@ from dynlab.report.attractor_table import AttractorTable, attractor_table
 from dynlab.report.cycles import CycleTable, cycle_table
 from dynlab.report.drawing import Drawing, drawing_of
 from dynlab.report.fixed_points import FixedPoints, fixed_points_of
+from dynlab.report.line import LineView, line_figure, line_view
 from dynlab.report.pictures import Screen, screen_of
 from dynlab.report.planes import Plane, plane_figures, planes_of
 from dynlab.report.published_for_map import PublishedForMap, published_for
@@ -46,6 +47,8 @@ class Section:
     rates: Drawing | None
     fixed_points: FixedPoints
     planes: list[tuple[Plane, Drawing]]
+    line: LineView | None
+    graph_of_map: Drawing | None
     flow: Drawing | None
     flow_words: str
     connections: Drawing | None
@@ -72,7 +75,7 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
     screen = screen_of(analysis)
     separability = analysis.results.separability
     fixed_points = fixed_points_of(analysis, screen)
-    flow = flow_of(analysis)
+    line, flow = line_view(analysis, screen), flow_of(analysis)
     flow_words, connection_words = connections.flow_words(flow), connections.connection_words(analysis)
     return Section(
         anchor=anchor,
@@ -114,6 +117,10 @@ def section_of(row: int, analysis: Analysis, label: str, equal_count: AttractorC
         ),
         fixed_points=fixed_points,
         planes=_planes(anchor, label, analysis, screen),
+        line=line,
+        graph_of_map=drawing_of(
+            f"{anchor}-line", line_figure(analysis), f"Graph of the map, for {label}. {line.words if line else ''}"
+        ),
         flow=drawing_of(
             f"{anchor}-flow",
             connections.flow_figure(flow),

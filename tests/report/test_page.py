@@ -82,6 +82,11 @@ def test_equal_analyses_give_equal_pages(make_analysis: MakeAnalysis) -> None:
     assert render_page(first) == render_page(again)
 
 
+def test_a_single_analysis_needs_no_list(make_analysis: MakeAnalysis, tmp_path: Path) -> None:
+    analysis = make_analysis()
+    assert write_report(analysis, tmp_path / "one.html").read_text() == render_page([analysis])
+
+
 def test_an_analysis_from_disk_gives_the_same_page(make_analysis: MakeAnalysis, tmp_path: Path) -> None:
     analysis = make_analysis()
     analysis.save(tmp_path)

@@ -1,0 +1,122 @@
+"""The graph of a map of one number: its values, its fixed points, and where each state goes.
+
+Fixed points stand where the graph crosses the diagonal. They are sought between the states of a grid, by Brent's
+method, so that unstable ones are found too, which part basins; where the graph only touches the diagonal, or crosses it
+twice between two states of the grid, none is found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from dynlab.attractors.reached import attractors_reached
+from dynlab.dynamics import FixedPoint
+from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.cycles import Cycle
+from dynlab.evaluation.planes import INNER
+from dynlab.maps import Map, float64_copy
+
+POINTS = 400  # states of the grid
+_SIDE = 1.1  # of the picture, in the extent of attractors and inner samples
+_ROOT = 1e-9  # of F(x) - x at a fixed point, in units of its larger ones beside it; more is a jump of the map
+
+
+@dataclass(frozen=True)
+class LineFixedPoint:
+    """A fixed point of a map of one number."""
+
+    state: float
+    multiplier: float  # the derivative there
+
+
+@dataclass(frozen=True)
+class Line:
+    """The graph of a map of one number, and where each state of a grid goes; on the CPU."""
+
+    fixed_points: list[LineFixedPoint]  # rising
+    states: Float64[Tensor, " points"]  # rising, even
+    images: Float64[Tensor, " points"]
+    labels: Int64[Tensor, " points"]  # as in `BasinPlane`, like the next four
+    others: Float64[Tensor, "others 1"]
+    cycles: Int64[Tensor, " points"]
+    diverged: Bool[Tensor, " points"]
+
+
+def line_of(
+    system: Map,
+    known: Sequence[FixedPoint],
+    cycles: Sequence[Cycle],
+    shown: Float[Tensor, "states 1"],
+    samples: Float[Tensor, "samples 1"],
+    *,
+    tolerance: float = 1e-4,
+    max_steps: int = 10_000,
+) -> Line:
+    """Look at a map of one number.
+
+    Args:
+        system: The map.
+        known: Its attractors, in the order of their numbers.
+        cycles: Its periodic attractors, in the order of theirs.
+        shown: States that are to be on the picture, besides all but the outermost samples.
+        samples: At least one.
+        tolerance: As in `dynlab.iterate`.
+        max_steps: As in `dynlab.iterate`.
+    """
+    exact = float64_copy(system)
+    home = home_of(exact, samples.double())
+    inner = torch.from_numpy(np.quantile(samples.numpy(force=True).astype(np.float64), INNER))
+    places = torch.cat([shown.detach().cpu().double().flatten(), inner])
+    middle, half = float(places.max() + places.min()) / 2, _SIDE * float(places.max() - places.min()) / 2 or 1.0
+    states = torch.linspace(middle - half, middle + half, POINTS, dtype=torch.float64)
+    with torch.no_grad():
+        images = exact(states[:, None].to(home.device)).cpu()[:, 0]
+    reached = attractors_reached(
+        system, states[:, None].to(home.device), known, known_cycles=cycles, tolerance=tolerance, max_steps=max_steps
+    )
+    others = [point.state.cpu() for point in reached.others]
+    return Line(
+        fixed_points=_fixed_points(exact, home.device, states, images),
+        states=states,
+        images=images,
+        labels=reached.labels,
+        others=torch.stack(others) if others else torch.zeros(0, 1, dtype=torch.float64),
+        cycles=reached.cycles,
+        diverged=reached.diverged,
+    )
+
+
+def _fixed_points(
+    exact: Map, device: torch.device, states: Float64[Tensor, " points"], images: Float64[Tensor, " points"]
+) -> list[LineFixedPoint]:
+    from scipy.optimize import root_scalar
+
+    @torch.no_grad()
+    def beyond(state: float) -> float:
+        """`F(x) - x`."""
+        return float(exact(torch.tensor([[state]], dtype=torch.float64, device=device))) - state
+
+    roots: list[float] = []
+    heights = (images - states).tolist()
+    for (low, left), (high, right) in zip(
+        zip(states.tolist(), heights, strict=True), zip(states.tolist()[1:], heights[1:], strict=True), strict=False
+    ):
+        if left == 0:
+            roots.append(low)
+        elif math.isfinite(left) and math.isfinite(right) and left * right < 0:
+            root = float(root_scalar(beyond, bracket=(low, high), method="brentq", xtol=1e-300).root)
+            if abs(beyond(root)) <= _ROOT * max(abs(left), abs(right)):
+                roots.append(root)
+    if heights[-1] == 0:
+        roots.append(float(states[-1]))
+    if not roots:
+        return []
+    slopes = exact.jacobian(torch.tensor(roots, dtype=torch.float64, device=device)[:, None])[:, 0, 0].tolist()
+    return [LineFixedPoint(root, slope) for root, slope in zip(roots, slopes, strict=True)]
