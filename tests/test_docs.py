@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ TEXT = (Path(__file__).parents[1] / "docs" / "own_maps.md").read_text(encoding="
 def test_own_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", list(sys.path))
-    code, program = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    code, *programs = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
     (commands,) = re.findall(r"```console\n(.*?)```", TEXT, flags=re.DOTALL)
     Path("maps.py").write_text(code)
     torch.manual_seed(0)
@@ -38,5 +39,10 @@ def test_own_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stored = torch.randn(3, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64).sign()
     overlaps = (memory.arrays.fixed_points.sign() @ stored.T / 64).abs().amax(dim=1)
     assert float(overlaps[0]) == 1.0  # the most samples find a stored pattern, or its negative
-    exec(compile(program, "own_maps.md", "exec"), {"torch": torch, "dl": dl})
+    names: dict[str, Any] = {"torch": torch, "dl": dl}
+    for program in programs:
+        exec(compile(program, "own_maps.md", "exec"), names)
     assert Path("report.html").stat().st_size > 1_000_000
+    restless = names["henon"].results.restless
+    assert restless.samples[0].exponents[0] == pytest.approx(0.42, abs=0.03)  # as the text says
+    assert "the orbit is chaotic" in Path("henon.html").read_text(encoding="utf-8")
