@@ -32,10 +32,11 @@ from dynlab.evaluation import networks
 from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.films import film_states
 from dynlab.maps import DenoisingAutoencoder, Map, float64_copy, map_hash
+from dynlab.maps.classical import Henon, Logistic
 from dynlab.training import reconstruction_errors, train_on_dataset
 
 from other_device import emulated_device, host_waits
-from systems import Formula, Linear
+from systems import Formula, Linear, two_cycles
 
 # Before any test takes a gradient: autograd counts the devices there are only once.
 emulated_device()
@@ -383,6 +384,27 @@ def test_an_analysis(
     assert found.results.separability is not None
     assert expected.results.separability is not None
     assert found.results.separability.basins == expected.results.separability.basins
+
+
+@pytest.mark.parametrize("name", ["henon", "logistic", "cycles"])
+def test_an_analysis_of_what_never_rests(name: str, other: torch.device):
+    make = {"henon": Henon, "logistic": lambda: Logistic(3.9), "cycles": two_cycles}[name]
+    states = torch.rand(12, 1 if name == "logistic" else 2, generator=torch.Generator().manual_seed(0)) - 0.2
+    settings = dl.AnalysisSettings(max_steps=200, max_exact_steps=200, plane_resolution=10)
+    moved, home = make().to(other), make()
+    found, expected = (
+        dl.analyse(each, states.to(at), settings=settings) for each, at in ((moved, other), (home, "cpu"))
+    )
+    assert found.results.outcomes == expected.results.outcomes
+    assert found.results.planes == expected.results.planes
+    for cycle, like in zip(found.basins().cycles, expected.basins().cycles, strict=True):
+        _assert_close(cycle.states, like.states, DOUBLE)
+    for point, like in zip(found.results.line or [], expected.results.line or [], strict=True):
+        assert (point.state, point.multiplier) == pytest.approx((like.state, like.multiplier), abs=1e-12)
+    assert (found.results.restless is None) == (name == "cycles")
+    for field in fields(Arrays):
+        array = getattr(found.arrays, field.name)
+        assert array is None or array.device.type == "cpu", field.name
 
 
 def test_a_function_named_in_a_command_goes_to_the_device(other: torch.device):
