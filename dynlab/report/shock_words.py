@@ -84,7 +84,7 @@ def _found_words(found: Sequence[Shock], shocked: int, of: str, where: str) -> l
     least = min(found, key=lambda shock: shock.upper or math.inf)
     if shocked == 1:
         return [f"A shock of length {at_most(uppers[0])} sends {of} {least.start} {where}."]
-    middle = "" if len(uppers) == 1 else f"; in the median it is {median(uppers):.4g}"
+    middle = "" if len(uppers) == 1 else f"; in the median it is {at_most(median(uppers))}"
     return [
         (
             f"The smallest shock found that sends one of {count(shocked, of)} {where} has length "
