@@ -233,7 +233,7 @@ def analyse(
         connections=None if graph is None else connections_of(graph, len(attractors)),
         robustness=robust,
         restless=restless,
-        line=None if line is None else line.fixed_points,
+        pictured=planes.fixed_points if line is None else line.fixed_points,
     )
     arrays = Arrays(
         fixed_points=basins.fixed_points,

@@ -164,7 +164,7 @@ def _later_arrays(tensors: dict[str, Tensor], results: Results) -> dict[str, tup
     points = _length(tensors, "line_states")
     named |= (
         {}
-        if results.line is None
+        if results.pictured is None or dim != 1
         else {
             "line_states": (torch.float64, (points,)),
             "line_images": (torch.float64, (points,)),

@@ -20,6 +20,7 @@ from dynlab.attractors.reached import attractors_reached
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.cycles import Cycle
+from dynlab.evaluation.pictured import PicturedFixedPoint, pictured
 from dynlab.evaluation.planes import INNER
 from dynlab.maps import Map, float64_copy
 
@@ -29,18 +30,10 @@ _ROOT = 1e-9  # of F(x) - x at a fixed point, in units of its larger ones beside
 
 
 @dataclass(frozen=True)
-class LineFixedPoint:
-    """A fixed point of a map of one number."""
-
-    state: float
-    multiplier: float  # the derivative there
-
-
-@dataclass(frozen=True)
 class Line:
     """The graph of a map of one number, and where each state of a grid goes; on the CPU."""
 
-    fixed_points: list[LineFixedPoint]  # rising
+    fixed_points: list[PicturedFixedPoint]  # rising
     states: Float64[Tensor, " points"]  # rising, even
     images: Float64[Tensor, " points"]
     labels: Int64[Tensor, " points"]  # as in `BasinPlane`, like the next four
@@ -83,7 +76,7 @@ def line_of(
     )
     others = [point.state.cpu() for point in reached.others]
     return Line(
-        fixed_points=_fixed_points(exact, home.device, states, images),
+        fixed_points=pictured(exact, _crossings(exact, home.device, states, images)),
         states=states,
         images=images,
         labels=reached.labels,
@@ -93,9 +86,10 @@ def line_of(
     )
 
 
-def _fixed_points(
+def _crossings(
     exact: Map, device: torch.device, states: Float64[Tensor, " points"], images: Float64[Tensor, " points"]
-) -> list[LineFixedPoint]:
+) -> Float64[Tensor, "crossings 1"]:
+    """Where the graph crosses the diagonal, rising; on the device of the map."""
     from scipy.optimize import root_scalar
 
     @torch.no_grad()
@@ -116,7 +110,4 @@ def _fixed_points(
                 roots.append(root)
     if heights[-1] == 0:
         roots.append(float(states[-1]))
-    if not roots:
-        return []
-    slopes = exact.jacobian(torch.tensor(roots, dtype=torch.float64, device=device)[:, None])[:, 0, 0].tolist()
-    return [LineFixedPoint(root, slope) for root, slope in zip(roots, slopes, strict=True)]
+    return torch.tensor(roots, dtype=torch.float64, device=device)[:, None]

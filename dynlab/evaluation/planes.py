@@ -19,9 +19,11 @@ from torch import Tensor
 
 from dynlab.attractors.planes import BasinEntropy, BasinPlane, basin_entropy_of, basin_plane
 from dynlab.dynamics import FixedPoint
+from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.cycles import Cycle
 from dynlab.evaluation.kinds import Kind
-from dynlab.maps import Map
+from dynlab.evaluation.pictured import PicturedFixedPoint, fixed_points_within
+from dynlab.maps import Map, float64_copy
 
 BOX = 5  # states along a side of the boxes of the basin entropy
 _LARGE = 30  # attractors that count as having a large basin, the largest ones
@@ -61,6 +63,7 @@ class Planes:
     others: Float64[Tensor, "others dim"]  # fixed points that no sample reaches
     cycles: Int64[Tensor, "planes side side"]  # the same for cycles; after those that samples reach come others
     diverged: Bool[Tensor, "planes side side"]
+    fixed_points: list[PicturedFixedPoint] | None  # on the plane of all states, stable or not; None of other planes
 
 
 def planes_through(
@@ -154,8 +157,7 @@ def basin_planes(
     chosen = _all_states(fixed_points, cycles, samples) if is_whole else _windows(fixed_points, looks, planes)
     for window in chosen:
         along, start, side = window.directions, window.start, window.side
-        zero = fixed_points[window.attractors[0]] if window.attractors else torch.zeros_like(along[0])
-        origin = zero + start @ along
+        origin = _zero(fixed_points) + start @ along if is_whole else fixed_points[window.attractors[0]] + start @ along
         plane = basin_plane(
             system,
             torch.stack([origin, origin + side * along[0], origin + side * along[1]]),
@@ -187,7 +189,13 @@ def basin_planes(
         others=stacked([point.state.cpu() for point in points[given:]], (dim,)),
         cycles=stacked([plane.cycles for plane in found], (side, side), torch.int64),
         diverged=stacked([plane.diverged for plane in found], (side, side), torch.bool),
+        fixed_points=_on_the_plane(system, axes[0] + _zero(fixed_points)[:, None]) if is_whole and axes else None,
     )
+
+
+def _on_the_plane(system: Map, axes: Float64[Tensor, "2 side"]) -> list[PicturedFixedPoint]:
+    exact = float64_copy(system)
+    return fixed_points_within(exact, axes, home_of(exact, axes).device)
 
 
 @dataclass(frozen=True)
@@ -224,10 +232,14 @@ def _all_states(
         shown = torch.cat([shown, torch.from_numpy(inner)])
     if not len(shown):
         return []
-    zero = fixed_points[0] if len(fixed_points) else torch.zeros(2, dtype=torch.float64)
-    start, side = _square(shown - zero, _WHOLE_SIDE)
+    start, side = _square(shown - _zero(fixed_points), _WHOLE_SIDE)
     marked = tuple(range(min(len(fixed_points), _MARKED)))
     return [_Window(marked, torch.eye(2, dtype=torch.float64), start, side)]
+
+
+def _zero(fixed_points: Float64[Tensor, "attractors 2"]) -> Float64[Tensor, " 2"]:
+    """From where distances on the plane of all states are measured."""
+    return fixed_points[0] if len(fixed_points) else torch.zeros(2, dtype=torch.float64)
 
 
 def _square(places: Float64[Tensor, "places 2"], share: float) -> tuple[Float64[Tensor, " 2"], float]:

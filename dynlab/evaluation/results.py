@@ -10,8 +10,8 @@ from dynlab.errors import InputError
 from dynlab.evaluation.approach import EnergySummary, RateSummary
 from dynlab.evaluation.connections import Connections
 from dynlab.evaluation.kinds import Kind
-from dynlab.evaluation.line import LineFixedPoint
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
+from dynlab.evaluation.pictured import PicturedFixedPoint
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.evaluation.restless import RestlessSummary
@@ -160,4 +160,5 @@ class Results:
     robustness: Robustness | None = None  # None where it was not asked for
     cycles: list[PeriodicAttractor] = field(default_factory=list)  # by falling basin size; none in older folders
     restless: RestlessSummary | None = None  # None where all samples are resolved, and in older folders
-    line: list[LineFixedPoint] | None = None  # fixed points of a map of one number, rising; None for other maps
+    # On the picture of a map of one or two numbers, lexicographically; None for other maps, and where there is none.
+    pictured: list[PicturedFixedPoint] | None = None

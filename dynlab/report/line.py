@@ -14,6 +14,7 @@ from dynlab.report.basin_colours import COLOURS, MARKER, Key, basin_cells, colou
 from dynlab.report.figure_data import column_names
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
+from dynlab.report.pictured import NAMED, fixed_point_text
 from dynlab.report.pictures import Screen
 from dynlab.report.words import count, enumeration, number
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _HEIGHT = 460
 _STRIP = 0.05  # height of the strip of basins, in that of the graph
 _STEPS = 60  # of an unresolved sample that are drawn
-_NAMED = 6  # fixed points that are written out
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class LineView:
 
 def line_view(analysis: Analysis, screen: Screen) -> LineView | None:
     """What the page says of the graph of a map of one number; None where there is none."""
-    codes, found = _codes(analysis), analysis.results.line
+    codes, found = _codes(analysis), analysis.results.pictured
     if codes is None or found is None:
         return None
-    stable = sum(abs(point.multiplier) < 1 for point in found)
+    stable = sum(not point.unstable for point in found)
     where = (
         f"{count(len(found), 'fixed point')} {'is' if len(found) == 1 else 'are'} here, {number(stable)} of them stable"
     )
-    if 0 < len(found) <= _NAMED:
-        points = [f"{point.state:.6g} with multiplier {point.multiplier:.4g}" for point in found]
+    if 0 < len(found) <= NAMED:
+        points = [fixed_point_text(point) for point in found]
         where = f"here at {enumeration(points)}"
     sentences = [
         f"Where the graph crosses the diagonal the map has a fixed point, {where}.",
@@ -64,7 +64,7 @@ def line_figure(analysis: Analysis) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = blank_figure("x", "F(x)", legend=False)
-    codes, points, arrays = _codes(analysis), analysis.results.line, analysis.arrays
+    codes, points, arrays = _codes(analysis), analysis.results.pictured, analysis.arrays
     if codes is None or points is None or arrays.line_states is None or arrays.line_images is None:
         return figure
     x, y = arrays.line_states.numpy(), arrays.line_images.numpy()
@@ -104,12 +104,12 @@ def line_figure(analysis: Analysis) -> go.Figure:
     if points:
         figure.add_trace(
             go.Scatter(
-                x=[point.state for point in points],
-                y=[point.state for point in points],
-                customdata=[point.multiplier for point in points],
+                x=[point.state[0] for point in points],
+                y=[point.state[0] for point in points],
+                customdata=[point.multipliers[0][0] for point in points],
                 meta=column_names(series="", x="x", y="", custom=["multiplier"]),
                 mode="markers",
-                marker={**MARKER, "color": [light("ink" if abs(one.multiplier) < 1 else "card") for one in points]},
+                marker={**MARKER, "color": [light("card" if point.unstable else "ink") for point in points]},
                 hovertemplate="fixed point %{x:.6g}, multiplier %{customdata:.4g}<extra></extra>",
                 showlegend=False,
             )

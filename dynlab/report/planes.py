@@ -1,4 +1,4 @@
-"""Pictures of basins on planes: figures, what the colours mean, and entropies in words."""
+"""Pictures of basins on planes, with what is known to be on them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynlab.attractors.planes import BasinEntropy, codes_of, cycle_of
+from dynlab.attractors.planes import codes_of, cycle_of
+from dynlab.dynamics.known import SAME_POINT
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.planes import BOX, PlanePicture
-from dynlab.report.basin_colours import COLOURS, MARKER, Key, basin_cells, coloured, keys_of
+from dynlab.evaluation.planes import PlanePicture
+from dynlab.report.basin_colours import MARKER, Key, basin_cells, coloured, keys_of
 from dynlab.report.figure_data import column_names
 from dynlab.report.gallery import card_of
 from dynlab.report.layout import blank_figure
 from dynlab.report.palette import light
+from dynlab.report.pictured import fixed_point_text, unstable_words
 from dynlab.report.pictures import Screen
-from dynlab.report.words import count, enumeration, number, percent
+from dynlab.report.plane_words import entropy_words, picture_words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -63,7 +65,7 @@ def planes_of(analysis: Analysis, screen: Screen) -> list[Plane]:
             picture_words(drawn.picture, len(drawn.codes), attractors, is_whole=drawn.is_whole)
             + (" Diamonds are the states of cycles." if _cycle_states(analysis, drawn) else "")
             + (" Dots are the way on of some unresolved samples." if len(_dots(analysis, drawn)) else "")
-            + (" Crosses are saddles." if _saddles(analysis, drawn) else ""),
+            + _unstable_words(analysis, drawn),
             _entropy_of(drawn),
         )
         for drawn in _drawn(analysis)
@@ -73,73 +75,6 @@ def planes_of(analysis: Analysis, screen: Screen) -> list[Plane]:
 def plane_figures(analysis: Analysis, screen: Screen) -> list[go.Figure]:
     """The picture of each plane, with the attractors that it goes through at their places."""
     return [_figure(analysis, screen, drawn) for drawn in _drawn(analysis)]
-
-
-def picture_words(picture: PlanePicture, side: int, attractors: int, *, is_whole: bool = False) -> str:
-    """What was drawn, and what is on it.
-
-    Args:
-        picture: What it shows.
-        side: States along a side of it.
-        attractors: How many attractors samples reach.
-        is_whole: Whether all states are on the plane.
-    """
-    ends = [(picture.basins, "attractor"), (picture.cycles, "cycle")]
-    reached = enumeration([count(how_many, noun) for how_many, noun in ends if how_many])
-    names = enumeration([str(attractor) for attractor in picture.attractors])
-    is_one = len(picture.attractors) == 1
-    which = f"attractor{'' if is_one else 's'} {names}, where the circle{' is' if is_one else 's are'}"
-    what = f"The plane goes through {which}; distances on it are those between states"
-    if is_whole:
-        what = (
-            "States are two numbers, and this is their plane as far as attractors and all but the outermost samples go"
-        )
-        what += f", with {which}" if names else ""
-    they = f": they reach {reached}" if reached else ", and none reached a fixed point or a cycle"
-    sentences = [f"{what}. Each of {side} × {side} states was iterated{they}."]
-    if picture.unsampled:
-        verb = "is" if picture.unsampled == 1 else "are"
-        sentences.append(
-            f"Of these, {number(picture.unsampled)} {verb} reached by no sample; such attractors are numbered from "
-            f"{number(attractors)} on."
-        )
-    if picture.unsampled_cycles:
-        verb = "is" if picture.unsampled_cycles == 1 else "are"
-        sentences.append(f"{count(picture.unsampled_cycles, 'cycle')} {verb} reached by no sample.")
-    if picture.diverged:
-        what = "diverges: it is" if picture.diverged == 1 else "diverge: they are"
-        sentences.append(f"{count(picture.diverged, 'state')} {what} blank.")
-    if picture.unresolved:
-        what = "it is pale, and counts" if picture.unresolved == 1 else "they are pale, and count"
-        sentences.append(f"{count(picture.unresolved, 'state')} remained unresolved: {what} as one more basin below.")
-    if picture.basins + picture.cycles > len(COLOURS):
-        sentences.append("Basins without a colour of their own are grey, in three shades that neighbours may share.")
-    return " ".join(sentences)
-
-
-def entropy_words(entropy: BasinEntropy, crowded_boxes: int) -> str:
-    """Basin entropies and what they mean."""
-    within = entropy.boundary_basin_entropy
-    if within is None:
-        return "One basin fills the picture: there is no boundary on it, and nothing uncertain."
-    shares = f"{number(entropy.boundary_boxes)} of {number(entropy.boxes)} boxes of {BOX} × {BOX} states"
-    holds = "holds" if entropy.boundary_boxes == 1 else "hold"
-    sentences = [
-        (
-            f"{shares} {holds} a boundary. Who knows a start only to such a box is as unsure of its attractor as among "
-            f"{math.exp(within):.2f} equally likely ones: the boundary basin entropy is {within:.2f} nats. Over all "
-            f"boxes the basin entropy is {entropy.basin_entropy:.2f}."
-        )
-    ]
-    if within > math.log(2):
-        crowded = percent(crowded_boxes / entropy.boundary_boxes)
-        sentences.append(
-            "Smooth boundaries of two basins at a time cannot exceed log 2, 0.69. This shows folded, fractal ones only "
-            f"where boxes with three basins or more are few; here they are {crowded} of those on a boundary."
-        )
-    else:
-        sentences.append("Only above log 2, 0.69, would it speak for fractal boundaries; nothing here does.")
-    return " ".join(sentences)
 
 
 def _entropy_of(drawn: _Drawn) -> str:
@@ -228,16 +163,17 @@ def _figure(analysis: Analysis, screen: Screen, drawn: _Drawn) -> go.Figure:
             showlegend=False,
         )
     )
-    saddles = _saddles(analysis, drawn)
-    if saddles:
+    unstable = _unstable(analysis, drawn)
+    if unstable:
         figure.add_trace(
             go.Scatter(
-                x=[x for x, _ in saddles],
-                y=[y for _, y in saddles],
-                meta=column_names(series="", x=columns[0], y=columns[1]),
+                x=[state[0] for state, _, _ in unstable],
+                y=[state[1] for state, _, _ in unstable],
+                customdata=[what for _, _, what in unstable],
+                meta=column_names(series="", x=columns[0], y=columns[1], custom=["what"]),
                 mode="markers",
-                marker={"color": light("card"), "size": 8, "symbol": "x", "line": {"color": light("ink"), "width": 1}},
-                hovertemplate="saddle<extra></extra>",
+                marker={**MARKER, "size": 8, "symbol": [symbol for _, symbol, _ in unstable]},
+                hovertemplate="%{customdata}<extra></extra>",
                 showlegend=False,
             )
         )
@@ -286,11 +222,32 @@ def _dots(analysis: Analysis, drawn: _Drawn) -> NDArray[np.float64]:
     return np.column_stack([np.repeat([one.sample for one in found.samples], some.shape[1]), places])
 
 
-def _saddles(analysis: Analysis, drawn: _Drawn) -> list[list[float]]:
-    """The states of the saddles of the connection graph, where all are on the plane."""
-    if analysis.graph is None or not drawn.is_whole:
+def _unstable(analysis: Analysis, drawn: _Drawn) -> list[tuple[list[float], str, str]]:
+    """State, symbol and description of the unstable fixed points that are known, where all states are on the plane."""
+    if not drawn.is_whole:
         return []
-    return [attributes["state"].tolist() for *_, attributes in analysis.graph.edges(data=True)]
+    found = [
+        (point.state, "x" if point.unstable == 1 else "square", fixed_point_text(point).replace("-", "−"))
+        for point in analysis.results.pictured or ()
+        if point.unstable
+    ]
+    for saddle in _saddles(analysis):
+        if not any(math.dist(saddle, state) < SAME_POINT * max(1.0, math.hypot(*saddle)) for state, _, _ in found):
+            found.append((saddle, "x", "saddle of the connection graph"))
+    return found
+
+
+def _unstable_words(analysis: Analysis, drawn: _Drawn) -> str:
+    if not _unstable(analysis, drawn):
+        return ""
+    words = unstable_words(analysis.results.pictured or ())
+    return f" {words}" if words else " Crosses are saddles."
+
+
+def _saddles(analysis: Analysis) -> list[list[float]]:
+    """The states of the saddles of the connection graph."""
+    edges = [] if analysis.graph is None else analysis.graph.edges(data=True)
+    return [attributes["state"].tolist() for *_, attributes in edges]
 
 
 def _ends(axis: NDArray[np.float64]) -> list[float]:

@@ -24,7 +24,8 @@ from dynlab.report.figure_data import figure_data
 from dynlab.report.page import render_page
 from dynlab.report.palette import light
 from dynlab.report.pictures import screen_of
-from dynlab.report.planes import entropy_words, picture_words, plane_figures, planes_of
+from dynlab.report.plane_words import entropy_words, picture_words
+from dynlab.report.planes import plane_figures, planes_of
 
 from systems import two_cycles
 
@@ -103,15 +104,21 @@ def test_states_of_two_numbers_have_their_own_axes_and_saddles() -> None:
             known = torch.cat([analysis.arrays.fixed_points, analysis.arrays.plane_others])
             assert torch.allclose(known[name], expected, atol=1e-6)
     assert analysis.graph is not None
-    assert len(saddles.x) == analysis.graph.number_of_edges() > 0
+    # The saddles of the graph are among those that Newton's method finds, and are drawn once.
+    assert saddles.marker.symbol.count("x") == analysis.graph.number_of_edges() == 4
+    assert saddles.marker.symbol.count("square") == 1
     for x, y in zip(saddles.x, saddles.y, strict=True):
         state = torch.tensor([[x, y]], dtype=torch.float64)
         assert (system(state) - state).norm() < 1e-9
+    elsewhere = replace(analysis, results=replace(analysis.results, pictured=None))
+    older: Any = plane_figures(elsewhere, screen_of(elsewhere))[0]
+    assert list(older.data[2].marker.symbol) == ["x"] * 4
+    assert "Crosses are saddles." in render_page([elsewhere])
     assert not figure.layout.images
     page = render_page([analysis])
     assert "Basins on the plane of states" in page
     assert TITLE not in page
-    assert "Crosses are saddles." in page
+    assert "found 4 saddles (crosses) and 1 fixed point that repels every way (squares) here: (" in page
     x, y = analysis.arrays.fixed_points[0].tolist()
     assert page.count(f"({x:.4g}, {y:.4g})") == 2  # in the table and beside its colour
     assert figure_data(figure).splitlines()[0].split(",")[:2] == ["x1", "x2"]
@@ -196,8 +203,13 @@ def test_cycles_and_what_diverges_have_their_colours_and_places() -> None:
         two_cycles(), 1.5 * torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) + 0.3, settings=SMALL
     )
     figure: Any = plane_figures(analysis, screen_of(analysis))[0]
-    heatmap, cycles, marks = figure.data
+    heatmap, cycles, marks, unstable = figure.data
     assert len(marks.x) == 0
+    # x^3 - 1.5 x = x at 0 and at the roots of 2.5, of which only the positive one is on the picture.
+    root = math.sqrt(2.5)
+    places = sorted(zip(np.round(unstable.x, 9).tolist(), np.round(unstable.y, 9).tolist(), strict=True))
+    assert places == [(x, y) for x in (0, round(root, 9)) for y in (0, round(root, 9))]
+    assert list(unstable.marker.symbol) == ["square"] * 4
     assert "Diamonds are the states of cycles." in (page := render_page([analysis]))
     colours: dict[str, set[str | None]] = {}
     for name, code in zip(np.ravel(heatmap.customdata), np.ravel(np.array(heatmap.z, dtype=object)), strict=True):
@@ -223,7 +235,8 @@ def test_the_way_of_a_chaotic_orbit_is_drawn() -> None:
     settings = replace(SMALL, max_steps=200, max_exact_steps=200)
     analysis = dl.analyse(Henon(), torch.tensor([[0.1, 0.1], [0.2, -0.1], [5.0, 5.0]]), settings=settings)
     figure: Any = plane_figures(analysis, screen_of(analysis))[0]
-    _, dots, _ = figure.data
+    _, dots, _, unstable = figure.data
+    assert list(unstable.marker.symbol) == ["x"]
     assert set(dots.customdata) == {0, 1}
     x, y = np.array(dots.x).reshape(2, -1), np.array(dots.y).reshape(2, -1)
     np.testing.assert_allclose(x[:, 1:], 1 - 1.4 * x[:, :-1] ** 2 + y[:, :-1], rtol=0, atol=2e-4)
