@@ -35,9 +35,9 @@ from dynlab.evaluation.kinds import Outcome, outcomes_of
 from dynlab.evaluation.line import Line, line_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
-from dynlab.evaluation.planes import basin_planes, in_order
+from dynlab.evaluation.planes import basin_planes, in_order, shown_states
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
-from dynlab.evaluation.restless import restless_of
+from dynlab.evaluation.restless import lasting_ways, restless_of
 from dynlab.evaluation.results import SCHEMA_VERSION, Results
 from dynlab.evaluation.robustness import robustness_of
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
@@ -152,11 +152,12 @@ def analyse(
         data.labels,
         [kind for kind, _ in looks],
         [label for _, label in looks],
-        cycling=orbits.status.are(Status.PERIODIC),
+        cycling=basins.cycle_labels >= 0,
         diverged=orbits.status.are(Status.DIVERGED),
     )
     films = film_samples(data, outcomes, settings.seed)
     report("basin planes", 0.0)
+    lasting = lasting_ways(restless, restless_states)
     planes = basin_planes(
         system,
         basins.fixed_points,
@@ -166,6 +167,7 @@ def analyse(
         resolution=settings.plane_resolution,
         cycles=basins.cycles,
         samples=data.images,
+        ways=lasting,
         tolerance=settings.tolerance,
         max_steps=settings.max_steps,
         on_progress=lambda done: report("basin planes", done),
@@ -174,13 +176,11 @@ def analyse(
     line = None
     if system.dim == 1 and settings.basin_planes:
         known = in_order(basins.fixed_points, orbits.fixed_points)
-        shown = [basins.fixed_points, *(cycle.states for cycle in basins.cycles), *restless_states]
         line = line_of(
             system,
             known,
             basins.cycles,
-            torch.cat([part[part.isfinite()][:, None] for part in shown]),
-            data.images,
+            shown_states(basins.fixed_points, basins.cycles, data.images, lasting),
             tolerance=settings.tolerance,
             max_steps=settings.max_steps,
         )

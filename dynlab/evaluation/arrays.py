@@ -12,6 +12,7 @@ from torch import Tensor
 from dynlab.attractors.cycles import cycles_of_arrays
 from dynlab.errors import InputError
 from dynlab.evaluation.kinds import Outcome
+from dynlab.evaluation.restless import DRAWN_DIM
 from dynlab.evaluation.results import Results
 from dynlab.evaluation.robustness_results import check_names
 from dynlab.short_repr import short_repr
@@ -156,10 +157,11 @@ def _later_arrays(tensors: dict[str, Tensor], results: Results) -> dict[str, tup
     )
     if cycles or any(name in tensors for name in for_cycles):
         named |= for_cycles
+    followed = 0 if results.restless is None else len(results.restless.samples)
     later = {
         "plane_cycles": (torch.int64, (planes, side, side)),
         "plane_diverged": (torch.bool, (planes, side, side)),
-        "restless_states": (torch.float64, (-1, -1, dim)),
+        "restless_states": (torch.float64, (followed if dim <= DRAWN_DIM else 0, -1, dim)),
     }
     points = _length(tensors, "line_states")
     named |= (

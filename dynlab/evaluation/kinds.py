@@ -36,7 +36,7 @@ class Outcome(StrEnum):
     EXPLOSION = "explosion"
     UNRESOLVED = "unresolved"
     UNKNOWN = "unknown"  # the sample has no class, or its attractor's kind is unknown
-    CYCLE = "cycle"  # it goes round a cycle for ever
+    CYCLE = "cycle"  # it reaches a stable cycle
     DIVERGED = "diverged"  # it left the range of floating point numbers
 
 
@@ -71,7 +71,7 @@ def outcomes_of(
         classes: True class of each sample, or None where nobody knows.
         kinds: Kind of each attractor.
         attractor_classes: Class of each attractor that is a prototype.
-        cycling: Which samples without a fixed point run in cycles; none if not given.
+        cycling: Which samples reach a stable cycle; none if not given.
         diverged: Which of them left the range of floating point numbers; none if not given.
 
     Returns:

@@ -11,9 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.reached import attractors_reached
@@ -21,12 +20,12 @@ from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.cycles import Cycle
 from dynlab.evaluation.pictured import PicturedFixedPoint, pictured
-from dynlab.evaluation.planes import INNER
 from dynlab.maps import Map, float64_copy
 
 POINTS = 400  # states of the grid
-_SIDE = 1.1  # of the picture, in the extent of attractors and inner samples
-_ROOT = 1e-9  # of F(x) - x at a fixed point, in units of its larger ones beside it; more is a jump of the map
+_SIDE = 1.1  # of the picture, in the extent of what it must show
+_ROOT = 1e-9  # of F(x) - x at a fixed point, in units of its larger one at both sides; more is a jump of the map
+_ROUNDING = 8 * torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ def line_of(
     system: Map,
     known: Sequence[FixedPoint],
     cycles: Sequence[Cycle],
-    shown: Float[Tensor, "states 1"],
-    samples: Float[Tensor, "samples 1"],
+    shown: Float64[Tensor, "shown 1"],
     *,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
@@ -58,16 +56,14 @@ def line_of(
         system: The map.
         known: Its attractors, in the order of their numbers.
         cycles: Its periodic attractors, in the order of theirs.
-        shown: States that are to be on the picture, besides all but the outermost samples.
-        samples: At least one.
+        shown: What the picture must show, at least one state, as `shown_states` gives it.
         tolerance: As in `dynlab.iterate`.
         max_steps: As in `dynlab.iterate`.
     """
     exact = float64_copy(system)
-    home = home_of(exact, samples.double())
-    inner = torch.from_numpy(np.quantile(samples.numpy(force=True).astype(np.float64), INNER))
-    places = torch.cat([shown.detach().cpu().double().flatten(), inner])
-    middle, half = float(places.max() + places.min()) / 2, _SIDE * float(places.max() - places.min()) / 2 or 1.0
+    home = home_of(exact, shown)
+    low, high = float(shown.min()), float(shown.max())
+    middle, half = (low + high) / 2, _SIDE * (high - low) / 2 or 1.0
     states = torch.linspace(middle - half, middle + half, POINTS, dtype=torch.float64)
     with torch.no_grad():
         images = exact(states[:, None].to(home.device)).cpu()[:, 0]
@@ -105,8 +101,8 @@ def _crossings(
         if left == 0:
             roots.append(low)
         elif math.isfinite(left) and math.isfinite(right) and left * right < 0:
-            root = float(root_scalar(beyond, bracket=(low, high), method="brentq", xtol=1e-300).root)
-            if abs(beyond(root)) <= _ROOT * max(abs(left), abs(right)):
+            root = float(root_scalar(beyond, bracket=(low, high), method="brentq", xtol=_ROUNDING * (high - low)).root)
+            if abs(beyond(root)) <= _ROOT * max(abs(left), abs(right)) + _ROUNDING * abs(root):
                 roots.append(root)
     if heights[-1] == 0:
         roots.append(float(states[-1]))

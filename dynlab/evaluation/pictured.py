@@ -32,12 +32,15 @@ class PicturedFixedPoint:
 
 
 def pictured(exact: Map, states: Float64[Tensor, "points dim"]) -> list[PicturedFixedPoint]:
-    """Fixed points with their multipliers, in the order given, but for those that may stand among others without end.
+    """Fixed points with their multipliers, in the order given.
+
+    Left out are those with a multiplier of 1, which may stand among others without end, and those without a derivative.
 
     Args:
         exact: The map in float64.
         states: Its fixed points, on its device.
     """
+    states = states[exact.jacobian(states).isfinite().flatten(1).all(dim=1)] if len(states) else states
     if not len(states):
         return []
     multipliers = spectrum(exact, states).eigenvalues.cpu()

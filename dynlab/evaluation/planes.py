@@ -27,7 +27,7 @@ from dynlab.maps import Map, float64_copy
 
 BOX = 5  # states along a side of the boxes of the basin entropy
 _LARGE = 30  # attractors that count as having a large basin, the largest ones
-INNER = (0.01, 0.99)  # quantiles of samples that are inner ones: a single one far away would leave nothing to see
+_INNER = (0.01, 0.99)  # quantiles of samples that are inner ones: a single one far away would leave nothing to see
 _SIDE = 1.8  # of a picture, in the larger extent of its three attractors
 _WHOLE_SIDE = 1.15  # of a picture of all states, in the larger extent of attractors and inner samples
 _MARKED = 6  # attractors that are marked on it, those with the largest basins
@@ -120,6 +120,7 @@ def basin_planes(
     resolution: int,
     cycles: Sequence[Cycle] = (),
     samples: Float[Tensor, "samples dim"] | None = None,
+    ways: Float64[Tensor, "followed steps dim"] | None = None,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
     on_progress: Callable[[float], None] | None = None,
@@ -135,6 +136,7 @@ def basin_planes(
         resolution: States along a side of a picture, at least as many as a box of the basin entropy has.
         cycles: Its periodic attractors by falling basin size.
         samples: What a picture of all states shows, besides the attractors.
+        ways: What it shows too: the states on the ways of samples that never settle.
         tolerance: As in `dynlab.iterate`.
         max_steps: As in `dynlab.iterate`.
         on_progress: Called with the share of planes that are done.
@@ -154,7 +156,9 @@ def basin_planes(
     pictures: list[PlanePicture] = []
     directions, axes, found = [], [], []
     is_whole = fixed_points.shape[1] == 2 and planes > 0
-    chosen = _all_states(fixed_points, cycles, samples) if is_whole else _windows(fixed_points, looks, planes)
+    chosen = _windows(fixed_points, looks, planes)
+    if is_whole:
+        chosen = _all_states(fixed_points, shown_states(fixed_points, cycles, samples, ways))
     for window in chosen:
         along, start, side = window.directions, window.start, window.side
         origin = _zero(fixed_points) + start @ along if is_whole else fixed_points[window.attractors[0]] + start @ along
@@ -220,16 +224,23 @@ def _windows(
     return windows
 
 
-def _all_states(
-    fixed_points: Float64[Tensor, "attractors 2"],
+def shown_states(
+    fixed_points: Float64[Tensor, "attractors dim"],
     cycles: Sequence[Cycle],
-    samples: Float[Tensor, "samples 2"] | None,
-) -> list[_Window]:
+    samples: Float[Tensor, "samples dim"] | None,
+    ways: Float64[Tensor, "followed steps dim"] | None,
+) -> Float64[Tensor, "shown dim"]:
+    """What a picture of all states must show: attractors, and the ends of where most samples begin and ways go."""
+    shown = [fixed_points.cpu(), *(cycle.states.cpu() for cycle in cycles)]
+    for states in (samples, None if ways is None else ways.flatten(0, 1)):
+        if states is not None and len(states):
+            inner = np.quantile(states.numpy(force=True).astype(np.float64), _INNER, axis=0)
+            shown.append(torch.from_numpy(inner))
+    return torch.cat(shown)
+
+
+def _all_states(fixed_points: Float64[Tensor, "attractors 2"], shown: Float64[Tensor, "shown 2"]) -> list[_Window]:
     """The window on the plane of all states; none where nothing is known to be on it."""
-    shown = torch.cat([fixed_points, *(cycle.states.cpu() for cycle in cycles)])
-    if samples is not None and len(samples):
-        inner = np.quantile(samples.numpy(force=True).astype(np.float64), INNER, axis=0)
-        shown = torch.cat([shown, torch.from_numpy(inner)])
     if not len(shown):
         return []
     start, side = _square(shown - _zero(fixed_points), _WHOLE_SIDE)

@@ -1,8 +1,9 @@
 """Samples that remain unresolved: they neither came to rest nor went round a cycle nor diverged. Chaotic, or only slow?
 
 A few of them are followed on from where iteration left them. A leading Lyapunov exponent above zero means that small
-differences grow: chaos, if the orbit moves, and an orbit that creeps past a saddle, if it hardly does. One below zero
-means that the orbit settles and needs more steps. Around zero it may run on a closed curve.
+differences grow: that is chaos if the orbit moves on at its pace; if its own steps grow like them it only leaves an
+unstable state, and if it hardly moves it creeps past one. An exponent below zero means that the orbit settles and needs
+more steps. Around zero it may run on a closed curve.
 
 Source: `dynlab.dynamics.lyapunov`.
 """
@@ -28,13 +29,15 @@ _TURN = 200  # steps before, in which the frame of tangents turns into the direc
 _EXPONENTS = 2  # of each sample, the leading ones
 _CERTAIN = 3  # standard errors by which an exponent is not zero
 _ROUNDING = 1e-9  # of an exponent, whatever its standard error
-_DRAWN_DIM = 2  # largest dim at which the states on the way are kept, to be drawn
+_GROWN = 3.0  # logarithm of the growth of small differences, over all steps, below which nothing is certain
+DRAWN_DIM = 2  # largest dim at which the states on the way are kept, to be drawn
 
 
 class Course(StrEnum):
     """What an unresolved sample does."""
 
-    CHAOTIC = "chaotic"  # it moves, and small differences grow
+    CHAOTIC = "chaotic"  # it moves on at its pace, while small differences grow
+    LEAVING = "leaving"  # its steps grow like small differences: it leaves an unstable state, for wherever
     SETTLING = "settling"  # small differences shrink
     CREEPING = "creeping"  # its steps are shorter than the tolerance, and small differences do not shrink
     NEUTRAL = "neutral"  # it moves, and small differences neither grow nor shrink for certain
@@ -89,49 +92,72 @@ def restless_of(
     found = lyapunov_exponents(bound, states, count=count, steps=STEPS, transient=_TURN)
     report(0.8)
     lengths, way = _way(float64_copy(bound), states)
+    first, _, _, last = lengths.chunk(4)
+    quicker = ((last.median(dim=0).values / first.median(dim=0).values).log() / (0.75 * STEPS)).tolist()
     exponents, errors = found.exponents.tolist(), found.standard_errors.tolist()
-    columns = zip(chosen.tolist(), found.diverged.tolist(), exponents, errors, lengths, strict=True)
+    middle = lengths.median(dim=0).values.tolist()
+    columns = zip(chosen.tolist(), found.diverged.tolist(), exponents, errors, middle, quicker, strict=True)
     samples = [
         RestlessSample(
             sample,
-            _course(diverged, leading[0], spread[0], length, tolerance),
+            Course.DIVERGING if diverged else _course(leading[0], spread[0], length, rate, tolerance),
             [_finite(value) for value in leading],
             [_finite(value) for value in spread],
             _finite(length),
         )
-        for sample, diverged, leading, spread, length in columns
+        for sample, diverged, leading, spread, length, rate in columns
     ]
     report(1.0)
     return RestlessSummary(STEPS, samples), way if way is not None else nothing
 
 
+def lasting_ways(
+    found: RestlessSummary | None, way: Float64[Tensor, "followed steps dim"]
+) -> Float64[Tensor, "lasting steps dim"]:
+    """Of the ways that were kept, those of samples that stay where they are seen: that neither leave nor diverge."""
+    if found is None or not len(way):
+        return way
+    stays = [one.course not in (Course.LEAVING, Course.DIVERGING) for one in found.samples]
+    return way[torch.tensor(stays)]
+
+
 @torch.no_grad()
 def _way(
     exact: Map, states: Float64[Tensor, "followed dim"]
-) -> tuple[list[float], Float64[Tensor, "followed steps dim"] | None]:
-    """Median step length of each sample, and its states where they are kept."""
+) -> tuple[Float64[Tensor, "steps followed"], Float64[Tensor, "followed steps dim"] | None]:
+    """Step lengths over the steps that exponents are averaged over, and the states there where they are kept."""
     current = states.to(home_of(exact, states).device)
-    visited, lengths = [current], []
-    for _ in range(STEPS - 1):
+    for _ in range(_TURN):
+        current = exact(current)
+    visited, lengths = [], []
+    for _ in range(STEPS):
+        visited.append(current if exact.dim <= DRAWN_DIM else current[:0])
         following = exact(current)
         lengths.append(torch.linalg.vector_norm(following - current, dim=1))
         current = following
-        if exact.dim <= _DRAWN_DIM:
-            visited.append(current)
-    way = torch.stack(visited, dim=1).cpu() if exact.dim <= _DRAWN_DIM else None
-    return torch.stack(lengths).median(dim=0).values.tolist(), way
+    way = torch.stack(visited, dim=1).cpu() if exact.dim <= DRAWN_DIM else None
+    return torch.stack(lengths).cpu(), way
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _course(diverged: bool, exponent: float, error: float, length: float, tolerance: float) -> Course:
-    if diverged:
-        return Course.DIVERGING
+def _course(exponent: float, error: float, length: float, quicker: float, tolerance: float) -> Course:
+    """What a sample that stays finite does.
+
+    Args:
+        exponent: Its leading exponent.
+        error: The standard error of that.
+        length: Its median step length.
+        quicker: Logarithm per step by which its steps get longer.
+        tolerance: Step length below which it creeps.
+    """
     certain = _ROUNDING + (_CERTAIN * error if math.isfinite(error) else 0.0)  # of an infinite one there is no error
     if exponent < -certain:
         return Course.SETTLING
     if length < tolerance:
         return Course.CREEPING
-    return Course.CHAOTIC if exponent > certain else Course.NEUTRAL
+    if exponent <= certain or exponent * STEPS < _GROWN:
+        return Course.NEUTRAL
+    return Course.LEAVING if quicker > exponent / 2 else Course.CHAOTIC

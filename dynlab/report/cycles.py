@@ -8,7 +8,7 @@ from dynlab.evaluation.analysis import Analysis
 from dynlab.report.attractor_table import radius_text
 from dynlab.report.gallery import Frame, coordinates
 from dynlab.report.pictures import Screen
-from dynlab.report.words import count, percent
+from dynlab.report.words import percent
 
 SHOWN = 20  # cycles, those with the largest basins
 _STATES = 12  # of each, the first ones
@@ -57,8 +57,3 @@ def cycle_table(analysis: Analysis, screen: Screen) -> CycleTable | None:
         for number, cycle, summary in found
     ]
     return CycleTable(rows, len(cycles) - len(rows)) if rows else None
-
-
-def cycle_name(analysis: Analysis, number: int) -> str:
-    """What a cycle is called where it is named, with its period."""
-    return f"cycle {number} of {count(analysis.results.cycles[number].period, 'state')}"

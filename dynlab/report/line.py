@@ -40,16 +40,16 @@ def line_view(analysis: Analysis, screen: Screen) -> LineView | None:
     if codes is None or found is None:
         return None
     stable = sum(not point.unstable for point in found)
-    where = (
-        f"{count(len(found), 'fixed point')} {'is' if len(found) == 1 else 'are'} here, {number(stable)} of them stable"
-    )
+    where = f"{count(len(found), 'fixed point')} here, {number(stable)} of them stable"
     if 0 < len(found) <= NAMED:
-        points = [fixed_point_text(point) for point in found]
-        where = f"here at {enumeration(points)}"
+        where = f"here at {enumeration([fixed_point_text(point) for point in found])}"
     sentences = [
-        f"Where the graph crosses the diagonal the map has a fixed point, {where}.",
-        "Full circles attract, open ones do not.",
-        f"Where it only touches the diagonal, or crosses it twice within a cell of {number(codes.size)}, none is seen.",
+        f"Where the graph crosses the diagonal the map has a fixed point: {where if found else 'nowhere here'}.",
+        *(["Full circles attract, open ones do not."] if found else []),
+        (
+            "None is seen where it only touches the diagonal, runs along it, or crosses it twice between two of "
+            f"{number(codes.size)} states."
+        ),
     ]
     webs = {colour == "unresolved" for colour, _ in _cobwebs(analysis, codes)}
     if webs:

@@ -99,6 +99,7 @@ def render_page(
             matches=match_rows(analyses, labels, followed),
             same_data=len({analysis.results.data.sha256 for analysis in analyses}) == 1,
             equal_samples=counts[0].samples,
+            met=[outcome for outcome in Outcome if any(words.outcome_share(one, outcome) for one in analyses)],
             recognizers=recognizers_of(analyses, labels),
             **assets(),
         )
@@ -166,6 +167,10 @@ def _check(analysis: Analysis) -> None:
     if arrays.plane_cycles is not None:
         others = sum(picture.unsampled_cycles for picture in results.planes or ())
         indices["plane_cycles"] = (arrays.plane_cycles, -1, len(results.cycles) + others)
+    if arrays.line_labels is not None and arrays.line_cycles is not None:
+        others = 0 if arrays.plane_others is None else len(arrays.plane_others)
+        indices["line_labels"] = (arrays.line_labels, -1, attractors + others)
+        indices["line_cycles"] = (arrays.line_cycles, -1, len(arrays.line_cycles))
     for name, (array, least, end) in indices.items():
         if array.numel() and not least <= int(array.min()) <= int(array.max()) < end:
             raise ValueError(f"analyses: {name} of {results.title!r} is not within {least} to {end - 1}")

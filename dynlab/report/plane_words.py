@@ -43,7 +43,7 @@ def picture_words(picture: PlanePicture, side: int, attractors: int, *, is_whole
         sentences.append(f"{count(picture.unsampled_cycles, 'cycle')} {verb} reached by no sample.")
     if picture.diverged:
         what = "diverges: it is" if picture.diverged == 1 else "diverge: they are"
-        sentences.append(f"{count(picture.diverged, 'state')} {what} blank.")
+        sentences.append(f"{count(picture.diverged, 'state')} {what} blank, and one more basin below.")
     if picture.unresolved:
         what = "it is pale, and counts" if picture.unresolved == 1 else "they are pale, and count"
         sentences.append(f"{count(picture.unresolved, 'state')} remained unresolved: {what} as one more basin below.")

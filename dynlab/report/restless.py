@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dynlab.dynamics import Status
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.restless import Course, RestlessSample
 from dynlab.report.words import count, number, spelled
 
 _MEANINGS = {
     Course.CHAOTIC: "is above zero by more than three standard errors: small differences grow, the orbit is chaotic",
+    Course.LEAVING: "is above zero, and steps grow like small differences: it leaves an unstable state",
     Course.SETTLING: "is below zero: the orbit settles, and needs more steps than it had",
-    Course.CREEPING: "is not below zero, while steps are shorter than the tolerance: it creeps, as past a saddle",
-    Course.NEUTRAL: "is zero within three standard errors: the orbit may run on a closed curve",
+    Course.CREEPING: "is not below zero, while steps are shorter than the tolerance: it creeps past a saddle, "
+    "or stands where nothing attracts",
+    Course.NEUTRAL: "is zero for all that could be told: the orbit may run on a closed curve",
     Course.DIVERGING: "could not be told, as the orbit diverges after all",
 }
 
@@ -21,7 +23,7 @@ def restless_words(analysis: Analysis) -> str:
     found = analysis.results.restless
     if found is None:
         return ""
-    unresolved, followed = analysis.results.outcomes.get(Outcome.UNRESOLVED.value, 0), len(found.samples)
+    unresolved, followed = analysis.results.statuses.get(Status.UNRESOLVED.value, 0), len(found.samples)
     if followed == unresolved:
         who = "The unresolved sample was" if followed == 1 else f"The {spelled(followed)} unresolved samples were"
     else:

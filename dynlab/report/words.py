@@ -192,8 +192,10 @@ def _cycles(analysis: Analysis) -> list[str]:
         periods = Counter(cycle.period for cycle in cycles)
         found = enumeration([f"{number(times)} of period {period}" for period, times in sorted(periods.items())])
         found = f" of period {cycles[0].period}" if len(cycles) == 1 else f": {found}"
+        # Folders of an older dynlab call them unresolved.
+        of_these = "" if analysis.results.outcomes.get(Outcome.CYCLE.value) else "Of the unresolved, "
         sentences.append(
-            f"{count(on_them, 'sample')} {'reaches' if on_them == 1 else 'reach'} "
+            f"{of_these}{count(on_them, 'sample')} {'reaches' if on_them == 1 else 'reach'} "
             f"{count(len(cycles), 'stable cycle')}{found}."
         )
     if others := analysis.results.statuses.get("periodic", 0) - on_them:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,16 @@ import torch
 import dynlab as dl
 from dynlab.dynamics import iterate
 from dynlab.evaluation.line import POINTS, line_of
+from dynlab.evaluation.planes import shown_states
 from dynlab.maps.classical import Logistic
 
 from systems import Formula
 
 SMALL = dl.AnalysisSettings(certified_attractors=0, linearized_attractors=0)
+
+
+def ends(low: float, high: float) -> torch.Tensor:
+    return torch.tensor([[low], [high]], dtype=torch.float64)
 
 
 def cubic() -> Formula:
@@ -26,7 +32,8 @@ def cubic() -> Formula:
 def test_fixed_points_and_basins_of_a_polynomial(device: torch.device):
     system, samples = cubic().to(device), torch.linspace(-1.1, 1.1, 50, dtype=torch.float64)[:, None].to(device)
     orbits = iterate(system, samples)
-    line = line_of(system, orbits.fixed_points, [], torch.zeros(0, 1), samples)
+    found = torch.stack([point.state.cpu() for point in orbits.fixed_points])
+    line = line_of(system, orbits.fixed_points, [], shown_states(found, [], samples, None))
     r = 0.2**0.5
     assert [point.state[0] for point in line.fixed_points] == pytest.approx([-1, -r, 0, r, 1], abs=1e-14)
     # The derivative of x + 0.9 (-x^5 + 1.2 x^3 - 0.2 x).
@@ -36,8 +43,7 @@ def test_fixed_points_and_basins_of_a_polynomial(device: torch.device):
     np.testing.assert_allclose(line.images.numpy(), x + 0.9 * x * (1 - x * x) * (x * x - 0.2), rtol=0, atol=1e-15)
     for _ in range(5000):
         x = x + 0.9 * x * (1 - x * x) * (x * x - 0.2)
-    found = torch.stack([point.state.cpu() for point in orbits.fixed_points])[:, 0].numpy()
-    np.testing.assert_allclose(found[line.labels.numpy()], x, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found[line.labels, 0].numpy(), x, rtol=0, atol=1e-9)
     assert (len(line.states), len(line.others)) == (POINTS, 0)
     assert not line.diverged.any()
     assert (line.cycles == -1).all()
@@ -48,34 +54,62 @@ def test_fixed_points_and_basins_of_a_polynomial(device: torch.device):
 def test_cycles_divergence_and_attractors_without_samples():
     system = Logistic(3.2)
     orbits = iterate(system, torch.tensor([[0.3], [0.4]]))
-    line = line_of(system, [], orbits.cycles, torch.tensor([[-0.5], [1.2]]), torch.tensor([[0.3], [0.4]]))
+    line = line_of(system, [], orbits.cycles, ends(-0.5, 1.2))
     within = (line.states > 0) & (line.states < 1)
     assert torch.equal(line.cycles, torch.where(within, 0, -1))
     assert torch.equal(line.diverged, ~within)
     assert [point.state[0] for point in line.fixed_points] == pytest.approx([0, 1 - 1 / 3.2], abs=1e-14)
     assert [point.multipliers[0][0] for point in line.fixed_points] == pytest.approx([3.2, 2 - 3.2])
     half = Logistic(2.0)
-    alone = line_of(half, [], [], torch.zeros(0, 1), torch.tensor([[0.2], [0.9]]))
+    alone = line_of(half, [], [], ends(0.2, 0.9))
     assert alone.others.tolist() == [[pytest.approx(0.5)]]
     assert (alone.labels == 0).all()
 
 
 def test_a_jump_over_the_diagonal_is_no_fixed_point():
     system = Formula(1, lambda x: torch.where(x < 0.3, x + 0.2, x - 0.2))
-    line = line_of(system, [], [], torch.zeros(0, 1), torch.tensor([[0.0], [1.0]]), max_steps=30)
+    line = line_of(system, [], [], ends(0.0, 1.0), max_steps=30)
     assert line.fixed_points == []
+    without = Formula(1, lambda x: x.sign() * x.abs().sqrt())  # whose derivative at 0 is infinite
+    found = line_of(without, [], [], ends(-2.0, 2.0)).fixed_points
+    assert [point.state[0] for point in found] == pytest.approx([-1, 1])
+
+
+@pytest.mark.parametrize("flat", [lambda x: 1.0 * x, lambda x: x.clamp(0, 1)], ids=["identity", "clamp"])
+def test_a_stretch_of_fixed_points_is_none(flat: Callable[[torch.Tensor], torch.Tensor]):
+    assert line_of(Formula(1, flat), [], [], ends(-1.0, 2.0), max_steps=30).fixed_points == []
+
+
+@pytest.mark.parametrize("far", [1e4, 1e6])
+def test_a_fixed_point_far_from_zero_is_found(far: float):
+    for offset in np.linspace(0.1, 0.9, 9):
+        place = far + float(offset)
+        line = line_of(Formula(1, lambda x, at=place: at + 2 * (x - at)), [], [], ends(far, far + 1), max_steps=5)
+        assert [point.state[0] for point in line.fixed_points] == [pytest.approx(place, abs=1e-9)]
+
+
+def test_the_picture_shows_where_most_of_an_orbit_goes():
+    settings = dl.AnalysisSettings(max_steps=50, max_exact_steps=50, certified_attractors=0)
+    chaotic = dl.analyse(Logistic(3.9), torch.full((5, 1), 0.5) + 0.01 * torch.arange(5)[:, None], settings=settings)
+    assert chaotic.arrays.line_states is not None
+    assert float(chaotic.arrays.line_states[0]) < 0.15  # the attractor reaches from 0.095 to 0.975
+    assert float(chaotic.arrays.line_states[-1]) > 0.96
+    short = dl.AnalysisSettings(max_steps=20, max_exact_steps=20, certified_attractors=0)
+    for rate in (1.05, 1.5):
+        leaving = dl.analyse(Formula(1, lambda x, r=rate: r * x), torch.tensor([[0.1], [0.5]]), settings=short)
+        assert leaving.arrays.line_states is not None
+        assert float(leaving.arrays.line_states.abs().max()) < 1
 
 
 def test_a_fixed_point_on_the_grid_is_found_once():
     system = Formula(1, lambda x: -0.5 * x)
-    states = torch.tensor([[-1.0], [1.0]])
-    ends = 1.1 * 0.98 * torch.tensor([-1.0, 1.0], dtype=torch.float64)
-    found = line_of(system, [], [], torch.zeros(0, 1), states)
+    found = line_of(system, [], [], ends(-1.0, 1.0))
     assert [point.state[0] for point in found.fixed_points] == pytest.approx([0.0], abs=1e-14)
-    torch.testing.assert_close(found.states[[0, -1]], ends)
-    # One whose grid begins at it.
-    shifted = Formula(1, lambda x: float(ends[0]) + 0.5 * (x - float(ends[0])))
-    assert len(line_of(shifted, [], [], torch.zeros(0, 1), states).fixed_points) == 1
+    assert found.states[[0, -1]].tolist() == pytest.approx([-1.1, 1.1])
+    for place in (0, 7, POINTS - 1):
+        at = float(found.states[place])
+        there = Formula(1, lambda x, at=at: at + 0.5 * (x - at))
+        assert [point.state for point in line_of(there, [], [], ends(-1.0, 1.0)).fixed_points] == [[at]]
 
 
 def test_an_analysis_keeps_it(tmp_path: Path):

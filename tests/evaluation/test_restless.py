@@ -14,10 +14,11 @@ import dynlab as dl
 from dynlab.dynamics import iterate
 from dynlab.dynamics.answers import Statuses
 from dynlab.dynamics.decision import CODES, Status
-from dynlab.evaluation.restless import FOLLOWED, STEPS, Course, restless_of
+from dynlab.evaluation.restless import FOLLOWED, STEPS, Course, _course, lasting_ways, restless_of
+from dynlab.maps import Map
 from dynlab.maps.classical import Henon, Linear, Logistic
 
-from systems import ghost
+from systems import Formula, ghost
 
 
 def uniform(*shape: int) -> torch.Tensor:
@@ -40,9 +41,13 @@ def test_chaos_is_found_and_followed(device: torch.device):
         assert first == pytest.approx(0.4192, abs=0.03)  # published, for an orbit without an end
         assert first + second == pytest.approx(math.log(0.3), abs=1e-9)  # the determinant is -0.3 everywhere
     assert way.shape == (FOLLOWED, STEPS, 2)
-    lengths = (way[:, 1:] - way[:, :-1]).norm(dim=2).median(dim=1).values
+    steps = system(way.flatten(0, 1).to(device)).cpu() - way.flatten(0, 1)
+    lengths = steps.norm(dim=1).reshape(FOLLOWED, STEPS).median(dim=1).values
     assert [one.median_step_length for one in found.samples] == pytest.approx(lengths.tolist())
-    torch.testing.assert_close(way[:, 0], orbits.states[numbers])
+    states = orbits.states[numbers].to(device)
+    for _ in range(200):  # in which the frame turns
+        states = system(states)
+    torch.testing.assert_close(way[:, 0], states.cpu())
     torch.testing.assert_close(way[:, 1:4].reshape(-1, 2), system(way[:, :3].reshape(-1, 2).to(device)).cpu())
     assert done == [0.0, 0.8, 1.0]
 
@@ -57,16 +62,15 @@ def test_an_orbit_that_only_needs_more_steps_settles():
     assert way.shape == (0, STEPS, 3)  # not drawn
 
 
-def test_a_closed_curve_is_neither():
+def spiral(pull: float) -> Formula:
+    """The angle goes round and round, and the radius to 1 from both sides."""
     cosine, sine = math.cos(0.7), math.sin(0.7)
     turn = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
+    return Formula(2, lambda states: (states @ turn.to(states)) * (1 + pull * (1 - states.norm(dim=1, keepdim=True))))
 
-    def step(states: torch.Tensor) -> torch.Tensor:
-        # The radius goes to 1, the angle round and round.
-        radius = states.norm(dim=1, keepdim=True)
-        return (states @ turn.to(states)) * (1 + 0.5 * (1 - radius))
 
-    system = dl.as_map(step, (2,))
+def test_a_closed_curve_is_neither():
+    system = spiral(0.5)
     orbits = iterate(system, uniform(4, 2) + 0.2, max_steps=100, max_exact_steps=100)
     found, _ = restless_of(system, orbits, 1e-4)
     assert found is not None
@@ -85,12 +89,36 @@ def test_an_orbit_at_a_saddle_creeps_and_is_not_chaotic():
     assert found.samples[0].exponents[0] == pytest.approx(math.log(1.0001), abs=1e-9)
 
 
+@pytest.mark.parametrize("system", [Linear.random([1.002, 0.5]), spiral(0.002)], ids=["linear", "spiral"])
+def test_an_orbit_that_only_leaves_an_unstable_state_is_not_chaotic(system: Map):
+    orbits = iterate(system, 1e-3 * uniform(3, 2) + 1e-3, tolerance=1e-9, max_steps=20, max_exact_steps=20)
+    found, way = restless_of(system, orbits, 1e-9)
+    assert found is not None
+    assert {one.course for one in found.samples} == {Course.LEAVING}
+    assert found.samples[0].exponents[0] == pytest.approx(0.002, rel=0.1)
+    assert len(lasting_ways(found, way)) == 0
+
+
+def test_an_exponent_must_be_three_standard_errors_from_zero():
+    def course(exponent: float) -> Course:
+        return _course(exponent, error=0.1, length=1.0, quicker=0.0, tolerance=1e-4)
+
+    courses = [course(exponent) for exponent in (-0.31, -0.29, 0.29, 0.31)]
+    assert courses == [Course.SETTLING, Course.NEUTRAL, Course.NEUTRAL, Course.CHAOTIC]
+    # And small differences must have grown e^3 times for anything to be said.
+    assert _course(2.9 / STEPS, 0.0, 1.0, 0.0, 1e-4) is Course.NEUTRAL
+    assert _course(3.1 / STEPS, 0.0, 1.0, 0.0, 1e-4) is Course.CHAOTIC
+    assert _course(3.1 / STEPS, 0.0, 1.0, 1.6 / STEPS, 1e-4) is Course.LEAVING
+
+
 def test_an_orbit_that_diverges_later_is_not_chaotic():
     system = Linear.random([1.5, 0.5])
     orbits = iterate(system, uniform(3, 2) + 1, max_steps=20, max_exact_steps=20)
-    found, _ = restless_of(system, orbits, 1e-4)
+    found, way = restless_of(system, orbits, 1e-4)
     assert found is not None
     assert {one.course for one in found.samples} == {Course.DIVERGING}
+    assert len(way) == 3
+    assert len(lasting_ways(found, way)) == 0
     assert found.samples[0].exponents == found.samples[0].standard_errors == [None, None]
 
 

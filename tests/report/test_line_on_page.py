@@ -50,7 +50,7 @@ def test_the_way_of_a_cycle_goes_between_graph_and_diagonal() -> None:
     assert {name for row in strip.customdata for name in row} == {"cycle 0"}
     view = line_view(analysis, screen_of(analysis))
     assert view is not None
-    assert "a fixed point, here at 0.714286 with multiplier −1.5." in view.words
+    assert "a fixed point: here at 0.714286 with multiplier −1.5." in view.words
     assert "Steps between graph and diagonal are the way of cycles." in view.words
     assert [key.name for key in view.keys] == ["Cycle 0 of period 4"]
     page = render_page([analysis])
@@ -90,7 +90,15 @@ def test_many_fixed_points_are_counted() -> None:
     view = line_view(analysis, screen_of(analysis))
     assert view is not None
     # Multiples of pi, as far as the picture goes, from -14 to 14; the odd ones attract, 13 of which samples reach.
-    assert "29 fixed points are here, 14 of them stable" in view.words
+    assert "29 fixed points here, 14 of them stable" in view.words
+
+
+def test_where_nothing_is_crossed_it_is_said() -> None:
+    analysis = analysis_of(Formula(1, lambda x: x + 0.1))
+    view = line_view(analysis, screen_of(analysis))
+    assert view is not None
+    assert "the map has a fixed point: nowhere here. None is seen where it only touches" in view.words
+    assert "Full circles" not in view.words
 
 
 def test_other_maps_have_no_graph() -> None:

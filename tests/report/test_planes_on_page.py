@@ -163,7 +163,7 @@ def test_words_of_a_picture() -> None:
     assert whole == (
         "States are two numbers, and this is their plane as far as attractors and all but the outermost samples go. "
         "Each of 60 × 60 states was iterated: they reach 2 cycles. 1 cycle is reached by no sample. "
-        "1 state diverges: it is blank."
+        "1 state diverges: it is blank, and one more basin below."
     )
 
 
@@ -227,18 +227,22 @@ def test_cycles_and_what_diverges_have_their_colours_and_places() -> None:
     assert len(cycles.x) == 2 * sampled  # whose states are known
     for x, y in zip(cycles.x, cycles.y, strict=True):
         assert (abs(x), abs(y)) == pytest.approx((0.5**0.5, 0.5**0.5), abs=1e-9)
+        assert figure.layout.xaxis.range[0] < x < figure.layout.xaxis.range[1]
+        assert figure.layout.yaxis.range[0] < y < figure.layout.yaxis.range[1]
     assert "Cycles, the largest basin first" in page
     assert "(-0.7071, -0.7071) → (0.7071, 0.7071)" in page
 
 
 def test_the_way_of_a_chaotic_orbit_is_drawn() -> None:
     settings = replace(SMALL, max_steps=200, max_exact_steps=200)
-    analysis = dl.analyse(Henon(), torch.tensor([[0.1, 0.1], [0.2, -0.1], [5.0, 5.0]]), settings=settings)
+    analysis = dl.analyse(Henon(), torch.tensor([[0.05, 0.1], [0.06, -0.1]]), settings=settings)
     figure: Any = plane_figures(analysis, screen_of(analysis))[0]
     _, dots, _, unstable = figure.data
-    assert list(unstable.marker.symbol) == ["x"]
+    assert list(unstable.marker.symbol) == ["x", "x"]
     assert set(dots.customdata) == {0, 1}
     x, y = np.array(dots.x).reshape(2, -1), np.array(dots.y).reshape(2, -1)
+    low, high = figure.layout.xaxis.range
+    assert ((low < x) & (x < high)).all()  # though samples begin in a small part of it
     np.testing.assert_allclose(x[:, 1:], 1 - 1.4 * x[:, :-1] ** 2 + y[:, :-1], rtol=0, atol=2e-4)
     np.testing.assert_allclose(y[:, 1:], 0.3 * x[:, :-1], rtol=0, atol=2e-5)
     page = render_page([analysis])

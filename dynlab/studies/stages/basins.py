@@ -7,8 +7,8 @@ on to its attractor.
 `results.json`
     samples, attractors (how many), unresolved, diversity (`Diversity`)
     attractor_table: an `Attractor` for each, by falling basin size; cycles: a `PeriodicAttractor` for each
-    kinds, outcomes: how many attractors and how many samples of each (null outcomes: the samples have no classes; a
-        cycle is one only where there is any)
+    kinds, outcomes: how many attractors and how many samples of each (null outcomes: the samples have no classes);
+        those on cycles are named only where there are any, those that diverge are among the unresolved
     purity: share of samples with the majority class of their basin, a bound for what any classifier can make of the
         attractors of these samples; purity_left_out: the same by the other samples of the basin (null: no classes)
     explosions: `points` (`ExplosionPoints`) and `starts` (`ExplosionStarts`)
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 EXPLOSIONS_FILE = "explosions.safetensors"
 _MERGING = 0.1  # of the time
-_RARE = (Outcome.CYCLE, Outcome.DIVERGED)  # counted where they occur: autoencoders hardly have any
+_RARE = (Outcome.CYCLE, Outcome.DIVERGED)  # counted only where they occur
 
 
 def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
