@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from stage_runs import PARAMETERS, PARTS, SETS, SETTINGS, run_stage, tiny_map, tiny_set
+from stage_runs import MAP_FILE, PARAMETERS, PARTS, SETS, SETTINGS, run_stage, tiny_map, tiny_set
 from torch import Tensor
 
 from dynlab.attractors import Basins, load_graph
@@ -26,6 +26,7 @@ from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.recognizer import train_recognizer
 from dynlab.files import read_tensors, sha256
+from dynlab.maps import DenoisingAutoencoder
 from dynlab.studies.specification import load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.stages.recognizer import recognizer_of
@@ -434,6 +435,23 @@ def test_without_explosions_there_is_nothing_to_explain(stage_folders: Folders, 
     assert _results(folders["basins"])["outcomes"] is _results(folders["basins"])["purity"] is None
     assert _results(folders["iterate"])["films"]["classes"] is None
     assert (_results(folders["spectra"])["explosions"], _results(folders["spectra"])["probes"]) == ([], [])
+
+
+def test_samples_on_a_cycle_are_counted_as_such(stage_folders: Folders, tmp_path: Path) -> None:
+    blinking = DenoisingAutoencoder(64, 10, state_shape=(8, 8))
+    with torch.no_grad():  # dark makes bright and bright makes dark
+        blinking.encoder["weight"].fill_(-20 / 64)
+        blinking.encoder["bias"].fill_(10.0)
+        blinking.decoder["weight"].fill_(1.2)
+        blinking.decoder["bias"].fill_(-6.0)
+    folders = {**stage_folders, "train": tmp_path / "train"}
+    blinking.save(folders["train"] / MAP_FILE)
+    for name in ("iterate", "orbits-000", "orbits-001", "basins"):
+        folders[name] = run_stage(name, tmp_path / name, folders)
+    results = _results(folders["basins"])
+    assert [(cycle["period"], cycle["basin_size"]) for cycle in results["cycles"]] == [(2, results["samples"])]
+    assert results["outcomes"]["cycle"] == results["samples"]
+    assert results["outcomes"]["unresolved"] == results["unresolved"] == 0
 
 
 # spectra
