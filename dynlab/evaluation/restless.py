@@ -2,8 +2,9 @@
 
 A few of them are followed on from where iteration left them. A leading Lyapunov exponent above zero means that small
 differences grow: that is chaos if the orbit moves on at its pace; if its own steps grow like them it only leaves an
-unstable state, and if it hardly moves it creeps past one. An exponent below zero means that the orbit settles and needs
-more steps. Around zero it may run on a closed curve.
+unstable state, and if it hardly moves it creeps past one. An exponent below zero means that the orbit settles. Where
+differences grow or shrink like a power of the steps, as on tori and where a multiplier is 1, the average goes to zero,
+but so slowly that its standard error does not show it: so an exponent must hold over both halves of the steps.
 
 Source: `dynlab.dynamics.lyapunov`.
 """
@@ -29,7 +30,8 @@ _TURN = 200  # steps before, in which the frame of tangents turns into the direc
 _EXPONENTS = 2  # of each sample, the leading ones
 _CERTAIN = 3  # standard errors by which an exponent is not zero
 _ROUNDING = 1e-9  # of an exponent, whatever its standard error
-_GROWN = 3.0  # logarithm of the growth of small differences, over all steps, below which nothing is certain
+_HOLDS = 0.5  # of the exponent of the first half, that of the second; of growth like a power of the steps it is a third
+_GROWN = 3.0  # logarithm of the growth of small differences, over half of the steps, that chaos takes; a line has ln 2
 DRAWN_DIM = 2  # largest dim at which the states on the way are kept, to be drawn
 
 
@@ -39,8 +41,9 @@ class Course(StrEnum):
     CHAOTIC = "chaotic"  # it moves on at its pace, while small differences grow
     LEAVING = "leaving"  # its steps grow like small differences: it leaves an unstable state, for wherever
     SETTLING = "settling"  # small differences shrink
-    CREEPING = "creeping"  # its steps are shorter than the tolerance, and small differences do not shrink
-    NEUTRAL = "neutral"  # it moves, and small differences neither grow nor shrink for certain
+    STANDING = "standing"  # it does not move: on a fixed point that is not known to attract
+    CREEPING = "creeping"  # its steps are shorter than the tolerance, and small differences do not shrink for certain
+    UNDECIDED = "undecided"  # it moves, and small differences neither grow nor shrink for certain
     DIVERGING = "diverging"  # it, or the growth of differences, left the range of floating point numbers
 
 
@@ -93,19 +96,28 @@ def restless_of(
     report(0.8)
     lengths, way = _way(float64_copy(bound), states)
     first, _, _, last = lengths.chunk(4)
-    quicker = ((last.median(dim=0).values / first.median(dim=0).values).log() / (0.75 * STEPS)).tolist()
-    exponents, errors = found.exponents.tolist(), found.standard_errors.tolist()
-    middle = lengths.median(dim=0).values.tolist()
-    columns = zip(chosen.tolist(), found.diverged.tolist(), exponents, errors, middle, quicker, strict=True)
+    measured = zip(
+        found.diverged.tolist(),
+        found.exponents[:, 0].tolist(),
+        found.standard_errors[:, 0].tolist(),
+        *(half.mean(dim=1).tolist() for half in found.block_means[:, :, 0].chunk(2, dim=1)),
+        lengths.median(dim=0).values.tolist(),
+        ((last.median(dim=0).values / first.median(dim=0).values).log() / (0.75 * STEPS)).tolist(),
+        strict=True,
+    )
+    courses = [
+        Course.DIVERGING if diverged else _course(Growth(*numbers), tolerance) for diverged, *numbers in measured
+    ]
+    columns = zip(chosen.tolist(), courses, found.exponents, found.standard_errors, lengths.T, strict=True)
     samples = [
         RestlessSample(
             sample,
-            Course.DIVERGING if diverged else _course(leading[0], spread[0], length, rate, tolerance),
-            [_finite(value) for value in leading],
-            [_finite(value) for value in spread],
-            _finite(length),
+            course,
+            [_finite(value) for value in leading.tolist()],
+            [_finite(value) for value in errors.tolist()],
+            _finite(float(steps.median())),
         )
-        for sample, diverged, leading, spread, length, rate in columns
+        for sample, course, leading, errors, steps in columns
     ]
     report(1.0)
     return RestlessSummary(STEPS, samples), way if way is not None else nothing
@@ -143,21 +155,29 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _course(exponent: float, error: float, length: float, quicker: float, tolerance: float) -> Course:
-    """What a sample that stays finite does.
+@dataclass(frozen=True)
+class Growth:
+    """How small differences, and steps, grow along the orbit of one sample, in natural logarithms per step."""
 
-    Args:
-        exponent: Its leading exponent.
-        error: The standard error of that.
-        length: Its median step length.
-        quicker: Logarithm per step by which its steps get longer.
-        tolerance: Step length below which it creeps.
-    """
-    certain = _ROUNDING + (_CERTAIN * error if math.isfinite(error) else 0.0)  # of an infinite one there is no error
-    if exponent < -certain:
+    exponent: float  # leading Lyapunov exponent
+    error: float  # its standard error
+    earlier: float  # the same over the first half of the steps
+    later: float  # and over the second half
+    length: float  # median step length
+    quicker: float  # growth of the step length
+
+
+def _course(found: Growth, tolerance: float) -> Course:
+    """What a sample that stays finite does; steps below the tolerance are short."""
+    if found.length == 0:
+        return Course.STANDING
+    certain = _ROUNDING + (_CERTAIN * found.error if math.isfinite(found.error) else 0.0)  # -inf has no error
+    holds = found.later == found.earlier or found.later / found.earlier > _HOLDS
+    if found.exponent < -certain and holds:
         return Course.SETTLING
-    if length < tolerance:
-        return Course.CREEPING
-    if exponent <= certain or exponent * STEPS < _GROWN:
-        return Course.NEUTRAL
-    return Course.LEAVING if quicker > exponent / 2 else Course.CHAOTIC
+    if found.exponent > certain:
+        if holds and found.quicker > found.exponent / 2:
+            return Course.LEAVING
+        if found.later * STEPS / 2 > _GROWN and found.quicker < found.exponent / 2:
+            return Course.CHAOTIC
+    return Course.CREEPING if found.length < tolerance else Course.UNDECIDED

@@ -7,14 +7,27 @@ from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.restless import Course, RestlessSample
 from dynlab.report.words import count, number, spelled
 
-_MEANINGS = {
-    Course.CHAOTIC: "is above zero by more than three standard errors: small differences grow, the orbit is chaotic",
-    Course.LEAVING: "is above zero, and steps grow like small differences: it leaves an unstable state",
-    Course.SETTLING: "is below zero: the orbit settles, and needs more steps than it had",
-    Course.CREEPING: "is not below zero, while steps are shorter than the tolerance: it creeps past a saddle, "
-    "or stands where nothing attracts",
-    Course.NEUTRAL: "is zero for all that could be told: the orbit may run on a closed curve",
-    Course.DIVERGING: "could not be told, as the orbit diverges after all",
+# Of one sample, of several, and why.
+_COURSES = {
+    Course.CHAOTIC: ("is chaotic", "are chaotic", "small differences grow, while steps keep their length"),
+    Course.LEAVING: ("leaves an unstable state", "leave an unstable state", "steps grow like small differences"),
+    Course.SETTLING: ("settles, however slowly", "settle, however slowly", "small differences shrink"),
+    Course.STANDING: (
+        "stands on a fixed point that is not known to attract",
+        "stand on fixed points that are not known to attract",
+        "they do not move at all",
+    ),
+    Course.CREEPING: (
+        "creeps, as past a saddle",
+        "creep, as past a saddle",
+        "steps are below the tolerance, and small differences do not shrink",
+    ),
+    Course.UNDECIDED: (
+        "may run on a closed curve",
+        "may run on closed curves",
+        "small differences neither grow nor shrink for certain",
+    ),
+    Course.DIVERGING: ("diverges after all", "diverge after all", ""),
 }
 
 
@@ -34,11 +47,13 @@ def restless_words(analysis: Analysis) -> str:
         low, high = _number(min(leading)), _number(max(leading))
         what = "Leading Lyapunov exponents are" if followed > 1 else "The leading Lyapunov exponent is"
         sentences.append(f"{what} {low if low == high else f'{low} to {high}'} per step.")
-    for course, meaning in _MEANINGS.items():
-        many = sum(one.course is course for one in found.samples)
+    for course, (one, several, why) in _COURSES.items():
+        many = sum(sample.course is course for sample in found.samples)
         if many:
-            whose = f"all {spelled(many)}" if many == followed else f"{spelled(many)} of them"
-            sentences.append(f"It {meaning}." if followed == 1 else f"In {whose} it {meaning}.")
+            whose = (
+                "It" if followed == 1 else f"All {spelled(many)}" if many == followed else spelled(many).capitalize()
+            )
+            sentences.append(f"{whose} {one if many == 1 else several}{f': {why}' if why else ''}.")
     return " ".join(sentences)
 
 

@@ -82,7 +82,7 @@ def test_a_chaotic_sample_is_drawn_and_said() -> None:
     view = line_view(analysis, screen_of(analysis))
     assert view is not None
     assert "Steps between graph and diagonal are that of an unresolved sample." in view.words
-    assert "the orbit is chaotic" in render_page([analysis])
+    assert "All eight are chaotic: small differences grow" in render_page([analysis])
 
 
 def test_many_fixed_points_are_counted() -> None:

@@ -248,7 +248,7 @@ def test_the_way_of_a_chaotic_orbit_is_drawn() -> None:
     page = render_page([analysis])
     assert "Dots are the way on of some unresolved samples." in page
     assert "Samples that do not settle" in page
-    assert "In all two it is above zero by more than three standard errors" in page
+    assert "All two are chaotic: small differences grow, while steps keep their length." in page
 
 
 def test_words_of_the_entropy() -> None:
