@@ -254,10 +254,12 @@ def _as_floats(name: str, rows: NDArray[Any]) -> NDArray[np.float32]:
         raise InputError(
             f"{name}: images are of type {rows.dtype}, expected uint8 (0 to 255) or floating point (0 to 1)"
         )
-    with np.errstate(over="ignore"):  # what overflows is reported as infinite
+    if not np.isfinite(rows).all():
+        raise InputError(f"{name}: pixels are NaN or infinite in {_samples(~np.isfinite(rows))}")
+    with np.errstate(over="ignore"):
         images = rows.astype(np.float32, order="C")
     if not np.isfinite(images).all():
-        raise InputError(f"{name}: pixels are NaN or infinite in {_samples(~np.isfinite(images))}")
+        raise InputError(f"{name}: pixels are beyond the range of float32 in {_samples(~np.isfinite(images))}")
     return images
 
 

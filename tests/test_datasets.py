@@ -210,7 +210,7 @@ def _with(array: Any, index: tuple[int, ...], value: float) -> Any:
     [
         (_with(SHARES, (3, 1), np.nan), "pixels are NaN or infinite in 1 of 5 samples, first in sample 3"),
         (_with(SHARES, (0, 0), -np.inf), "pixels are NaN or infinite in 1 of 5 samples, first in sample 0"),
-        (SHARES.astype(np.float64) * 1e300, "pixels are NaN or infinite in 5 of 5 samples, first in sample 0"),
+        (SHARES.astype(np.float64) * 1e300, "pixels are beyond the range of float32 in 5 of 5 samples, first in"),
         (_with(_with(SHARES, (2, 0), 1.5), (4, 0), -0.5), "between -0.5 and 1.5, expected 0 to 1 (outside in 2 of 5"),
         (SHARES[:0], "images have shape (0, 6), expected at least one sample and one pixel"),
         (SHARES[:, :0], "images have shape (5, 0), expected at least one sample and one pixel"),

@@ -91,6 +91,7 @@ def basin_plane(
     margin: float = 0.5,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
+    max_exact_steps: int = 3000,
 ) -> BasinPlane:
     """Find the attractors of a grid of states on the plane through three states.
 
@@ -104,6 +105,7 @@ def basin_plane(
         margin: How far the grid goes beyond the corners, in lengths of the ways to them, at least 0.
         tolerance: As in `dynlab.iterate`.
         max_steps: As in `dynlab.iterate`.
+        max_exact_steps: As in `dynlab.iterate`.
 
     Returns:
         The picture.
@@ -129,7 +131,15 @@ def basin_plane(
     for lines in rows.split(max(1, _BLOCK // resolution)):
         states = (lines[:, None] + along[:, None] * ways[1]).flatten(0, 1)
         parts.append(
-            attractors_reached(system, states, points, known_cycles=periodic, tolerance=tolerance, max_steps=max_steps)
+            attractors_reached(
+                system,
+                states,
+                points,
+                known_cycles=periodic,
+                tolerance=tolerance,
+                max_steps=max_steps,
+                max_exact_steps=max_exact_steps,
+            )
         )
         points += parts[-1].others
         periodic += parts[-1].other_cycles

@@ -63,7 +63,9 @@ def analyse(
     planes: Annotated[
         int,
         typer.Option(
-            help="Pictures of basins on planes through three attractors; 0 for none.", parser=integer, metavar="INTEGER"
+            help="Pictures of basins, on planes through three attractors; of maps of one or two numbers one; 0 for none.",
+            parser=integer,
+            metavar="INTEGER",
         ),
     ] = 1,
     graph: Annotated[

@@ -31,7 +31,7 @@ from dynlab.evaluation.attractors import attractors_of, cycles_of, transformed_s
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
 from dynlab.evaluation.identity import data_identity, map_identity, shown_shape, versions_used
-from dynlab.evaluation.kinds import Outcome, outcomes_of
+from dynlab.evaluation.kinds import NO_PICTURE, Outcome, outcomes_of
 from dynlab.evaluation.line import Line, line_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
@@ -45,13 +45,14 @@ from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.files import printable
 from dynlab.maps import Map, check_states
 
+MOST_EXACT_STEPS = 3000  # of states on pictures, where some samples remain unresolved
 # Called with what is being done, and how much of it is done, from 0 to 1.
 Progress = Callable[[str, float], None]
 
 
 def analyse(
     system: Map,
-    data: Dataset | Float[Tensor, "samples dim"],
+    data: Dataset | Float[Tensor, "samples ..."],
     *,
     train_data: Dataset | None = None,
     recognizer_data: Dataset | None = None,
@@ -65,7 +66,8 @@ def analyse(
 
     Args:
         system: The map, on the device that shall compute.
-        data: The samples; a bare tensor of shape (samples, dim) is a data set without labels.
+        data: The samples; a bare tensor, of shape (samples, dim) or (samples, *state_shape), is a data set without
+            labels. Data sets are in float32.
         train_data: A labelled training set of the same classes; separability is measured if it is given.
         recognizer_data: Labelled raw images to train the recognizer on; `train_data`, or `data` itself, stands in if
             that is labelled and has pixels in [0, 1]. Without any, what needs a recognizer is unknown.
@@ -83,6 +85,8 @@ def analyse(
             shall be certified by proof and python-flint is not installed.
     """
     if not isinstance(data, Dataset):
+        if isinstance(data, Tensor) and data.shape[1:] == tuple(system.state_shape):
+            data = data.reshape(len(data), system.dim)
         check_states(system, data, parameter="data")
         data = dataset_of(data, name="samples", shape=system.state_shape)
     name = printable(name)
@@ -158,6 +162,8 @@ def analyse(
     films = film_samples(data, outcomes, settings.seed)
     report("basin planes", 0.0)
     lasting = lasting_ways(restless, restless_states)
+    # Where samples remain unresolved, as under chaos, so would states, at the cost of all steps that are allowed.
+    exact_steps = min(settings.max_exact_steps, MOST_EXACT_STEPS) if restless else settings.max_exact_steps
     planes = basin_planes(
         system,
         basins.fixed_points,
@@ -170,6 +176,7 @@ def analyse(
         ways=lasting,
         tolerance=settings.tolerance,
         max_steps=settings.max_steps,
+        max_exact_steps=exact_steps,
         on_progress=lambda done: report("basin planes", done),
     )
     report("basin planes", 1.0)
@@ -183,6 +190,7 @@ def analyse(
             shown_states(basins.fixed_points, basins.cycles, data.images, lasting),
             tolerance=settings.tolerance,
             max_steps=settings.max_steps,
+            max_exact_steps=exact_steps,
         )
     graph = None
     if settings.graph:
@@ -272,7 +280,7 @@ def analyse(
 
 
 def _line_arrays(line: Line) -> dict[str, Tensor]:
-    names = "states", "images", "labels", "cycles", "diverged"
+    names = "states", "images", "labels", "cycles", "diverged", "jumps"
     return {f"line_{name}": getattr(line, name) for name in names}
 
 
@@ -312,7 +320,9 @@ def _learnable(data: Dataset) -> Dataset | None:
 
 def _labelled_pixels(data: Dataset | None) -> Dataset | None:
     """The data set, if it has labels, and pixels in [0, 1]: of anything else nobody knows what a stain looks like."""
-    return data if data is not None and data.labels is not None and _are_pixels(data) else None
+    if data is None or data.labels is None or data.images.shape[1] <= NO_PICTURE:
+        return None
+    return data if _are_pixels(data) else None
 
 
 def _are_pixels(data: Dataset) -> bool:

@@ -61,6 +61,7 @@ class Arrays:
     line_labels: Int64[Tensor, " points"] | None = None
     line_cycles: Int64[Tensor, " points"] | None = None
     line_diverged: Bool[Tensor, " points"] | None = None
+    line_jumps: Int64[Tensor, " jumps"] | None = None
     # The way on of the unresolved samples that were followed, in steps; none where states have more than two numbers.
     restless_states: Float64[Tensor, "followed restless_steps dim"] | None = None
     # As in `ShockStates`; None where robustness was not asked for.
@@ -155,14 +156,18 @@ def _later_arrays(tensors: dict[str, Tensor], results: Results) -> dict[str, tup
     named = (for_members if any(found.nearest for found in attractors) else {}) | (
         for_planes if results.planes is not None else {}
     )
+    for_other_ends = {
+        "plane_cycles": (torch.int64, (planes, side, side)),
+        "plane_diverged": (torch.bool, (planes, side, side)),
+    }
+    if any(picture.cycles or picture.diverged for picture in results.planes or ()):
+        named |= for_other_ends
     if cycles or any(name in tensors for name in for_cycles):
         named |= for_cycles
     followed = 0 if results.restless is None else len(results.restless.samples)
-    later = {
-        "plane_cycles": (torch.int64, (planes, side, side)),
-        "plane_diverged": (torch.bool, (planes, side, side)),
-        "restless_states": (torch.float64, (followed if dim <= DRAWN_DIM else 0, -1, dim)),
-    }
+    for_ways = {"restless_states": (torch.float64, (followed if dim <= DRAWN_DIM else 0, -1, dim))}
+    if results.restless is not None:
+        named |= for_ways
     points = _length(tensors, "line_states")
     named |= (
         {}
@@ -173,9 +178,14 @@ def _later_arrays(tensors: dict[str, Tensor], results: Results) -> dict[str, tup
             "line_labels": (torch.int64, (points,)),
             "line_cycles": (torch.int64, (points,)),
             "line_diverged": (torch.bool, (points,)),
+            "line_jumps": (torch.int64, (-1,)),
         }
     )
-    return named | {name: expected for name, expected in (for_members | for_planes | later).items() if name in tensors}
+    return named | {
+        name: expected
+        for name, expected in (for_members | for_planes | for_other_ends | for_ways).items()
+        if name in tensors
+    }
 
 
 def _length(tensors: dict[str, Tensor], name: str) -> int:

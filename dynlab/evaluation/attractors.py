@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dynlab.attractors import Basins
 from dynlab.dynamics import Transformed
-from dynlab.evaluation.kinds import Kind, black_fraction, is_explosion, white_fraction
+from dynlab.evaluation.kinds import NO_PICTURE, Kind, black_fraction, is_explosion, white_fraction
 from dynlab.evaluation.recognizer import Recognition, Recognizer
 from dynlab.evaluation.results import Attractor, PeriodicAttractor, TransformedSet
 
@@ -40,7 +40,7 @@ def attractors_of(basins: Basins, recognizer: Recognizer | None) -> list[Attract
 def kinds_of(
     states: Float64[Tensor, "attractors dim"], recognized: Recognition | None
 ) -> list[tuple[Kind, int | None]]:
-    """Kind of each attractor, and class of a prototype.
+    """Kind of each attractor, and class of a prototype; states of few numbers are no pictures, and of unknown kind.
 
     Args:
         states: The attractors.
@@ -48,7 +48,7 @@ def kinds_of(
     """
     found: list[tuple[Kind, int | None]] = []
     for index, explosion in enumerate(is_explosion(states).tolist()):
-        if explosion:
+        if explosion and states.shape[1] > NO_PICTURE:
             found.append((Kind.EXPLOSION, None))
         elif recognized is None:
             found.append((Kind.UNKNOWN, None))

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 EXPLOSION_MAX_INTENSITY = 0.5  # an explosion has no pixel farther from 0; the report shows one of maximum 0.149
+NO_PICTURE = 3  # numbers of a state, up to which it is taken for a point and for no picture
 BLACK_BELOW = 0.01
 WHITE_ABOVE = 0.95
 

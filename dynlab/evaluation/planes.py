@@ -123,6 +123,7 @@ def basin_planes(
     ways: Float64[Tensor, "followed steps dim"] | None = None,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
+    max_exact_steps: int = 3000,
     on_progress: Callable[[float], None] | None = None,
 ) -> Planes:
     """Draw the basins on planes through three attractors each; of states of two numbers, on the plane that these are.
@@ -139,6 +140,7 @@ def basin_planes(
         ways: What it shows too: the states on the ways of samples that never settle.
         tolerance: As in `dynlab.iterate`.
         max_steps: As in `dynlab.iterate`.
+        max_exact_steps: As in `dynlab.iterate`.
         on_progress: Called with the share of planes that are done.
 
     Returns:
@@ -171,6 +173,7 @@ def basin_planes(
             margin=0.0,
             tolerance=tolerance,
             max_steps=max_steps,
+            max_exact_steps=max_exact_steps,
         )
         points += plane.others
         periodic += plane.other_cycles
@@ -193,13 +196,18 @@ def basin_planes(
         others=stacked([point.state.cpu() for point in points[given:]], (dim,)),
         cycles=stacked([plane.cycles for plane in found], (side, side), torch.int64),
         diverged=stacked([plane.diverged for plane in found], (side, side), torch.bool),
-        fixed_points=_on_the_plane(system, axes[0] + _zero(fixed_points)[:, None]) if is_whole and axes else None,
+        fixed_points=_on_the_plane(system, axes[0] + _zero(fixed_points)[:, None], points)
+        if is_whole and axes
+        else None,
     )
 
 
-def _on_the_plane(system: Map, axes: Float64[Tensor, "2 side"]) -> list[PicturedFixedPoint]:
+def _on_the_plane(
+    system: Map, axes: Float64[Tensor, "2 side"], known: Sequence[FixedPoint]
+) -> list[PicturedFixedPoint]:
     exact = float64_copy(system)
-    return fixed_points_within(exact, axes, home_of(exact, axes).device)
+    states = torch.cat([torch.zeros(0, 2, dtype=torch.float64), *(point.state.cpu()[None] for point in known)])
+    return fixed_points_within(exact, axes, states.to(home_of(exact, axes).device))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from dynlab.report.words import outcome_share, percent
 # Unlike colours first, as the three attractors that a plane goes through are often neighbours on it.
 COLOURS = ("level-0", "level-3", "level-5", "level-2", "level-4", "level-1")
 # For all other basins; half transparent, they suit a light and a dark page.
-_GREYS = ("rgba(128, 128, 128, 0.25)", "rgba(128, 128, 128, 0.45)", "rgba(128, 128, 128, 0.65)")
-_PALE = "rgba(128, 128, 128, 0.12)"  # for what is unresolved
+_GREYS = ("rgba(128, 128, 128, 0.4)", "rgba(128, 128, 128, 0.55)", "rgba(128, 128, 128, 0.7)")
+_PALE = "rgba(128, 128, 128, 0.22)"  # for what is unresolved
 MARKER: dict[str, Any] = {"color": light("card"), "size": 9, "line": {"color": light("ink"), "width": 2}}
 
 

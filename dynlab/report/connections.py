@@ -152,6 +152,8 @@ def connection_words(analysis: Analysis) -> str:
     if found is None or graph is None:
         return ""
     attractors = len(analysis.results.attractors)
+    if not attractors:
+        return "There is no attractor that saddles could join."
     tracked = sum(found.tracks.values())
     sentences = [
         (

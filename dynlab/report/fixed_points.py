@@ -20,9 +20,12 @@ from dynlab.report.words import count, enumeration, number, percent
 
 _VANISHING = 1e-9
 _NO_LINE = {
-    Decay.TOO_SHORT: "have too few step lengths",
-    Decay.NO_DECAY: "do not fall by a factor of ten, or rise again",
-    Decay.NOT_STRAIGHT: "fall, but along no line",
+    Decay.TOO_SHORT: ("has too few step lengths", "have too few step lengths"),
+    Decay.NO_DECAY: (
+        "does not fall by a factor of ten, or rises again",
+        "do not fall by a factor of ten, or rise again",
+    ),
+    Decay.NOT_STRAIGHT: ("falls, but along no line", "fall, but along no line"),
 }
 
 _STATUS_WORDS = {
@@ -115,7 +118,11 @@ def rate_words(analysis: Analysis) -> str:
     verb = "falls" if rates.recorded == 1 else "fall"
     sentences = [f"{number(lines)} of {count(rates.recorded, 'recorded sample')} {verb} along a line."]
     if lines < rates.recorded:
-        reasons = [f"{number(rates.decays[decay])} {why}" for decay, why in _NO_LINE.items() if rates.decays.get(decay)]
+        reasons = [
+            f"{number(many)} {one if many == 1 else several}"
+            for decay, (one, several) in _NO_LINE.items()
+            if (many := rates.decays.get(decay))
+        ]
         sentences.append(f"The others: {enumeration(reasons)}.")
     if rates.compared < lines:
         sentences.append(f"Those with a line that are unresolved, {number(lines - rates.compared)}, are not drawn.")

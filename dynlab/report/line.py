@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynlab.attractors.planes import codes_of, cycle_of
+from dynlab.attractors.planes import DIVERGED, codes_of, cycle_of
 from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.pictured import PicturedFixedPoint
 from dynlab.report.basin_colours import COLOURS, MARKER, Key, basin_cells, coloured, keys_of
 from dynlab.report.figure_data import column_names
 from dynlab.report.layout import blank_figure
@@ -39,16 +40,18 @@ def line_view(analysis: Analysis, screen: Screen) -> LineView | None:
     codes, found = _codes(analysis), analysis.results.pictured
     if codes is None or found is None:
         return None
-    stable = sum(not point.unstable for point in found)
-    where = f"{count(len(found), 'fixed point')} here, {number(stable)} of them stable"
+    stable = sum(point.is_stable for point in found)
+    undecided = sum(not point.is_stable and not point.unstable for point in found)
+    where = f"at least {count(len(found), 'fixed point')} here, {number(stable)} of them stable"
     if 0 < len(found) <= NAMED:
         where = f"here at {enumeration([fixed_point_text(point) for point in found])}"
+    marks = "Full circles attract, open ones do not" + (", grey ones are too near to call." if undecided else ".")
     sentences = [
         f"Where the graph crosses the diagonal the map has a fixed point: {where if found else 'nowhere here'}.",
-        *(["Full circles attract, open ones do not."] if found else []),
+        *([marks] if found else []),
         (
             "None is seen where it only touches the diagonal, runs along it, or crosses it twice between two of "
-            f"{number(codes.size)} states."
+            f"{number(codes.size)} states, unless a sample ends there."
         ),
     ]
     webs = {colour == "unresolved" for colour, _ in _cobwebs(analysis, codes)}
@@ -56,6 +59,8 @@ def line_view(analysis: Analysis, screen: Screen) -> LineView | None:
         ways = ["the way of cycles"] * (False in webs) + ["that of an unresolved sample"] * (True in webs)
         sentences.append(f"Steps between graph and diagonal are {enumeration(ways)}.")
     sentences.append("The strip shows where each state goes.")
+    if len(np.unique(codes[(codes >= 0) | (codes < DIVERGED)])) > len(COLOURS):
+        sentences.append("Basins without a colour of their own are grey on it, in shades that neighbours may share.")
     return LineView(" ".join(sentences).replace("-", "−"), keys_of(analysis, screen, codes, coloured(codes)))
 
 
@@ -68,6 +73,9 @@ def line_figure(analysis: Analysis) -> go.Figure:
     if codes is None or points is None or arrays.line_states is None or arrays.line_images is None:
         return figure
     x, y = arrays.line_states.numpy(), arrays.line_images.numpy()
+    # Interrupted where the map jumps.
+    jumps = np.zeros(0, dtype=np.int64) if arrays.line_jumps is None else arrays.line_jumps.numpy() + 1
+    graph_x, graph_y = (np.insert(values, jumps, np.nan) for values in (x, y))
     cell = float(x[1] - x[0])
     ends = [float(x[0]) - cell / 2, float(x[-1]) + cell / 2]
     inner = np.quantile(y[np.isfinite(y)], [0.02, 0.98]) if np.isfinite(y).any() else np.array(ends)
@@ -88,8 +96,8 @@ def line_figure(analysis: Analysis) -> go.Figure:
     )
     figure.add_trace(
         go.Scatter(
-            x=x,
-            y=y,
+            x=graph_x,
+            y=graph_y,
             line={"color": light("ink"), "width": 2},
             meta=column_names(series="", x="x", y="image"),
             hovertemplate="F(%{x:.5g}) = %{y:.5g}<extra></extra>",
@@ -109,7 +117,7 @@ def line_figure(analysis: Analysis) -> go.Figure:
                 customdata=[point.multipliers[0][0] for point in points],
                 meta=column_names(series="", x="x", y="", custom=["multiplier"]),
                 mode="markers",
-                marker={**MARKER, "color": [light("card" if point.unstable else "ink") for point in points]},
+                marker={**MARKER, "color": [_colour_of(point) for point in points]},
                 hovertemplate="fixed point %{x:.6g}, multiplier %{customdata:.4g}<extra></extra>",
                 showlegend=False,
             )
@@ -117,6 +125,10 @@ def line_figure(analysis: Analysis) -> go.Figure:
     figure.update_xaxes(range=ends, showgrid=False)
     figure.update_yaxes(range=[low - 1.6 * strip, high + strip / 2], showgrid=False, zeroline=False)
     return figure.update_layout(height=_HEIGHT)
+
+
+def _colour_of(point: PicturedFixedPoint) -> str:
+    return light("ink" if point.is_stable else "card" if point.unstable else "quiet")
 
 
 def _codes(analysis: Analysis) -> NDArray[np.int64] | None:

@@ -73,5 +73,5 @@ def entropy_words(entropy: BasinEntropy, crowded_boxes: int) -> str:
             f"where boxes with three basins or more are few; here they are {crowded} of those on a boundary."
         )
     else:
-        sentences.append("Only above log 2, 0.69, would it speak for fractal boundaries; nothing here does.")
+        sentences.append("Above log 2, 0.69, it would show that boundaries are fractal; below, it does not tell.")
     return " ".join(sentences)

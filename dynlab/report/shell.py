@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.evaluation.kinds import NO_PICTURE, Kind, Outcome
 from dynlab.published import published_figures
 from dynlab.report import gallery, words
 from dynlab.report.drawing import inline_json
@@ -55,6 +55,7 @@ def environment() -> Environment:
     environment.globals.update(
         Outcome=Outcome,
         Kind=Kind,
+        NO_PICTURE=NO_PICTURE,
         outcome_share=words.outcome_share,
         outcome_mark=gallery.outcome_mark,
         kind_mark=gallery.kind_mark,

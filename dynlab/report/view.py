@@ -24,6 +24,8 @@ from dynlab.report.robustness import RobustnessView, escape_words, robustness_vi
 from dynlab.report.robustness_figures import escape_figure, shock_figure
 from dynlab.report.shock_words import shock_words
 
+_EQUAL_COUNTS = "Attractors at equal sample size"
+
 
 @dataclass(frozen=True)
 class Section:
@@ -182,7 +184,7 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
             ),
         ),
         (
-            "Attractors at equal sample size",
+            _EQUAL_COUNTS,
             (
                 "More samples reach more attractors, so here are the expected numbers if only "
                 f"{words.number(counts[0].samples)} of the resolved samples were drawn, with two standard deviations."
@@ -231,6 +233,8 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
                 ),
             ),
         ]
+    if not counts[0].samples:
+        found = [one for one in found if one[0] != _EQUAL_COUNTS]
     return [(title, explanation, drawing) for title, explanation, drawing in found if drawing is not None]
 
 

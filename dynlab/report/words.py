@@ -81,22 +81,24 @@ def outcome_share(analysis: Analysis, outcome: Outcome) -> float:
 
 @dataclass(frozen=True)
 class Steps:
-    """How many steps samples took until their step length was below the tolerance."""
+    """How many steps samples that come to rest took until their step length was below the tolerance."""
 
     median: float
     ninth_decile: float
     most: int
-    never: int  # samples whose step length never was
+    never: int  # samples that never did
 
 
 def steps_of(analysis: Analysis) -> Steps | None:
-    """How many steps the samples took; None where none ever slowed down."""
-    steps = analysis.arrays.steps.numpy(force=True)
+    """How many steps the samples took that come to rest; None where none does."""
+    arrays = analysis.arrays
+    # Others have short steps by chance.
+    steps = arrays.steps[arrays.labels >= 0].numpy(force=True)
     taken = steps[steps >= 0]
     if len(taken) == 0:
         return None
     median, ninth_decile = np.quantile(taken, [0.5, 0.9])
-    return Steps(float(median), float(ninth_decile), int(taken.max()), len(steps) - len(taken))
+    return Steps(float(median), float(ninth_decile), int(taken.max()), len(arrays.labels) - len(taken))
 
 
 def kinds_known(analysis: Analysis) -> bool:
@@ -120,6 +122,8 @@ def diversity_words(analysis: Analysis) -> str:
     found = analysis.results.diversity
     if found is None or not found.attractors:
         return ""
+    if found.attractors == 1 and found.chao1.estimate <= 1:
+        return ""  # nothing to compare
     bound = found.chao1
     sentences = [
         (
@@ -157,9 +161,12 @@ def explosion_words(analysis: Analysis) -> str:
 
 def _one(analysis: Analysis) -> list[str]:
     results = analysis.results
+    # By default these are called samples, and map.
+    of = "" if results.data.name == "samples" else f" of {results.data.name}"
+    name = "" if results.map.name == "map" else f" {results.map.name}"
     opening = (
-        f"Each of {count(results.data.samples, 'sample')} of {results.data.name} was put through the map "
-        f"{results.map.name} again and again, its output becoming its next input, until it was certain where it ends."
+        f"Each of {count(results.data.samples, 'sample')}{of} was put through the map{name} again and again, its "
+        "output becoming its next input, until it was certain where it ends."
     )
     return [opening, *_fate(analysis)]
 
@@ -244,10 +251,11 @@ def _several(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[str]:
     )
     sentences = [opening]
     counts = equal_sample_counts([analysis.basin_sizes() for analysis in analyses])
-    sentences.append(
-        f"From {labels[0]} to {labels[-1]} the number of places where they end, the attractors, "
-        f"{trend([round(found.expected) for found in counts])} at equal sample size."
-    )
+    if counts[0].samples:
+        sentences.append(
+            f"From {labels[0]} to {labels[-1]} the number of places where they end, the attractors, "
+            f"{trend([round(found.expected) for found in counts])} at equal sample size."
+        )
     if all(kinds_known(analysis) for analysis in analyses):
         kept = [outcome_share(analysis, Outcome.KEPT) for analysis in analyses]
         exploded = [outcome_share(analysis, Outcome.EXPLOSION) for analysis in analyses]

@@ -15,6 +15,7 @@ from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.films import film_samples
 from dynlab.evaluation.kinds import Kind
 from dynlab.maps import DenoisingAutoencoder
+from dynlab.maps.classical import Henon, Logistic
 
 from systems import Formula
 
@@ -88,16 +89,27 @@ def test_labels_of_what_is_no_pixels_teach_no_recognizer():
 @pytest.mark.parametrize(
     ("target", "kind"),
     [
-        ([0.49, 0.49], Kind.EXPLOSION),
-        ([-0.4, 0.2], Kind.EXPLOSION),
-        ([-0.6, 0.2], Kind.UNKNOWN),
-        ([0.6, 0], Kind.UNKNOWN),
+        ([0.49, 0.49, 0, 0], Kind.EXPLOSION),
+        ([-0.4, 0.2, 0, 0], Kind.EXPLOSION),
+        ([-0.6, 0.2, 0, 0], Kind.UNKNOWN),
+        ([0.6, 0, 0, 0], Kind.UNKNOWN),
+        ([0.1, 0.1, 0.1], Kind.UNKNOWN),  # three numbers are no picture
     ],
 )
 def test_explosions_are_nearly_black_in_modulus(target: list[float], kind: Kind):
-    system = dl.as_map(lambda states: (states + torch.tensor(target).to(states)) / 2, (2,))
-    (attractor,) = dl.analyse(system, torch.rand(3, 2)).results.attractors
+    dim = len(target)
+    system = dl.as_map(lambda states: (states + torch.tensor(target).to(states)) / 2, (dim,))
+    (attractor,) = dl.analyse(system, torch.rand(3, dim)).results.attractors
     assert attractor.kind is kind
+
+
+def test_states_come_shaped_or_flat():
+    system, states = dl.as_map(lambda states: states / 2, (1, 2, 2)), torch.rand(5, 1, 2, 2)
+    shaped, flat = (dl.analyse(system, data) for data in (states, states.reshape(5, 4)))
+    assert shaped.results.data.sha256 == flat.results.data.sha256
+    assert torch.equal(shaped.arrays.fixed_points, flat.arrays.fixed_points)
+    with pytest.raises(ValueError, match="data"):
+        dl.analyse(system, states.reshape(5, 2, 2))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +132,13 @@ def test_damaged_results_are_named(tmp_path: Path, damage: str):
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Arrays)])
 def test_damaged_arrays_are_named(tmp_path: Path, name: str):
-    analysis().save(tmp_path)
+    settings = dl.AnalysisSettings(max_steps=100, max_exact_steps=100, plane_resolution=10)
+    if name.startswith("line"):
+        dl.analyse(Logistic(2.8), torch.rand(5, 1), settings=settings).save(tmp_path)
+    elif name in ("plane_cycles", "plane_diverged", "restless_states"):
+        dl.analyse(Henon(), torch.tensor([[0.1, 0.1], [3.0, 3.0]]), settings=settings).save(tmp_path)
+    else:
+        analysis().save(tmp_path)
     path = tmp_path / "arrays.safetensors"
     whole = load_file(path)
     without = {other: array for other, array in whole.items() if other != name}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dynlab as dl
-from dynlab.dynamics import iterate
+from dynlab.dynamics import FixedPoint, iterate
 from dynlab.evaluation.line import POINTS, line_of
 from dynlab.evaluation.planes import shown_states
 from dynlab.maps.classical import Logistic
@@ -88,6 +88,35 @@ def test_a_fixed_point_far_from_zero_is_found(far: float):
         assert [point.state[0] for point in line.fixed_points] == [pytest.approx(place, abs=1e-9)]
 
 
+def test_attractors_are_among_the_fixed_points_though_the_graph_only_touches_there():
+    # A fold: the graph touches the diagonal at 0.5 from above, and orbits from the left end there.
+    system = Formula(1, lambda x: x + (x - 0.5) ** 2)
+    touched = torch.tensor([0.5], dtype=torch.float64)
+    seen = line_of(system, [], [], ends(0.0, 0.61), max_steps=5, max_exact_steps=5)
+    assert seen.fixed_points == []
+    known = [FixedPoint(touched, 0.0, 0.0)]
+    (point,) = line_of(system, known, [], ends(0.0, 0.61), max_steps=5, max_exact_steps=5).fixed_points
+    assert point.state == [0.5]
+    assert (point.unstable, point.is_stable) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("jumping", "places"),
+    [
+        (lambda x: 1 / x, [0.0]),
+        (lambda x: torch.where(x < 0.3, x + 0.2, x - 0.2), [0.3]),
+        (lambda x: torch.remainder(x + 0.25, 1.0), [-0.25, 0.75]),
+        (lambda x: 0.5 * torch.tanh(300 * (x - 0.1)), []),  # steep, and continuous
+        (lambda x: torch.where(x < 0.3, x / 2, torch.nan), []),  # ends
+    ],
+)
+def test_jumps_are_told_from_steep_parts(jumping: Callable[[torch.Tensor], torch.Tensor], places: list[float]):
+    line = line_of(Formula(1, jumping), [], [], ends(-0.5, 1.0), max_steps=5, max_exact_steps=5)
+    assert len(line.jumps) == len(places)
+    for after, place in zip(line.jumps.tolist(), places, strict=True):
+        assert float(line.states[after]) <= place <= float(line.states[after + 1])
+
+
 def test_the_picture_shows_where_most_of_an_orbit_goes():
     settings = dl.AnalysisSettings(max_steps=50, max_exact_steps=50, certified_attractors=0)
     chaotic = dl.analyse(Logistic(3.9), torch.full((5, 1), 0.5) + 0.01 * torch.arange(5)[:, None], settings=settings)
@@ -109,7 +138,8 @@ def test_a_fixed_point_on_the_grid_is_found_once():
     for place in (0, 7, POINTS - 1):
         at = float(found.states[place])
         there = Formula(1, lambda x, at=at: at + 0.5 * (x - at))
-        assert [point.state for point in line_of(there, [], [], ends(-1.0, 1.0)).fixed_points] == [[at]]
+        (point,) = line_of(there, [], [], ends(-1.0, 1.0)).fixed_points
+        assert point.state == [pytest.approx(at, abs=1e-14)]
 
 
 def test_an_analysis_keeps_it(tmp_path: Path):

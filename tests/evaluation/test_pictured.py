@@ -24,7 +24,9 @@ def axes(low: float, high: float) -> torch.Tensor:
 
 
 def found_in(system: Map, low: float, high: float, device: torch.device) -> list[PicturedFixedPoint]:
-    return fixed_points_within(system.double().to(device), axes(low, high), device)
+    return fixed_points_within(
+        system.double().to(device), axes(low, high), torch.zeros(0, 2, dtype=torch.float64, device=device)
+    )
 
 
 def test_both_fixed_points_of_henon(device: torch.device):
@@ -66,6 +68,16 @@ def test_a_line_of_fixed_points_is_left_out(device: torch.device):
     assert found_in(Formula(2, lambda x: x * torch.tensor([1.0, 0.5]).to(x)), -1.0, 1.0, device) == []
     assert found_in(Formula(2, lambda x: 1.0 * x), -1.0, 1.0, device) == []
     assert pictured(Formula(1, lambda x: x / 2), torch.zeros(0, 1, dtype=torch.float64)) == []
+
+
+def test_known_ones_are_there_once_and_near_the_circle_nothing_is_certain():
+    system = Formula(2, lambda x: torch.stack([x[:, 0] - x[:, 0] ** 3, x[:, 1] / 2], dim=1))
+    known = torch.zeros(1, 2, dtype=torch.float64)
+    (point,) = fixed_points_within(system, axes(-1.0, 1.0), known)
+    assert point.state == [0.0, 0.0]
+    assert (point.unstable, point.is_stable) == (0, False)
+    doubled = fixed_points_within(MultiWell((1.0, 0.7), 2).double(), axes(-2.0, 2.0), torch.zeros(2, 2).double())
+    assert len(doubled) == 9
 
 
 def test_an_analysis_keeps_them(tmp_path: Path):

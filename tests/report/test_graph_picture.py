@@ -205,7 +205,7 @@ def test_of_many_attractors_those_of_the_page_are_drawn(make_analysis: MakeAnaly
 def test_an_empty_graph_is_an_empty_picture(make_analysis: MakeAnalysis, with_graph: MakeAnalysis) -> None:
     root = _drawn(with_graph(make_analysis(attractors=0, explosions=0), [], unsampled=0))
     assert not list(root.iter(f"{SVG}image"))
-    assert (root.findtext(f"{SVG}desc") or "").startswith("0 saddles")
+    assert (root.findtext(f"{SVG}desc") or "").startswith("There is no attractor")
 
 
 def test_without_a_graph_there_is_no_picture(make_analysis: MakeAnalysis, tmp_path: Path) -> None:

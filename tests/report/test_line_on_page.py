@@ -90,7 +90,17 @@ def test_many_fixed_points_are_counted() -> None:
     view = line_view(analysis, screen_of(analysis))
     assert view is not None
     # Multiples of pi, as far as the picture goes, from -14 to 14; the odd ones attract, 13 of which samples reach.
-    assert "29 fixed points here, 14 of them stable" in view.words
+    assert "at least 29 fixed points here, 14 of them stable" in view.words
+
+
+def test_the_graph_is_interrupted_where_the_map_jumps() -> None:
+    analysis = analysis_of(Formula(1, lambda x: torch.remainder(2.5 * x, 1.0)))
+    assert analysis.arrays.line_jumps is not None
+    figure: Any = line_figure(analysis)
+    graph = figure.data[2]
+    assert len(graph.x) == 400 + len(analysis.arrays.line_jumps) == 403  # at 0, 0.4 and 0.8
+    np.testing.assert_allclose(np.nanmax(np.abs(np.diff(graph.y))), 2.5 * np.nanmax(np.diff(graph.x)), rtol=1e-9)
+    assert np.isnan(graph.y).sum() == 3
 
 
 def test_where_nothing_is_crossed_it_is_said() -> None:

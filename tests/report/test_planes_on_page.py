@@ -60,7 +60,7 @@ def test_each_state_has_the_colour_of_its_attractor(make_analysis: MakeAnalysis,
             label = int(labels[column, row])
             assert heatmap.customdata[row][column] == (label if label >= 0 else "unresolved")
             colours.setdefault(label, set()).add(None if code is None else colour_at(heatmap, code))
-    assert colours.pop(-1) == {"rgba(128, 128, 128, 0.12)"}
+    assert colours.pop(-1) == {"rgba(128, 128, 128, 0.22)"}
     assert all(len(found) == 1 for found in colours.values())
     areas = dict(zip(*np.unique(labels[labels >= 0], return_counts=True), strict=True))
     by_area = sorted((label for label in areas if label > 2), key=lambda label: (-areas[label], label))
@@ -256,10 +256,10 @@ def test_words_of_the_entropy() -> None:
     smooth = entropy_words(BasinEntropy(100, 1, 0.005, 0.5), 0)
     assert smooth.startswith("1 of 100 boxes of 5 × 5 states holds a boundary.")
     assert f"{math.exp(0.5):.2f} equally likely" in smooth
-    assert "nothing here does" in smooth
+    assert "below, it does not tell" in smooth
     folded = entropy_words(BasinEntropy(100, 40, 0.4, 1.0), 30)
     assert "75.0% of those on a boundary" in folded
-    assert "nothing here does" not in folded
+    assert "does not tell" not in folded
 
 
 def test_the_page_has_each_picture_with_its_words(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
