@@ -63,7 +63,7 @@ def analyse(
     planes: Annotated[
         int,
         typer.Option(
-            help="Pictures of basins, on planes through three attractors; of maps of one or two numbers one; 0 for none.",
+            help="Pictures of basins, on planes through three attractors; maps of one or two numbers have one; 0: no.",
             parser=integer,
             metavar="INTEGER",
         ),

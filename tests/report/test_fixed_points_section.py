@@ -132,7 +132,7 @@ def test_why_samples_have_no_line_is_said(make_analysis: MakeAnalysis) -> None:
     decays = {"exponential": 6, "too short": 0, "no decay": 3, "not straight": 1}
     words = rate_words(_with(make_analysis(), rates=RateSummary(10, decays, 4, 0.0123, 80.0)))
     assert "6 of 10 recorded samples fall along a line." in words
-    assert "3 do not fall by a factor of ten, or rise again and 1 fall, but along no line" in words
+    assert "3 do not fall by a factor of ten, or rise again and 1 falls, but along no line" in words
     assert "Those with a line that are unresolved, 2, are not drawn." in words
     assert "1.2% off" in words
     everything = {"exponential": 1, "too short": 0, "no decay": 0, "not straight": 0}
