@@ -66,7 +66,7 @@ def analyse(
 
     Args:
         system: The map, on the device that shall compute.
-        data: The samples; a bare tensor, of shape (samples, dim) or (samples, *state_shape), is a data set without
+        data: The samples; a bare tensor, of shape (samples, dim), or shaped as states are, is a data set without
             labels. Data sets are in float32.
         train_data: A labelled training set of the same classes; separability is measured if it is given.
         recognizer_data: Labelled raw images to train the recognizer on; `train_data`, or `data` itself, stands in if
