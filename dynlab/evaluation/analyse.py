@@ -31,13 +31,13 @@ from dynlab.evaluation.attractors import attractors_of, cycles_of, transformed_s
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
 from dynlab.evaluation.identity import data_identity, map_identity, shown_shape, versions_used
-from dynlab.evaluation.kinds import NO_PICTURE, Outcome, outcomes_of
-from dynlab.evaluation.line import Line, line_of
+from dynlab.evaluation.inputs import check_inputs, labelled_pixels, learnable
+from dynlab.evaluation.kinds import Outcome, outcomes_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
-from dynlab.evaluation.planes import basin_planes, in_order, shown_states
-from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
-from dynlab.evaluation.restless import lasting_ways, restless_of
+from dynlab.evaluation.pictures import pictures_of
+from dynlab.evaluation.recognizer import Recognizer, train_recognizer
+from dynlab.evaluation.restless import restless_of
 from dynlab.evaluation.results import SCHEMA_VERSION, Results
 from dynlab.evaluation.robustness import robustness_of
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
@@ -45,7 +45,6 @@ from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.files import printable
 from dynlab.maps import Map, check_states
 
-MOST_EXACT_STEPS = 3000  # of states on pictures, where some samples remain unresolved
 # Called with what is being done, and how much of it is done, from 0 to 1.
 Progress = Callable[[str, float], None]
 
@@ -95,10 +94,10 @@ def analyse(
     shape = shown_shape(system, data)
     if recognizer is not None and math.prod(recognizer.state_shape) != system.dim:
         raise ValueError(f"recognizer is for states of shape {recognizer.state_shape}, expected {system.dim} numbers")
-    recognizer_data = recognizer_data or _labelled_pixels(train_data) or _learnable(data)
+    recognizer_data = recognizer_data or labelled_pixels(train_data) or learnable(data)
     settings = settings or AnalysisSettings()
     report = on_progress or (lambda what, done: None)
-    _check(system, data, train_data, recognizer_data)
+    check_inputs(system, data, train_data, recognizer_data)
     if settings.certified_attractors and settings.certificate_method == "proof":
         balls()  # raises if python-flint is not there
     if settings.robustness and system.held_samples not in (None, 1):
@@ -160,38 +159,9 @@ def analyse(
         diverged=orbits.status.are(Status.DIVERGED),
     )
     films = film_samples(data, outcomes, settings.seed)
-    report("basin planes", 0.0)
-    lasting = lasting_ways(restless, restless_states)
-    # Where samples remain unresolved, as under chaos, so would states, at the cost of all steps that are allowed.
-    exact_steps = min(settings.max_exact_steps, MOST_EXACT_STEPS) if restless else settings.max_exact_steps
-    planes = basin_planes(
-        system,
-        basins.fixed_points,
-        looks,
-        orbits.fixed_points,
-        planes=settings.basin_planes,
-        resolution=settings.plane_resolution,
-        cycles=basins.cycles,
-        samples=data.images,
-        ways=lasting,
-        tolerance=settings.tolerance,
-        max_steps=settings.max_steps,
-        max_exact_steps=exact_steps,
-        on_progress=lambda done: report("basin planes", done),
+    pictures = pictures_of(
+        system, basins, looks, orbits.fixed_points, data.images, restless, restless_states, settings, report
     )
-    report("basin planes", 1.0)
-    line = None
-    if system.dim == 1 and settings.basin_planes:
-        known = in_order(basins.fixed_points, orbits.fixed_points)
-        line = line_of(
-            system,
-            known,
-            basins.cycles,
-            shown_states(basins.fixed_points, basins.cycles, data.images, lasting),
-            tolerance=settings.tolerance,
-            max_steps=settings.max_steps,
-            max_exact_steps=exact_steps,
-        )
     graph = None
     if settings.graph:
         report("connection graph", 0.0)
@@ -237,11 +207,11 @@ def analyse(
         separability=separable,
         diversity=basin_diversity([attractor.basin_size for attractor in attractors]),
         cycles=cycles_of(basins),
-        planes=planes.pictures,
+        planes=pictures.planes.pictures,
         connections=None if graph is None else connections_of(graph, len(attractors)),
         robustness=robust,
         restless=restless,
-        pictured=planes.fixed_points if line is None else line.fixed_points,
+        pictured=pictures.fixed_points,
     )
     arrays = Arrays(
         fixed_points=basins.fixed_points,
@@ -263,25 +233,14 @@ def analyse(
         film_states=film_states(system, data.images[films], orbits.states[films].float()),
         member_samples=member_samples,
         member_states=member_states,
-        plane_directions=planes.directions,
-        plane_axes=planes.axes,
-        plane_labels=planes.labels,
-        plane_others=planes.others if line is None else line.others,
-        plane_cycles=planes.cycles,
-        plane_diverged=planes.diverged,
+        **pictures.arrays(),
         restless_states=restless_states,
-        **({} if line is None else _line_arrays(line)),
         shock_starts=None if shock_states is None else shock_states.starts,
         shock_ends=None if shock_states is None else shock_states.ends,
         shock_others=None if shock_states is None else shock_states.others,
         **cycle_arrays(basins.cycles, basins.cycle_labels, system.dim),
     )
     return Analysis(results, arrays, graph, escapes)
-
-
-def _line_arrays(line: Line) -> dict[str, Tensor]:
-    names = "states", "images", "labels", "cycles", "diverged", "jumps"
-    return {f"line_{name}": getattr(line, name) for name in names}
 
 
 def _counted(what: str, total: int, report: Progress) -> Callable[[str], None]:
@@ -294,39 +253,6 @@ def _counted(what: str, total: int, report: Progress) -> Callable[[str], None]:
         begun += 1
 
     return count
-
-
-def _check(system: Map, data: Dataset, train_data: Dataset | None, recognizer_data: Dataset | None) -> None:
-    if len(data.images) == 0:
-        raise InputError(f"{data.name}: no samples, expected at least one")
-    for used in (data, train_data, recognizer_data):
-        if used is not None and used.images.shape[1] != system.dim:
-            raise InputError(f"{used.name}: images have {used.images.shape[1]} pixels, the map takes {system.dim}")
-    if train_data is not None:
-        for used in (train_data, data):
-            if used.labels is None:
-                raise InputError(f"{used.name}: has no labels, which separability needs")
-    if recognizer_data is not None and recognizer_data.labels is None:
-        raise InputError(f"{recognizer_data.name}: has no labels, which the recognizer needs")
-    if recognizer_data is not None and not _are_pixels(recognizer_data):
-        raise InputError(f"{recognizer_data.name}: has values outside of 0 to 1, which the recognizer takes for pixels")
-
-
-def _learnable(data: Dataset) -> Dataset | None:
-    """The samples themselves, if a recognizer can learn from them: labelled, with some samples of several classes."""
-    labelled = _labelled_pixels(data)
-    return labelled if labelled is not None and enough_to_learn(labels_of(labelled)) else None
-
-
-def _labelled_pixels(data: Dataset | None) -> Dataset | None:
-    """The data set, if it has labels, and pixels in [0, 1]: of anything else nobody knows what a stain looks like."""
-    if data is None or data.labels is None or data.images.shape[1] <= NO_PICTURE:
-        return None
-    return data if _are_pixels(data) else None
-
-
-def _are_pixels(data: Dataset) -> bool:
-    return not len(data.images) or bool(data.images.amin() >= 0 and data.images.amax() <= 1)
 
 
 def _labelled_set(data: Dataset) -> LabelledSet:

@@ -142,6 +142,17 @@ def test_a_fixed_point_on_the_grid_is_found_once():
         assert point.state == [pytest.approx(at, abs=1e-14)]
 
 
+def test_states_are_followed_as_far_as_samples():
+    settings = dl.AnalysisSettings(max_steps=100, certified_attractors=0, linearized_attractors=0)
+    states = torch.linspace(0.1, 0.9, 7)[:, None]
+    slow = dl.analyse(Logistic(3.0008), states, settings=settings)  # its cycle shrinks differences by 0.0016 a round
+    assert slow.results.outcomes["cycle"] == 7
+    assert slow.arrays.line_cycles is not None
+    assert slow.arrays.line_states is not None
+    within = (slow.arrays.line_states > 0) & (slow.arrays.line_states < 1)
+    assert (slow.arrays.line_cycles[within] == 0).all()
+
+
 def test_an_analysis_keeps_it(tmp_path: Path):
     analysis = dl.analyse(cubic(), torch.linspace(-1.1, 1.1, 30)[:, None], settings=SMALL)
     assert analysis.results.pictured is not None
