@@ -158,12 +158,15 @@ def basin_planes(
     pictures: list[PlanePicture] = []
     directions, axes, found = [], [], []
     is_whole = fixed_points.shape[1] == 2 and planes > 0
-    chosen = _windows(fixed_points, looks, planes)
-    if is_whole:
-        chosen = _all_states(fixed_points, shown_states(fixed_points, cycles, samples, ways))
+    chosen = (
+        _all_states(fixed_points, shown_states(fixed_points, cycles, samples, ways))
+        if is_whole
+        else _windows(fixed_points, looks, planes)
+    )
     for window in chosen:
         along, start, side = window.directions, window.start, window.side
-        origin = _zero(fixed_points) + start @ along if is_whole else fixed_points[window.attractors[0]] + start @ along
+        zero = fixed_points[window.attractors[0]] if window.attractors else _zero(fixed_points)
+        origin = zero + start @ along
         plane = basin_plane(
             system,
             torch.stack([origin, origin + side * along[0], origin + side * along[1]]),

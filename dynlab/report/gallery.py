@@ -11,7 +11,7 @@ from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.evaluation.results import Attractor
 from dynlab.report.pictures import Screen
-from dynlab.report.words import LETTERS, count, percent
+from dynlab.report.words import LETTERS, count, or_zero, percent
 
 SHOWN = 120  # attractors of a gallery that are shown at once
 FOLDED = 480  # of the others, those that can be unfolded
@@ -20,7 +20,6 @@ AUDIT_SEED = 0
 FILMS = 6  # of each outcome
 EXPLOSIONS = 6
 _NOWHERE = {Outcome.CYCLE: "a cycle", Outcome.DIVERGED: "diverges"}
-_NOTHING = 1e-12  # what a number that stands for zero may be, of a fixed point known to that
 _FEW = 3  # numbers of a state that are written out
 
 
@@ -183,7 +182,7 @@ def card_of(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:
 
 def coordinates(state: Tensor) -> str:
     """The numbers of a state, where these are so few that they say more than a picture."""
-    values = [value if abs(value) > _NOTHING else 0.0 for value in state.flatten().tolist()]
+    values = [or_zero(value) for value in state.flatten().tolist()]
     return f"({', '.join(f'{value:.4g}' for value in values)})" if len(values) <= _FEW else ""
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynlab.evaluation.pictured import PicturedFixedPoint
-from dynlab.report.words import count, enumeration, plural
+from dynlab.report.words import count, enumeration, or_zero, plural
 
 NAMED = 6  # fixed points that are written out
 _NOTHING = 5e-5  # imaginary part that four digits do not show
-_ROUNDING = 1e-12  # what a number that stands for zero may be
 
 
 def fixed_point_text(point: PicturedFixedPoint) -> str:
     """Where a fixed point is, and its multipliers."""
-    numbers = ", ".join(f"{_or_zero(value):.6g}" for value in point.state)
+    numbers = ", ".join(f"{or_zero(value):.6g}" for value in point.state)
     where = numbers if len(point.state) == 1 else f"({numbers})"
     return f"{where} with {plural(len(point.multipliers), 'multiplier')} {enumeration(_multipliers(point))}"
 
@@ -37,9 +36,5 @@ def _multipliers(point: PicturedFixedPoint) -> list[str]:
     parts = []
     for real, imaginary in point.multipliers:
         turns = f" {imaginary:+.4g}i" if abs(imaginary) > _NOTHING else ""
-        parts.append(f"{_or_zero(real):.4g}{turns}")
+        parts.append(f"{or_zero(real):.4g}{turns}")
     return parts
-
-
-def _or_zero(value: float) -> float:
-    return value if abs(value) > _ROUNDING else 0.0

@@ -41,6 +41,7 @@ OUTCOME_WORDS = {
 LONGEST_LIST = 6  # values of a setting that are all written out
 REPORT_SHARE, REPORT_TOLERANCE = 0.75, 1e-4  # of the rule that stops a set, in the report
 
+_ROUNDING = 1e-12
 _PLURALS = {"branch": "branches"}  # that do not end in a mere s
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -57,6 +58,11 @@ def percent(share: float) -> str:
 def number(value: int) -> str:
     """A whole number with its thousands apart."""
     return f"{value:,}"
+
+
+def or_zero(value: float) -> float:
+    """A coordinate or multiplier; 0 where it is nothing but the rounding of fixed points, which are known to 1e-12."""
+    return value if abs(value) > _ROUNDING else 0.0
 
 
 def count(how_many: int, noun: str) -> str:
