@@ -32,6 +32,8 @@ from dynlab.maps import DenoisingAutoencoder  # noqa: E402
 from dynlab.studies import ladder  # noqa: E402
 from dynlab.training import TrainingSettings, train  # noqa: E402
 
+from recorded import Recordings  # noqa: E402
+
 analyse = importlib.import_module("dynlab.evaluation.analyse")  # the package has a function of that name
 
 DEVICES = [
@@ -50,6 +52,12 @@ DEVICES = [
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each device at hand; CUDA is skipped, and says so, where there is none."""
     return torch.device(request.param)
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> Recordings:
+    """Lets the CPU record work as CUDA does, once a test has it begin."""
+    return Recordings(monkeypatch)
 
 
 @pytest.fixture(scope="session", autouse=True)

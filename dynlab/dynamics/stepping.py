@@ -1,15 +1,15 @@
 """Several steps of a map at a time: on a CPU one after the other, on CUDA as one graph.
 
-A step of a small map is many short kernels, and launching them can cost a device more than running them. So the steps
-of a stride are captured once for each number of rows, that of the first block or a power of two below it, and replayed
-from then on. A map that cannot be captured, for it waits for the host or chooses its kernels by what it sees, takes its
-steps one by one.
-
-Source: the CUDA graphs section of the documentation of torch.cuda (capture on a side stream after a warm-up).
+A step of few rows is some short kernels, and launching them can cost a device more than running them. So the steps of
+a stride are recorded for numbers of rows that are asked for again and again, powers of two, and replayed from then on.
+A map that cannot be recorded, for it waits for the host or chooses its kernels by what it sees, takes its steps one by
+one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +17,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dynlab.maps import Map
+from dynlab.recordings import can_record, reads_device, record
 
-_WARM_UP = 2
+# With more rows kernels take longer than their launch, and rows added to fill up a recording cost more than it saves.
+_MOST_ROWS = 8192
+# A recording with its trials takes about as long as eight strides without: at worst twice the time is spent.
+_RECORD_AFTER = 8
 
 
 @dataclass
-class _Captured:
-    graph: torch.cuda.CUDAGraph
+class _Recorded:
     states: Tensor
+    replay: Callable[[], None]
     ends: Tensor
     measured: Tensor
 
@@ -35,13 +39,14 @@ class Strides:
     Args:
         stride: How many steps.
         copies: 2 where the second half of a block are the twins of the first, else 1.
+        record_after: Strides with about as many rows after which they are recorded.
     """
 
-    def __init__(self, stride: int, copies: int = 1) -> None:
-        self.stride, self.copies = stride, copies
-        self._captured: dict[int, _Captured] = {}
-        self._most = 0  # samples of the first block, the largest
-        self._capturable = True
+    def __init__(self, stride: int, copies: int = 1, *, record_after: int = _RECORD_AFTER) -> None:
+        self.stride, self.copies, self._record_after = stride, copies, record_after
+        self._asked: Counter[int] = Counter()
+        self._recorded: dict[int, _Recorded] = {}
+        self._recordable: bool | None = None  # not known yet
 
     @torch.no_grad()
     def take(
@@ -50,7 +55,7 @@ class Strides:
         """Take some steps.
 
         Args:
-            system: The map.
+            system: The map, the same each time but for `Map.for_samples`.
             states: The block.
             steps: How many, `stride` of them or fewer.
 
@@ -58,41 +63,38 @@ class Strides:
             Where they lead.
             The length of each step, and, if there are twins, how far each is from its sample after it.
         """
-        replayable = states.is_cuda and steps == self.stride and system.held_samples is None and self._capturable
-        if not replayable:
-            return _steps(system, states, steps, self.copies)
         count = len(states) // self.copies
-        self._most = max(self._most, count)
-        rows = min(self._most, 1 << (count - 1).bit_length())
-        if rows not in self._captured:
-            captured = self._capture(system, states, rows)
-            if captured is None:
-                self._capturable = False
-                return _steps(system, states, steps, self.copies)
-            self._captured[rows] = captured
-        captured = self._captured[rows]
-        captured.states.unflatten(0, (self.copies, rows))[:, :count] = states.unflatten(0, (self.copies, count))
-        captured.graph.replay()
+        rows = 1 << (count - 1).bit_length()
+        recorded = None
+        if steps == self.stride and self.copies * rows <= _MOST_ROWS and system.held_samples is None:
+            recorded = self._recording(system, states, rows)
+        if recorded is None:
+            return _steps(system, states, steps, self.copies)
+        recorded.states.unflatten(0, (self.copies, rows))[:, :count] = states.unflatten(0, (self.copies, count))
+        recorded.replay()
         # The next replay overwrites what this one has written.
-        ends = captured.ends.unflatten(0, (self.copies, rows))[:, :count].flatten(0, 1).clone()
-        return ends, captured.measured[:, :, :count].clone()
+        ends = recorded.ends.unflatten(0, (self.copies, rows))[:, :count].flatten(0, 1).clone()
+        return ends, recorded.measured[:, :, :count].clone()
 
-    def _capture(self, system: Map, states: Tensor, rows: int) -> _Captured | None:
+    def _recording(self, system: Map, states: Tensor, rows: int) -> _Recorded | None:
+        if rows in self._recorded:
+            return self._recorded[rows]
+        self._asked[rows] += 1
+        if self._recordable is False or not can_record(states.device) or self._asked[rows] <= self._record_after:
+            return None
         # Rows that nobody needs are copies of the first, so that nothing unheard of happens in them.
         static = states[:1].repeat(self.copies * rows, 1)
-        stream = torch.cuda.Stream(states.device)
-        stream.wait_stream(torch.cuda.current_stream(states.device))
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
-                _steps(system, static, self.stride, self.copies)
-        torch.cuda.current_stream(states.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                ends, measured = _steps(system, static, self.stride, self.copies)
-        except RuntimeError:
-            return None
-        return _Captured(graph, static, ends, measured)
+
+        def work() -> tuple[Tensor, Tensor]:
+            return _steps(system, static, self.stride, self.copies)
+
+        if self._recordable is None:
+            self._recordable = not reads_device(work)
+        found = record(work, states.device) if self._recordable else None
+        if found is not None:
+            replay, (ends, measured) = found
+            self._recorded[rows] = _Recorded(static, replay, ends, measured)
+        return self._recorded.get(rows)
 
 
 def _steps(system: Map, states: Tensor, steps: int, copies: int) -> tuple[Tensor, Tensor]:

@@ -4,24 +4,19 @@ A step on minibatches of 20 is some thirty kernels of a few microseconds, and to
 than to run them. What a launch does is therefore recorded once, and then replayed. A recording repeats the same kernels
 on the same memory, so what differs between launches, such as which minibatch it is, must be read from the device, and
 changed there.
-
-Before it is recorded, the work is done a few times as a trial, on the stream that records, so that libraries are
-loaded, kernels compiled and buffers made; then everything that it changed is put back.
-
-Source: PyTorch, CUDA semantics, section "CUDA Graphs".
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-_TRIALS = 3  # as torch's documentation has it
+from dynlab.recordings import can_record, record
 
 
 @dataclass(frozen=True)
@@ -68,35 +63,18 @@ class Launcher:
 
     def __call__(self, launch: Launch) -> None:
         """Do a launch, or on CUDA have it done when its turn has come."""
-        if self._device.type != "cuda":
-            self._work(launch)
-            return
-        with torch.cuda.device(self._device):
-            if launch not in self._replays:
-                self._replays[launch] = self._record(launch)
-            self._replays[launch]()
+        if launch not in self._replays:
+            self._replays[launch] = self._recorded(launch)
+        self._replays[launch]()
 
     def forget(self) -> None:
         """Record anew from now on: `work` has become something else."""
         self._replays.clear()
 
-    def _record(self, launch: Launch) -> Callable[[], None]:
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        kept = [tensor.clone() for tensor in self._changed]
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            for _ in range(_TRIALS):
-                self._work(launch)
-                for tensor, value in zip(self._changed, kept, strict=True):
-                    tensor.copy_(value)
-        current.wait_stream(stream)
-        # Nothing may be freed during the recording, as recordings of trainings that are over could be.
-        gc.collect()
-        recording = torch.cuda.CUDAGraph()
-        # Other threads may go on using the device.
-        with torch.cuda.graph(recording, stream=stream, capture_error_mode="thread_local"):
-            self._work(launch)
-        return recording.replay
+    def _recorded(self, launch: Launch) -> Callable[[], None]:
+        work = functools.partial(self._work, launch)
+        recorded = record(work, self._device, changed=self._changed) if can_record(self._device) else None
+        return work if recorded is None else recorded[0]
 
 
 @contextlib.contextmanager

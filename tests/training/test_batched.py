@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import statistics
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynlab.errors import InputError
@@ -31,6 +28,7 @@ from dynlab.training.launches import Launch, Launcher, launches, precision_of_pr
 from dynlab.training.run import Run, TrainingRun
 
 from other_device import emulated_device, host_waits
+from recorded import Recordings, tensors_of
 
 emulated_device()  # before any test takes a gradient
 
@@ -302,7 +300,7 @@ class _HostTensors(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        if any(tensor.device.type == "cpu" for tensor in _tensors((args, kwargs, result))):
+        if any(tensor.device.type == "cpu" for tensor in tensors_of((args, kwargs, result))):
             self.found[str(function)] += 1
         return result
 
@@ -338,60 +336,26 @@ def test_a_launch_has_nothing_to_do_with_the_host(options: dict[str, Any], monke
         assert largest_difference(run.trained(number), on_cpu.trained(number)) < 1e-6
 
 
-class _Recording(TorchDispatchMode):
-    """What a CUDA graph is, on the CPU: operations that can be repeated, on the same memory, whatever Python knows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._operations: list[tuple[Any, Any, Any, Any]] = []
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        result = function(*args, **(kwargs or {}))
-        self._operations.append((function, args, kwargs or {}, result))
-        return result
-
-    def replay(self) -> None:
-        for function, args, kwargs, result in self._operations:
-            taken = {leaf.untyped_storage().data_ptr() for leaf in _tensors((args, kwargs))}
-            for value, recorded in zip(_tensors(function(*args, **kwargs)), _tensors(result), strict=True):
-                if recorded.untyped_storage().data_ptr() not in taken:
-                    recorded.copy_(value)
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in _pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def test_recordings_can_be_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings_can_be_replayed(recording: Recordings) -> None:
     """All that differs between launches is read from memory; trials and recording change nothing. Without a GPU."""
     members = [replace(settings, contraction=0.001) for settings in MEMBERS]
     called = batched(members)
     finish(called)
-
+    recording.begin()
     run = batched(members)
-    launcher, recorded = run._launcher, []
-    launcher._device = torch.device("cuda")
-
-    @contextlib.contextmanager
-    def graph(recording: _Recording, **_options: Any) -> Iterator[None]:
-        recorded.append(recording)
-        kept = [tensor.clone() for tensor in launcher._changed]
-        with recording:
-            yield
-        for tensor, value in zip(launcher._changed, kept, strict=True):  # a recording does not compute
-            tensor.copy_(value)
-
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    for name in ("Stream", "current_stream"):
-        monkeypatch.setattr(torch.cuda, name, lambda: stream)
-    for name in ("stream", "device"):
-        monkeypatch.setattr(torch.cuda, name, lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", _Recording)
-    monkeypatch.setattr(torch.cuda, "graph", graph)
     finish(run)
-    assert len(recorded) == 6  # three kinds of launches, and anew when a corruption changed in epoch 5
+    assert recording.made == 6  # three kinds of launches, and anew when a corruption changed in epoch 5
+    assert_equal(run.state(), called.state())
+
+
+def test_a_training_goes_on_without_recordings_where_they_fail(recording: Recordings) -> None:
+    called = batched(MEMBERS)
+    finish(called)
+    recording.begin(failing=True)
+    run = batched(MEMBERS)
+    with pytest.warns(UserWarning, match=r"work on cpu is not recorded any more, .* \(operation not permitted\)"):
+        finish(run)
+    assert recording.made == 1
     assert_equal(run.state(), called.state())
 
 
