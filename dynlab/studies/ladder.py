@@ -26,6 +26,7 @@ from dynlab.errors import InputError
 from dynlab.evaluation import Analysis, AnalysisSettings, analyse
 from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
+from dynlab.evaluation.inputs import learnable
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.files import check_writable_file, check_writable_folder, written_atomically
 from dynlab.maps import Autoencoder, load_map, map_hash
@@ -86,10 +87,11 @@ def run_ladder(
     unchanged = replace(rungs[controlled + 1], sigma=rungs[controlled].sigma)
     control_path = out / f"control-sigma-{unchanged.sigma:g}.safetensors"
     _check_folder(out, names, control_path.name)
+    separable = None not in (training.labels, samples.labels) and enough_to_learn(labels_of(training))
     finished = finished_levels(out, training, names, rungs)
     finished_control = _finished_control(control_path, training, unchanged, finished[controlled : controlled + 1])
     try:
-        learned_from = next((data for data in (training, samples) if _is_learnable(data)), None)
+        learned_from = learnable(training) or learnable(samples)
         recognizer = None
         if learned_from is not None:
             recognizer = _recognizer(learned_from, training.shape, settings.seed, device, display)
@@ -127,7 +129,7 @@ def run_ladder(
             analysis = analyse(
                 maps[row],
                 samples,
-                train_data=training if _is_learnable(training) and samples.labels is not None else None,
+                train_data=training if separable else None,
                 recognizer=recognizer,
                 recognizer_data=learned_from,
                 settings=AnalysisSettings(seed=settings.seed, certified_attractors=CERTIFIED),
@@ -238,10 +240,6 @@ def _recognizer(
         device=device,
         on_progress=lambda done: display("recognizer", done),
     )
-
-
-def _is_learnable(data: Dataset) -> bool:
-    return data.labels is not None and enough_to_learn(data.labels)
 
 
 def _check(training: Dataset, samples: Dataset, share: float) -> None:

@@ -17,11 +17,12 @@ from dynlab import cli
 from dynlab.attractors.followed import Followed
 from dynlab.attractors.following import follow_attractors
 from dynlab.cli.ladder import parse_levels
-from dynlab.datasets import load_dataset
+from dynlab.datasets import dataset_of, load_dataset
+from dynlab.display import shown
 from dynlab.errors import InputError
 from dynlab.evaluation import Analysis
 from dynlab.maps import DenoisingAutoencoder
-from dynlab.studies.ladder import finished_levels
+from dynlab.studies.ladder import finished_levels, run_ladder
 from dynlab.training import TrainingDiverged, TrainingSettings, train
 from dynlab.training.ladder import ladder_settings, train_ladder
 
@@ -305,3 +306,16 @@ def test_training_data_may_be_flat_and_samples_images(run: Run, tmp_path: Path) 
     status, _, err = run(*data, "--epochs", "2", "--epochs-per-level", "1", "--out", "out", "--quiet")
     assert (status, err) == (0, "")
     assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_labelled_states_that_are_no_pixels_have_no_recognizer_and_no_less(tmp_path: Path) -> None:
+    states = 2 * torch.rand(60, 16, generator=torch.Generator().manual_seed(0)) - 1
+    data = dataset_of(states, torch.arange(60) % 3, name="states")
+    settings, cpu = TrainingSettings(sigma=0.5, epochs=2, hidden=8), torch.device("cpu")
+    with shown(quiet=True) as display:
+        _, analyses = run_ladder(
+            tmp_path, data, data, settings, [0.5, 0.6], epochs_per_level=1, device=cpu, display=display
+        )
+    for analysis in analyses:
+        assert analysis.results.recognizer is None
+        assert analysis.results.separability is not None
