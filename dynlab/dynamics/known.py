@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from dynlab.dynamics.blocks import block_rows
 from dynlab.dynamics.fixed_points import FixedPoint
 
-_BLOCK = 1024  # samples looked at together
 # Distances in a few random directions never exceed the whole distance, so they rule out almost all pairs at once.
 _DIRECTIONS = 32
 # A sample this many safe radii from an attractor stands about where a fold would have its saddle. It is left to itself
@@ -88,8 +88,9 @@ class KnownFixedPoints:
         limits = (reach * self._radii[:count]).to(states.dtype).square()
         # Products round away a little of a distance, for which the limit leaves room; who passes is measured exactly.
         rounding = 64 * torch.finfo(states.dtype).eps
-        for start in range(0, len(states), _BLOCK):
-            part = states[start : start + _BLOCK]
+        rows_together = block_rows(count, states)  # a distance for each of the points
+        for start in range(0, len(states), rows_together):
+            part = states[start : start + rows_together]
             cast = part @ directions
             sizes = (cast * cast).sum(dim=1, keepdim=True)
             distances = torch.addmm(squares, cast, shadows.T, alpha=-2) + sizes

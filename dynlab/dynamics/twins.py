@@ -21,6 +21,7 @@ map does to errors, by the distance of two orbits).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -91,12 +92,10 @@ class Twins:
         return self._moved(twins, _KICK * rounding, turns)
 
     def _moved(self, states: Tensor, lengths: NDArray[np.float64], turns: NDArray[np.int64]) -> Tensor:
-        dim = self.system.dim
-        numbers = torch.randn(dim + _DIRECTIONS - 1, generator=torch.Generator().manual_seed(0))
-        numbers = numbers.to(states.device, torch.promote_types(states.dtype, torch.float32))
-        directions = numbers.unfold(0, dim, 1)[torch.from_numpy(turns % _DIRECTIONS).to(states.device)]
-        factors = torch.from_numpy(lengths).to(directions) / torch.linalg.vector_norm(directions, dim=1)
-        return torch.addcmul(states.to(directions), directions, factors[:, None]).to(states.dtype)
+        rows = torch.from_numpy(turns % _DIRECTIONS).to(states.device)
+        directions, sizes = _directions(self.system.dim, states.device)
+        factors = torch.from_numpy(lengths).to(directions) / sizes[rows]
+        return torch.addcmul(states.to(directions), directions[rows], factors[:, None]).to(states.dtype)
 
     def starts_in_doubt(self, rounding: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whose rounding errors are so large that a twin might start in another basin."""
@@ -129,3 +128,11 @@ class Twins:
             rounding: Errors of a step of each row.
         """
         return (lengths > _REGROWTH * shortest) & (shortest < _HARDLY_LONGER * rounding)
+
+
+@lru_cache(maxsize=8)
+def _directions(dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Directions to move a twin in, windows of one row of random numbers, and their lengths; in float32."""
+    numbers = torch.randn(dim + _DIRECTIONS - 1, generator=torch.Generator().manual_seed(0)).to(device)
+    directions = numbers.unfold(0, dim, 1)
+    return directions, torch.linalg.vector_norm(directions, dim=1)

@@ -85,6 +85,9 @@ class Noise:
         self._device = device
         self._key = key_of(seed, stream)
         self._generators: dict[tuple[int, int], _Sequential] = {}
+        if device.type != "cpu":
+            self._keys = _signed(self._key, device)
+            self._fused = device.type == "cuda" and noise_can_be_fused(device)
 
     def at(self, first: int, rows: int) -> Draws:
         """The numbers of the presentations from `first` on.
@@ -95,7 +98,9 @@ class Noise:
         """
         if self._device.type == "cpu":
             return _HostDraws(self._key, self._generators, first, rows)
-        return _DeviceDraws(_signed(self._key, self._device), torch.tensor(first, device=self._device), rows)
+        # Filled on the device: a number that is copied there makes the host wait.
+        start = torch.full((), first, device=self._device)
+        return _DeviceDraws(self._keys, start, rows, fused=self._fused)
 
 
 class MembersNoise:
