@@ -235,7 +235,7 @@ class Search:
         states, residuals = states[is_first], residuals[is_first]
         apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
         apart = apart.fill_diagonal_(torch.inf).amin(dim=1)
-        largest = torch.minimum(apart, self.known.nearest(states)) / 2
+        largest = torch.stack([apart, self.known.nearest(states), self.unsafe.nearest(states)]).amin(dim=0) / 2
         largest = largest.clamp(max=LARGEST_RADIUS * self.tolerance)
         points = examine_fixed_points(self.system, self.exact, states, residuals, largest)
         for point, room in zip(points, largest.tolist(), strict=True):
@@ -243,6 +243,7 @@ class Search:
                 self.known.add(point)
             elif room > self.tolerance:  # one that merely has no room for a ball may be examined again
                 self.unsafe.add(point)
+                self.known.keep_clear_of(point.state)
 
 
 @torch.no_grad()

@@ -55,11 +55,16 @@ class KnownFixedPoints:
             self._shadows = torch.cat([self._shadows, torch.empty_like(self._shadows)])
         self._states[index], self._radii[index] = point.state, point.safe_radius
         # Balls of points that stand close together are small, whichever was found first.
-        apart = torch.linalg.vector_norm(self._states[:index] - self._states[index], dim=1)
-        self._radii[:index] = torch.minimum(self._radii[:index], apart / 2)
+        self.keep_clear_of(self._states[index])
         self._shadows[index] = self._states[index] @ self._directions
         self.points.append(point)
         return index
+
+    def keep_clear_of(self, state: Float64[Tensor, " dim"]) -> None:
+        """Let no ball reach farther than half the way to another fixed point."""
+        others = slice(len(self.points))
+        apart = torch.linalg.vector_norm(self._states[others] - state.to(self.device), dim=1)
+        self._radii[others] = torch.minimum(self._radii[others], apart / 2)
 
     def balls_of(self, states: Float[Tensor, "samples dim"]) -> np.ndarray:
         """Index of the fixed point whose safe ball each state is in, -1 for none."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -105,3 +107,59 @@ def test_a_fold_too_flat_for_rounding_is_safe_nowhere():
     # the saddle stands at 1e-13, and differences of states near 1 are rounded to 1e-16
     system = Formula(1, lambda x: 1 + (1 - 1e-13) * (x - 1) + (x - 1) ** 2)
     assert safe_radius(system, [1.0], largest=0.1) == 0.0
+
+
+def rotated(apply: Callable[[torch.Tensor], torch.Tensor], dim: int, seed: int) -> Formula:
+    """A map in coordinates that are turned at random."""
+    frame = torch.linalg.qr(torch.randn(dim, dim, generator=torch.Generator().manual_seed(seed)).double()).Q
+    return Formula(dim, lambda states: apply(states @ frame.to(states)) @ frame.T.to(states))
+
+
+@pytest.mark.parametrize("dim", [2, 3, 10, 50, 250])
+@pytest.mark.parametrize("seed", range(3))
+def test_safe_radius_heeds_a_saddle_across_the_leading_direction(dim: int, seed: int):
+    # Along the leading direction, of multiplier 0.99, the map is linear; the saddle stands at 0.01 along the next one.
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        across = states[:, 1:2]
+        return torch.cat(
+            [0.99 * states[:, :1], across - 10 * across * (across - 0.01) * (across - 0.2), 0.5 * states[:, 2:]], dim=1
+        )
+
+    assert 0 < safe_radius(rotated(apply, dim, seed), [0.0] * dim, largest=0.1) < 0.5 * 0.01
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_safe_radius_heeds_a_remainder_that_no_axis_shows(seed: int):
+    # x and y each alone leave the map linear; the only other fixed point stands at x = y = 0.05.
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        x, y, *others = states.split(1, dim=1)
+        return torch.cat([0.9 * x + 2 * x * y, 0.9 * y + 2 * x * y, *(0.3 * other for other in others)], dim=1)
+
+    assert 0 < safe_radius(rotated(apply, 6, seed), [0.0] * 6, largest=0.1) < 0.5 * 0.05 * 2**0.5
+
+
+@pytest.mark.parametrize("dim", [2, 3, 8])
+def test_every_orbit_from_safe_balls_of_random_maps_ends_at_the_centre(dim: int):
+    generator = torch.Generator().manual_seed(dim)
+    for _ in range(10):
+        frame = torch.linalg.qr(torch.randn(dim, dim, generator=generator).double()).Q
+        multipliers = 0.995 - 0.6 * torch.rand(dim, generator=generator).double().square()
+        jacobian = frame @ torch.diag(multipliers) @ frame.T
+        bend = 2 * torch.randn(dim, dim, dim, generator=generator).double() / dim
+
+        def apply(states: torch.Tensor, jacobian: torch.Tensor = jacobian, bend: torch.Tensor = bend) -> torch.Tensor:
+            return states @ jacobian.T.to(states) + torch.einsum("ijk,bj,bk->bi", bend.to(states), states, states)
+
+        radius = safe_radius(Formula(dim, apply), [0.0] * dim, largest=0.1)
+        assert radius > 0
+        starts = torch.randn(300, dim, generator=generator).double()
+        # The directions of other fixed points as well, found by the power method for tensors.
+        inverse = torch.linalg.inv(torch.eye(dim).double() - jacobian)
+        directions = starts
+        for _ in range(50):
+            moved = torch.einsum("ijk,bj,bk->bi", bend, directions, directions) @ inverse.T
+            directions = moved / moved.norm(dim=1, keepdim=True)
+        states = radius * torch.cat([starts / starts.norm(dim=1, keepdim=True), directions, -directions])
+        for _ in range(4000):
+            states = apply(states)
+        assert float(states.norm(dim=1).max()) < 1e-3 * radius

@@ -41,3 +41,13 @@ def test_a_saddle_is_looked_for_once():
     search.find(-starts)
     assert [len(found.points) for found in (search.known, search.unsafe)] == [2, 1]
     assert search.nearest(torch.tensor([[0.0, 0.5]]).double()).tolist() == [0.5]
+
+
+def test_balls_keep_clear_of_saddles_whichever_is_found_first():
+    # Alone the attractor has a ball of 0.1; a saddle that was found at 0.03 leaves it half the way.
+    known = KnownFixedPoints(torch.device("cpu"), 2)
+    known.add(FixedPoint(torch.zeros(2, dtype=torch.float64), 0.0, 0.1))
+    states = torch.tensor([[0.014, 0.0], [0.016, 0.0]], dtype=torch.float64)
+    assert known.balls_of(states).tolist() == [0, 0]
+    known.keep_clear_of(torch.tensor([0.03, 0.0], dtype=torch.float64))
+    assert known.balls_of(states).tolist() == [0, -1]

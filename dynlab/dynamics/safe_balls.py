@@ -1,0 +1,189 @@
+"""The ball around a stable fixed point within which an orbit is decided.
+
+Around a fixed point `x*` a map is its linearization and a remainder, `F(x* + e) = x* + J e + q(e)`. The linearization
+takes an orbit home at the rate of the spectral radius `rho`; what could stop it is the remainder, where it is as large
+as what stands against it: the contraction `(1 - rho) |e|`, or less where the Jacobian is not normal. Another fixed
+point at `x* + e` needs `e = (I - J)^-1 q(e)`. In the normal form of a fold, `e -> rho e + c e^2`, both are where the
+saddle stands.
+
+The safe radius is the largest one, of a falling sequence, at which the remainder is at most two fifths of both in every
+direction probed, both ways. Directions are those of leading multipliers, along which the contraction is weakest, a
+plane if one is of a pair, and random ones; and from each of these that of `(I - J)^-1 q(e)`, in which the remainder
+would move a fixed point: repeated, this ends at the directions of other fixed points, as the power method ends at those
+of leading eigenvectors. It is an estimate and no proof (`dynlab.dynamics.certify` proves), by a factor that leaves room
+for the transient growth of a Jacobian that is not normal.
+
+Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal form of the fold of maps); Kolda and
+Mayo, Shifted power method for computing tensor eigenpairs, SIAM Journal on Matrix Analysis and Applications 32, 2011.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float64, Int64
+from torch import Tensor
+
+from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.krylov import solve_fixed_point_step
+from dynlab.maps import Map
+
+_SHARE = 0.4  # of the contraction, that the remainder may take
+_PRECISION = 1e4  # units in the last place that the allowed remainder must be worth, for single precision to do
+_RADII = 20  # tried, each half of the one before
+_TINY = torch.finfo(torch.float64).tiny
+_LEAST_LENGTH = 1e-6  # of a direction: real multipliers have no imaginary one, zero multipliers none at all
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent on a ball.
+
+    Args:
+        leading: Multipliers whose directions are probed.
+        random: Random directions that are probed.
+        generations: How often directions are found from remainders, those given included.
+        products: With the Jacobian, at most, to find what stands against a remainder.
+        is_exact: Whether these are in float64.
+    """
+
+    leading: int
+    random: int
+    generations: int
+    products: int
+    is_exact: bool
+
+
+@torch.no_grad()
+def safe_radii(
+    system: Map,
+    exact: Map,
+    states: Float64[Tensor, "batch dim"],
+    leading: Float64[Tensor, "batch count dim"],
+    contractions: Float64[Tensor, " batch"],
+    largest: Float64[Tensor, " batch"],
+    effort: Effort,
+) -> Float64[Tensor, " batch"]:
+    """The safe radius of each fixed point, 0 where there is none.
+
+    Args:
+        system: The map in the precision that shall estimate.
+        exact: The map in float64.
+        states: Fixed points, on the device of the map.
+        leading: Directions of leading multipliers, of any length; those of length 0 are none.
+        contractions: `1 - rho`; where it is not positive the radius is 0.
+        largest: Upper limits, in units of the state.
+        effort: How much to spend.
+    """
+    remainder = _Remainder(system, exact, states)
+    random = torch.randn(effort.random, exact.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    directions = torch.cat([leading, random.to(states).expand(len(states), -1, -1)], dim=1)
+    point = torch.arange(len(states), device=states.device).repeat_interleave(directions.shape[1])
+    directions = directions.flatten(0, 1)
+    is_coarse = contractions > _PRECISION * remainder.epsilon(coarse=True)
+    generations: list[tuple[Tensor, ...]] = []
+    for _ in range(effort.generations):
+        lengths = torch.linalg.vector_norm(directions, dim=1)
+        is_one = lengths > _LEAST_LENGTH
+        point, units = point[is_one], directions[is_one] / lengths[is_one, None]
+        images = remainder.images(point, units, is_coarse)
+        both_ways = remainder.at(point, units, images, largest[point], is_coarse)
+        lengths = torch.linalg.vector_norm(both_ways, dim=2)
+        # Where one way a term of another order takes off what the quadratic one does, the other way it adds to it.
+        pushed = torch.where((lengths[0] >= lengths[1])[:, None], both_ways[0], both_ways[1])
+        size = lengths.amax(dim=0)
+        moves = remainder.moves(point, pushed / size.clamp(min=_TINY)[:, None], effort)
+        # At the saddle of a fold exactly as much stands against a remainder as there is of it.
+        stiffness = 1 / torch.linalg.vector_norm(moves, dim=1)
+        directions = moves * stiffness.clamp(max=1 / _TINY)[:, None]
+        generations.append((point, units, images, _SHARE * torch.minimum(contractions[point], stiffness)))
+    point, units, images, shares = (torch.cat(parts) for parts in zip(*generations, strict=True))
+    # What a step of the linear part lengthens meets remainders of a larger ball before it comes home.
+    growth = torch.ones_like(contractions).scatter_reduce_(0, point, torch.linalg.vector_norm(images, dim=1), "amax")
+    shares = shares / growth[point]
+
+    size = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    radii = torch.zeros_like(contractions)
+    was_safe = torch.zeros_like(contractions, dtype=torch.bool)
+    open_ = contractions > 0
+    for level in range(_RADII + 1):
+        radius = largest * 0.5**level
+        probed = open_[point]
+        at = point[probed]
+        if not len(at):
+            break
+        limit = shares[probed] * radius[at]
+        # Float64 only where rounding in the map's own precision could matter.
+        is_coarse = _all_of(limit > _PRECISION * remainder.epsilon(coarse=True) * size[at], at, len(states))
+        found = remainder.at(at, units[probed], images[probed], radius[at], is_coarse)
+        # What rounding alone makes of a difference of two states is no remainder.
+        precision = torch.where(is_coarse[at], remainder.epsilon(coarse=True), remainder.epsilon(coarse=False))
+        rounding = 64 * size[at] * precision
+        holds = (torch.linalg.vector_norm(found, dim=2).amax(dim=0) <= limit + rounding) & (limit > rounding)
+        is_safe = _all_of(holds, at, len(states))
+        # A remainder can be small at a large radius by chance, where two terms cancel, but hardly at the next one, too.
+        found_here = open_ & was_safe & is_safe
+        radii = torch.where(found_here, 2 * radius, radii)
+        was_safe, open_ = is_safe, open_ & ~found_here
+    return radii
+
+
+@dataclass(frozen=True)
+class _Remainder:
+    """`q(e) = F(x* + e) - x* - J e`, for some fixed points in the map's own precision, for the others in float64."""
+
+    system: Map
+    exact: Map
+    states: Float64[Tensor, "batch dim"]
+
+    def epsilon(self, *, coarse: bool) -> float:
+        return torch.finfo(home_of(self.system if coarse else self.exact, self.states).dtype).eps
+
+    def images(
+        self, point: Int64[Tensor, " probes"], units: Float64[Tensor, "probes dim"], is_coarse: Bool[Tensor, " batch"]
+    ) -> Float64[Tensor, "probes dim"]:
+        """Images of directions under the Jacobian of each one's point."""
+        found = torch.empty_like(units)
+        for precise, dtype, rows in self._in_precision(is_coarse[point]):
+            found[rows] = precise.jvp(self.states[point[rows]].to(dtype), units[rows].to(dtype)).double()
+        return found
+
+    def at(
+        self,
+        point: Int64[Tensor, " probes"],
+        units: Float64[Tensor, "probes dim"],
+        images: Float64[Tensor, "probes dim"],
+        radius: Float64[Tensor, " probes"],
+        is_coarse: Bool[Tensor, " batch"],
+    ) -> Float64[Tensor, "ways probes dim"]:
+        """The remainder at a distance from each one's point, in a direction and in the opposite one."""
+        found = torch.empty(2, *units.shape, dtype=units.dtype, device=units.device)
+        for precise, dtype, rows in self._in_precision(is_coarse[point]):
+            at, offset, image = point[rows], radius[rows, None] * units[rows], radius[rows, None] * images[rows]
+            centres = precise(self.states.to(dtype))[at]
+            ends = precise(torch.cat([self.states[at] + offset, self.states[at] - offset]).to(dtype))
+            found[:, rows] = (ends.unflatten(0, (2, -1)) - centres).double() - torch.stack([image, -image])
+        return found
+
+    def moves(
+        self, point: Int64[Tensor, " probes"], remainders: Float64[Tensor, "probes dim"], effort: Effort
+    ) -> Float64[Tensor, "probes dim"]:
+        """`(I - J)^-1 q` of each remainder."""
+        precise = self.exact if effort.is_exact else self.system
+        dtype = home_of(precise, self.states).dtype
+        linearized = precise.linearized(self.states[point].to(dtype))
+        return solve_fixed_point_step(linearized, remainders.to(dtype), effort.products).double()
+
+    def _in_precision(self, is_coarse: Bool[Tensor, " probes"]) -> Iterator[tuple[Map, torch.dtype, Tensor]]:
+        """The map in each precision, and the rows that are for it."""
+        for precise, rows in ((self.system, is_coarse), (self.exact, ~is_coarse)):
+            if bool(rows.any()):
+                yield precise, home_of(precise, self.states).dtype, rows
+
+
+def _all_of(holds: Bool[Tensor, " probes"], point: Int64[Tensor, " probes"], points: int) -> Bool[Tensor, " points"]:
+    """For each point, whether something holds for all of its probes."""
+    failures = torch.zeros(points, dtype=torch.int64, device=point.device)
+    return failures.index_add_(0, point, (~holds).to(torch.int64)) == 0
