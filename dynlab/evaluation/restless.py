@@ -3,8 +3,11 @@
 A few of them are followed on from where iteration left them. A leading Lyapunov exponent above zero means that small
 differences grow: that is chaos if the orbit moves on at its pace; if its own steps grow like them it only leaves an
 unstable state, and if it hardly moves it creeps past one. An exponent below zero means that the orbit settles. Where
-differences grow or shrink like a power of the steps, as on tori and where a multiplier is 1, the average goes to zero,
-but so slowly that its standard error does not show it: so an exponent must hold over both halves of the steps.
+differences grow or shrink like a power of the steps, as on tori, where a multiplier is 1, and on the way to the ghost
+of a fold, the average goes to zero, but so slowly that its standard error does not show it. So what leaves must have
+half the exponent in the second half of the steps. Of what settles more can be asked: where differences shrink like
+`1 / n^p`, the exponent at step `n` is `-p / n`, and its inverse grows by `1 / p` with each step, however late it is;
+where the orbit settles it stays what it is.
 
 Source: `dynlab.dynamics.lyapunov`.
 """
@@ -32,6 +35,7 @@ _CERTAIN = 3  # standard errors by which an exponent is not zero
 _ROUNDING = 1e-9  # of an exponent, whatever its standard error
 _HOLDS = 0.5  # of the exponent of the first half, that of the second; of growth like a power of the steps it is a third
 _GROWN = 3.0  # logarithm of the growth of small differences, over half of the steps, that chaos takes; a line has ln 2
+_SLOWS = 0.1  # per step, that the inverse of an exponent may grow where an orbit settles; on the way to a ghost 1 / 2
 DRAWN_DIM = 2  # largest dim at which the states on the way are kept, to be drawn
 
 
@@ -40,9 +44,9 @@ class Course(StrEnum):
 
     CHAOTIC = "chaotic"  # it moves on at its pace, while small differences grow
     LEAVING = "leaving"  # its steps grow like small differences: it leaves an unstable state, for wherever
-    SETTLING = "settling"  # small differences shrink
+    SETTLING = "settling"  # small differences shrink, and do not slow down
     STANDING = "standing"  # it does not move: on a fixed point that is not known to attract
-    CREEPING = "creeping"  # its steps are shorter than the tolerance, and small differences do not shrink for certain
+    CREEPING = "creeping"  # its steps are shorter than the tolerance, and small differences hardly shrink
     UNDECIDED = "undecided"  # it moves, and small differences neither grow nor shrink for certain
     DIVERGING = "diverging"  # it, or the growth of differences, left the range of floating point numbers
 
@@ -166,6 +170,13 @@ class Growth:
     length: float  # median step length
     quicker: float  # growth of the step length
 
+    @property
+    def lasts(self) -> bool:
+        """Whether differences that shrink go on to do so."""
+        if not (self.earlier < 0 and self.later < 0):
+            return False
+        return 1 / -self.later - 1 / -self.earlier < _SLOWS * STEPS / 2
+
 
 def _course(found: Growth, tolerance: float) -> Course:
     """What a sample that stays finite does; steps below the tolerance are short."""
@@ -173,7 +184,7 @@ def _course(found: Growth, tolerance: float) -> Course:
         return Course.STANDING
     certain = _ROUNDING + (_CERTAIN * found.error if math.isfinite(found.error) else 0.0)  # -inf has no error
     holds = found.later == found.earlier or found.later / found.earlier > _HOLDS
-    if found.exponent < -certain and holds:
+    if found.exponent < -certain and found.lasts:
         return Course.SETTLING
     if found.exponent > certain:
         if holds and found.quicker > found.exponent / 2:

@@ -15,12 +15,12 @@ _COURSES = {
     Course.STANDING: (
         "stands on a fixed point that is not known to attract",
         "stand on fixed points that are not known to attract",
-        "they do not move at all",
+        "no step leads anywhere",
     ),
     Course.CREEPING: (
         "creeps, as past a saddle",
         "creep, as past a saddle",
-        "steps are below the tolerance, and small differences do not shrink",
+        "steps are below the tolerance, and small differences hardly shrink",
     ),
     Course.UNDECIDED: (
         "may run on a closed curve",
@@ -50,9 +50,8 @@ def restless_words(analysis: Analysis) -> str:
     for course, (one, several, why) in _COURSES.items():
         many = sum(sample.course is course for sample in found.samples)
         if many:
-            whose = (
-                "It" if followed == 1 else f"All {spelled(many)}" if many == followed else spelled(many).capitalize()
-            )
+            everyone = "Both" if many == 2 else f"All {spelled(many)}"
+            whose = "It" if followed == 1 else everyone if many == followed else spelled(many).capitalize()
             sentences.append(f"{whose} {one if many == 1 else several}{f': {why}' if why else ''}.")
     return " ".join(sentences)
 

@@ -88,6 +88,20 @@ def test_an_orbit_that_creeps_past_the_ghost_of_a_fold():
     assert {one.course for one in found.samples} == {Course.CREEPING}
 
 
+@pytest.mark.parametrize("late", [0, 3_000, 100_000])
+def test_an_orbit_on_its_way_to_the_ghost_of_a_fold_does_not_settle(late: int):
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        return states + 0.1 * (states * states + 1e-10) * (1 - states)
+
+    state = torch.full((1, 1), -0.5, dtype=torch.float64)
+    for _ in range(late):  # from -0.5 it takes three million steps to its only fixed point, 1
+        state = apply(state)
+    orbits = iterate(Formula(1, apply), state, tolerance=1e-12, max_steps=20, max_exact_steps=20)
+    found, _ = restless_of(Formula(1, apply), orbits, 1e-4)
+    assert found is not None
+    assert found.samples[0].course in (Course.CREEPING, Course.UNDECIDED)
+
+
 @pytest.mark.parametrize("system", [Linear.random([1.002, 0.5]), spiral(0.002)], ids=["linear", "spiral"])
 def test_an_orbit_that_only_leaves_an_unstable_state_is_not_chaotic(system: Map):
     orbits = iterate(system, 1e-3 * uniform(3, 2) + 1e-3, tolerance=1e-9, max_steps=20, max_exact_steps=20)
@@ -118,9 +132,12 @@ def test_what_decides_between_courses():
     assert _course(growth(3.1 * half, quicker=1.6 * half), 1e-4) is Course.LEAVING
     assert _course(growth(3.1 * half, length=1e-5), 1e-4) is Course.CHAOTIC  # of small numbers
     assert _course(growth(2.9 * half, length=1e-5), 1e-4) is Course.CREEPING
-    # And an exponent must hold over both halves.
-    assert _course(growth(-0.1, later=-0.07), 1e-4) is Course.SETTLING
-    assert _course(growth(-0.1, later=-0.06), 1e-4) is Course.UNDECIDED
+    # Where steps grow as well, the exponent must hold over both halves; where it is below zero, its inverse.
+    assert _course(growth(0.1, later=0.07, quicker=0.1), 1e-4) is Course.LEAVING
+    assert _course(growth(0.1, later=0.06, quicker=0.1), 1e-4) is Course.UNDECIDED
+    for rate, inverse_growth, expected in ((1e-4, 90, Course.SETTLING), (1e-4, 110, Course.UNDECIDED)):
+        later = -1 / (1 / rate + inverse_growth)
+        assert _course(Growth(-rate, 0.0, -rate, later, 1.0, 0.0), 1e-4) is expected
     assert _course(growth(-0.1, length=0.0), 1e-4) is Course.STANDING
 
 
