@@ -83,13 +83,19 @@ def bifurcations_between(curve: Curve, start: CurvePoint, end: CurvePoint) -> li
         # Along a branch that a pitchfork emits, the multiplier touches 1 where the parameter turns, and goes back.
         return [_touching(curve, start, end)] if turns else []
     if float((end.z - start.z).norm()) < _INSEPARABLE:
-        return [_crossing(curve, start, end, order, turns=turns) for order in _orders(start, end)]
+        return _each_pair_once([_crossing(curve, start, end, order, turns=turns) for order in _orders(start, end)])
     if change in (1, 2):
         first = _crossing(curve, start, end, _orders(start, end)[0], turns=turns)
         if (change, odd) == _TRACES[first.kind]:
             return [first]
     middle = curve.between(start, end, 0.5)
     return bifurcations_between(curve, start, middle) + bifurcations_between(curve, middle, end)
+
+
+def _each_pair_once(found: list[Bifurcation]) -> list[Bifurcation]:
+    """Of bifurcations found for each modulus, those of a pair for one of the two."""
+    pairs = [one for one in found if one.kind is BifurcationKind.NEIMARK_SACKER]
+    return [one for one in found if one.kind is not BifurcationKind.NEIMARK_SACKER] + pairs[::2]
 
 
 def _orders(start: CurvePoint, end: CurvePoint) -> list[int]:

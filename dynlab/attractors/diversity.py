@@ -117,23 +117,26 @@ def attractor_count(basin_sizes: Sequence[int], samples: int) -> AttractorCount:
     Raises:
         ValueError: If an argument is out of its range.
     """
-    from scipy.special import gammaln
-
     counts = _counts(basin_sizes)
     sizes, how_many, total = counts.sizes, counts.how_many, counts.total
     if not 0 <= samples <= total:
         raise ValueError(f"samples is {samples}, expected 0 to {total}, the samples in all basins")
-    left = total - samples
-    rest = np.maximum(left - sizes, 0)  # where it would be negative, the basin cannot be missed
-    log_missed = gammaln(total - sizes + 1) + gammaln(left + 1) - gammaln(rest + 1) - gammaln(total + 1)
-    # Few numbers near 1 remain after large ones cancel, so probabilities can leave [0, 1] by rounding.
-    missed = np.where(sizes > left, 0.0, np.exp(np.minimum(log_missed, 0.0)))
-    found = 1 - missed if samples else np.zeros(len(sizes))
+    found = np.array([_found(int(size), samples, total) for size in sizes])
     expected = float((how_many * found).sum())
     variance = float((how_many * found**2).sum())
     if expected > 0:
         variance -= expected**2 / (counts.observed + _unseen(counts))
     return AttractorCount(samples, expected, max(0.0, variance) ** 0.5)
+
+
+def _found(size: int, samples: int, total: int) -> float:
+    """Probability that one of `samples` drawn from `total` is one of `size`."""
+    if size + samples > total:
+        return 1.0
+    # That none is: a product of as many factors as there are draws, or members, which gives the same. Not by
+    # factorials, whose logarithms are so large that of their differences nothing may remain.
+    fewer, more = sorted((size, samples))
+    return float(-np.expm1(np.log1p(-more / (total - np.arange(fewer))).sum()))
 
 
 def rarefaction_curve(basin_sizes: Sequence[int], points: int) -> list[AttractorCount]:

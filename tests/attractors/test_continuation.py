@@ -438,3 +438,19 @@ def test_a_branch_ends_where_it_should_just_before_a_fold(until: float) -> None:
 def square_root(parameter: float) -> Map:
     """Fixed points at the square roots of the parameter, which meet in a fold at 0."""
     return Formula(1, lambda x: x + 0.5 * (parameter - x * x))
+
+
+def test_pairs_that_cross_together_are_named_once_each() -> None:
+    """Two delayed logistic maps side by side; each has its Neimark-Sacker bifurcation at parameter 2."""
+
+    def system_at(parameter: float) -> Formula:
+        def apply(states: torch.Tensor) -> torch.Tensor:
+            x, before, y, y_before = states.unbind(1)
+            return torch.stack([parameter * x * (1 - before), x, parameter * y * (1 - y_before), y], dim=1)
+
+        return Formula(4, apply)
+
+    branch = follow_fixed_point(system_at, torch.full((4,), 1 / 3), 1.5, until=2.5, first_step=0.01)
+    assert [found.kind for found in branch.bifurcations] == [BifurcationKind.NEIMARK_SACKER] * 2
+    for found in branch.bifurcations:
+        assert found.parameter == pytest.approx(2, abs=1e-6)

@@ -37,14 +37,22 @@ def test_large_sets_against_exact_arithmetic(samples: int) -> None:
     expected = sum((1 - share for share in missed), Fraction(0))
     chao = len(sizes) + Fraction(1999, 2000) * Fraction(50**2, 2 * 33)
     variance = sum(((1 - share) ** 2 for share in missed), Fraction(0)) - expected**2 / chao
-    assert found.expected == pytest.approx(float(expected), rel=1e-9)
+    assert found.expected == pytest.approx(float(expected), rel=1e-12)
     assert found.standard_deviation == pytest.approx(math.sqrt(variance), rel=1e-8)
 
 
 def test_a_million_samples_stay_accurate() -> None:
     # One sample in each of a million basins: any m samples are m attractors.
-    assert attractor_count([1] * 1_000_000, 123_456).expected == pytest.approx(123_456, rel=1e-6)
+    assert attractor_count([1] * 1_000_000, 123_456).expected == pytest.approx(123_456, rel=1e-12)
     assert attractor_count([1_000_000], 123_456).expected == 1
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_few_of_millions_of_samples_in_exact_arithmetic(samples: int) -> None:
+    sizes = [*range(1, 3000), 2_000_000, 3_000_000]
+    total = sum(sizes)
+    exact = sum(1 - Fraction(math.comb(total - size, samples), math.comb(total, samples)) for size in sizes)
+    assert attractor_count(sizes, samples).expected == pytest.approx(float(exact), rel=1e-12)
 
 
 def test_without_doubletons_the_corrected_bound_is_used() -> None:
