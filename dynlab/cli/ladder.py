@@ -108,6 +108,7 @@ def ladder(
         tied=tied,
         seed=seed,
     )
+    from dynlab.cli.training import interruption_told
     from dynlab.datasets import load_dataset, testing_set_of
     from dynlab.devices import resolve_device
     from dynlab.display import shown
@@ -122,7 +123,7 @@ def ladder(
     if name is None:
         raise InputError(f"samples is not given, and {data} has no test set to stand in; expected {DATA_HELP}")
     followed_samples = load_dataset(name, labels=labels, data_dir=data_dir, limit=limit)
-    with shown(quiet=quiet) as display:
+    with shown(quiet=quiet) as display, interruption_told():
         try:
             followed, analyses = run_ladder(
                 out,

@@ -81,7 +81,7 @@ def train_one_to(
     already = None if state.exists() else _trained_already(out, images, settings, snapshots)
     autoencoder = already
     if autoencoder is None:
-        with shown(quiet=quiet) as display, _interruption_told():
+        with shown(quiet=quiet) as display, interruption_told():
             try:
                 autoencoder = train(
                     images.images,
@@ -122,7 +122,7 @@ def train_ensemble_to(
 ) -> None:
     """Train several maps and write them to the folder `out`."""
     names = names_of(members)
-    with shown(quiet=quiet) as display, _interruption_told():
+    with shown(quiet=quiet) as display, interruption_told():
 
         def report(number: int, progress: EpochProgress | TrainingDiverged) -> None:
             if isinstance(progress, EpochProgress):
@@ -163,7 +163,7 @@ def train_ensemble_to(
 
 
 @contextlib.contextmanager
-def _interruption_told() -> Iterator[None]:
+def interruption_told() -> Iterator[None]:
     """Tell how to go on after a signal that ends the program, SIGTERM as well as SIGINT."""
 
     def terminate(_number: int, _frame: object) -> None:

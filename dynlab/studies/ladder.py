@@ -1,7 +1,8 @@
 """Train along a ladder of corruption levels, follow the attractors, and write the page of bands.
 
-Each level's checkpoint is written as soon as it is trained. Where work was interrupted, levels whose checkpoints are
-there are taken as they are, if they were trained with the same settings, on the same images and from the level before.
+Each level's checkpoint is written as soon as it is trained, and what there is of it every minute. Where work was
+interrupted, levels whose checkpoints are there are taken as they are, if they were trained with the same settings, on
+the same images and from the level before, and the level under way goes on.
 Checkpoints of another training are never overwritten: the folder is refused.
 
 One level is trained on a second time, like the next one but without a change of the level, and attractors are followed
@@ -38,6 +39,7 @@ from dynlab.training.ladder import ladder_settings
 CERTIFIED = 3  # attractors of the first and of the last level
 PAGE, FOLLOWED, BANDS, EVENTS = "index.html", "followed.safetensors", "bands.csv", "events.csv"
 _CHECKPOINTS = "level-*.safetensors"
+_UNDER_WAY = "training-"  # before the name of a level's checkpoint, while it is trained
 
 
 @one_thread()  # a second thread slows products of a minibatch's size down
@@ -111,6 +113,7 @@ def run_ladder(
             maps, samples.images, levels, share=share, on_progress=lambda done: display("attractors", done)
         )
         display("attractors", 1.0)
+        (out / PAGE).unlink(missing_ok=True)  # of a shorter ladder, whose numbers are replaced
         followed.save(out / FOLLOWED)
         kinds = kinds_along(followed, recognizer)
         write_tables(out, followed, kinds)
@@ -198,13 +201,15 @@ def _train(
     device: torch.device,
     display: Display,
 ) -> Autoencoder:
-    """Train one level, and write its checkpoint at once."""
+    """Train one level, or what is left of it after an interruption, and write its checkpoint at once."""
 
     def report(progress: EpochProgress) -> None:
         display("training", progress.epoch / progress.epochs, f"objective {progress.objective:.3f}")
 
-    autoencoder = train_on_dataset(training, rung, start=start, device=device, on_epoch=report)
+    under_way = path.with_name(f"{_UNDER_WAY}{path.name}")
+    autoencoder = train_on_dataset(training, rung, start=start, device=device, checkpoint=under_way, on_epoch=report)
     autoencoder.save(path)
+    under_way.unlink(missing_ok=True)
     return autoencoder
 
 

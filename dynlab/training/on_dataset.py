@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 
@@ -22,6 +23,7 @@ def train_on_dataset(
     start: Autoencoder | None = None,
     test: Dataset | None = None,
     device: torch.device | str = "auto",
+    checkpoint: str | Path | None = None,
     on_epoch: Callable[[EpochProgress], None] | None = None,
 ) -> Autoencoder:
     """Train a denoising autoencoder and measure its reconstruction errors.
@@ -32,6 +34,7 @@ def train_on_dataset(
         start: Whose weights to begin from, as in `train`.
         test: Held-out images of the same dim, to measure errors on as well.
         device: Where to compute; "auto" is CUDA where there is some, else the CPU.
+        checkpoint: A file to keep the training in while it goes on, as in `train`.
         on_epoch: Called after each epoch.
 
     Returns:
@@ -41,11 +44,18 @@ def train_on_dataset(
         under the corruption that `errors_corruption` names.
 
     Raises:
-        InputError: If there is no such device, or `start` is not of the shape that is trained.
+        InputError: If there is no such device, `start` is not of the shape that is trained, or the checkpoint is
+            damaged, of another training, or cannot be written.
         TrainingDiverged: If the objective or a weight stops being finite.
     """
     autoencoder = train(
-        training.images, settings, start=start, state_shape=training.shape, device=device, on_epoch=on_epoch
+        training.images,
+        settings,
+        start=start,
+        state_shape=training.shape,
+        device=device,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
     )
     measure_on_datasets(autoencoder, settings, training, test)
     return autoencoder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from dynlab.attractors.followed import Followed
 from dynlab.attractors.following import follow_attractors
 from dynlab.cli.ladder import parse_levels
 from dynlab.datasets import dataset_of, load_dataset
-from dynlab.display import shown
+from dynlab.display import Display, shown
 from dynlab.errors import InputError
 from dynlab.evaluation import Analysis
 from dynlab.maps import DenoisingAutoencoder
@@ -142,6 +143,37 @@ def test_interrupted_work_goes_on_and_comes_out_the_same(run: Run, tmp_path: Pat
         assert again[name] == whole[name]
     # Nothing is left to train.
     assert run(*command)[2].count("already done") == 4
+
+
+def test_the_level_under_way_is_kept_and_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = load_dataset("digits/test", limit=20)
+    seen: list[str] = []
+
+    def on(what: str, done: float, _note: str = "") -> None:
+        if what == "training" and done == 0.5 and not seen:
+            seen.append(what)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Display, "__call__", lambda _display, *told: on(*told))
+    for _ in range(2):
+        with shown(quiet=True) as display, contextlib.suppress(KeyboardInterrupt):
+            run_ladder(
+                tmp_path,
+                load_dataset("digits/train"),
+                samples,
+                SETTINGS,
+                LEVELS[:2],
+                epochs_per_level=4,
+                device=torch.device("cpu"),
+                display=display,
+            )
+        if not (tmp_path / "index.html").exists():
+            assert [path.name for path in tmp_path.iterdir()] == [f"training-{CHECKPOINTS[0]}"]
+            assert len(load_file(tmp_path / f"training-{CHECKPOINTS[0]}")["objectives"]) == 10
+    assert not list(tmp_path.glob("training-*"))
+    for name in CHECKPOINTS[:2]:
+        found, expected = load_file(tmp_path / name), load_file(folder / name)
+        assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
 def test_a_longer_ladder_begins_with_the_levels_that_are_there(folder: Path) -> None:
