@@ -36,6 +36,8 @@ DATASET_NAMES = tuple(
     name for family, splits in SPLITS.items() for name in (family, *(f"{family}/{split}" for split in splits))
 )
 DIGITS_TRAINING_SAMPLES = 1000
+# Classes are counted for each basin, in a table of as many columns. Larger numbers are names, dates and the like.
+MOST_LABEL = 65535
 DIGITS_SPLIT_SEED = 1797
 
 
@@ -284,10 +286,10 @@ def _checked_labels(source: str, labels: NDArray[Any], *, samples: int) -> NDArr
         raise InputError(f"{source}: of shape {labels.shape}, expected ({samples},)")
     if len(labels) != samples:
         raise InputError(f"{source}: {len(labels)} labels for {samples} images, expected as many")
-    classes = labels.astype(np.int64)
-    if classes.min() < 0:  # also where the largest unsigned ones wrap around
-        raise InputError(f"{source}: between {labels.min()} and {labels.max()}, expected 0 to {np.iinfo(np.int64).max}")
-    return classes
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > MOST_LABEL:
+        raise InputError(f"{source}: between {low} and {high}, expected classes from 0 to {MOST_LABEL}")
+    return labels.astype(np.int64)
 
 
 def _content_hash(images: NDArray[np.float32], labels: NDArray[np.int64] | None) -> str:

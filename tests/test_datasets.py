@@ -235,8 +235,9 @@ def test_what_is_no_image_is_refused(tmp_path: Path, array: Any, expected: str) 
     ("array", "expected"),
     [
         (np.arange(4), "4 labels for 5 images, expected as many"),
-        (np.arange(5) - 2, "between -2 and 2, expected 0 to 9223372036854775807"),
-        (np.array([0, 1, 2, 3, 2**63], dtype=np.uint64), "between 0 and 9223372036854775808, expected 0 to "),
+        (np.arange(5) - 2, "between -2 and 2, expected classes from 0 to 65535"),
+        (np.array([0, 1, 2, 3, 2**63], dtype=np.uint64), "between 0 and 9223372036854775808, expected "),
+        (np.array([0, 1, 2, 3, 65536]), "between 0 and 65536, expected classes from 0 to 65535"),
         (np.arange(5.0), "of type float64, expected integers"),
         (np.zeros((5, 1), int), "of shape (5, 1), expected (5,)"),
         (np.zeros(0, int), "0 labels for 5 images, expected as many"),

@@ -174,6 +174,7 @@ def analyse(
             name=Path(map_name).name,
             on_progress=display,
         )
+        (out / PAGE).unlink(missing_ok=True)  # should anything fail now, no older page stands beside new numbers
         analysis.save(out)
         if analysis.graph is None:
             (out / PICTURE_FILE).unlink(missing_ok=True)

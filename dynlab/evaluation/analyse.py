@@ -100,8 +100,6 @@ def analyse(
     check_inputs(system, data, train_data, recognizer_data)
     if settings.certified_attractors and settings.certificate_method == "proof":
         balls()  # raises if python-flint is not there
-    if settings.robustness and system.held_samples not in (None, 1):
-        raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for robustness")
 
     identity = map_identity(system, name, shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynlab.datasets import Dataset, labels_of
+from dynlab.datasets import MOST_LABEL, Dataset, labels_of
 from dynlab.errors import InputError
 from dynlab.evaluation.kinds import NO_PICTURE
 from dynlab.evaluation.recognizer import enough_to_learn
@@ -15,11 +15,17 @@ def check_inputs(system: Map, data: Dataset, train_data: Dataset | None, recogni
     Raises:
         InputError: If they do not, or a label is missing that is needed.
     """
+    if system.held_samples not in (None, 1):
+        # A fixed point with the input of one sample is none with that of another, so there are no common basins.
+        raise InputError(
+            f"map: holds inputs for {system.held_samples} samples, expected one map for all of them, or one input"
+        )
     if len(data.images) == 0:
         raise InputError(f"{data.name}: no samples, expected at least one")
     for used in (data, train_data, recognizer_data):
-        if used is not None and used.images.shape[1] != system.dim:
-            raise InputError(f"{used.name}: images have {used.images.shape[1]} pixels, the map takes {system.dim}")
+        if used is not None:
+            _check_shape(used, system)
+            _check_labels(used)
     if train_data is not None:
         for used in (train_data, data):
             if used.labels is None:
@@ -28,6 +34,21 @@ def check_inputs(system: Map, data: Dataset, train_data: Dataset | None, recogni
         raise InputError(f"{recognizer_data.name}: has no labels, which the recognizer needs")
     if recognizer_data is not None and not _are_pixels(recognizer_data):
         raise InputError(f"{recognizer_data.name}: has values outside of 0 to 1, which the recognizer takes for pixels")
+
+
+def _check_shape(data: Dataset, system: Map) -> None:
+    """Flat samples, or a flat map, say nothing of axes; nor do axes of length 1."""
+    if data.images.shape[1] != system.dim:
+        raise InputError(f"{data.name}: images have {data.images.shape[1]} pixels, the map takes {system.dim}")
+    found, expected = ([length for length in shape if length > 1] for shape in (data.shape, system.state_shape))
+    if found != expected and len(found) > 1 and len(expected) > 1:
+        shape, own = tuple(data.shape), tuple(system.state_shape)
+        raise InputError(f"{data.name}: samples have shape {shape}, expected {own} as states of the map have")
+
+
+def _check_labels(data: Dataset) -> None:
+    if data.labels is not None and len(data.labels) and int(data.labels.max()) > MOST_LABEL:
+        raise InputError(f"{data.name}: labels reach {int(data.labels.max())}, expected at most {MOST_LABEL}")
 
 
 def learnable(data: Dataset) -> Dataset | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DRAWN = 60  # orbits in the figure of step lengths, about
 AT_LEAST = 3  # of each outcome
 POINTS = 200  # of one orbit
-FLOOR_STEPS = 64  # at the end of an orbit
+FLOOR_STEPS = 64  # at the end of an orbit, at most
 _TICKS = 10  # decades on the axis of step lengths that are named, about
 BEYOND_LINE = 1.15  # steps shown, in those at which the last orbit reaches the rounding floor
 _DASHES = {
@@ -85,7 +85,11 @@ def step_length_decay(analysis: Analysis) -> go.Figure:
         figure.add_hline(
             y=float(tolerance),
             line={"color": light("quiet"), "width": 1, "dash": "dot"},
-            annotation={"text": f"tolerance {tolerance:g}", "font": {"size": 12, "color": light("quiet")}},
+            annotation={
+                "text": f"tolerance {tolerance:g}",
+                "font": {"size": 12, "color": light("quiet")},
+                "y": math.log10(tolerance),  # of an annotation, other than of a line, the exponent is meant
+            },
             annotation_position="top right",
         )
     traces: Any = figure.data
@@ -152,7 +156,8 @@ def _append_orbit(steps: list[int | None], values: list[float | None], lengths: 
 def _at_floor(lengths: np.ndarray) -> int:
     """The step at which step lengths come down to what they are at the end, or twice that; 0 if there are none."""
     known = lengths[np.isfinite(lengths)]
-    return int(np.argmax(known <= 2 * np.median(known[-FLOOR_STEPS:]))) + 1 if len(known) else 0
+    last = known[-max(1, min(FLOOR_STEPS, len(known) // 8)) :]  # of a short orbit only the very end is at the floor
+    return int(np.argmax(known <= 2 * np.median(last))) + 1 if len(known) else 0
 
 
 def _spread(available: int, wanted: int) -> np.ndarray:

@@ -69,6 +69,7 @@ def environment() -> Environment:
         PUBLISHED=published_figures(),
         SHOCK_STEPS=SHOCK_STEPS,
         AUDITED=gallery.AUDITED,
+        RECOGNIZER_NEEDS=words.RECOGNIZER_NEEDS,
         AUDIT_SEED=gallery.AUDIT_SEED,
     )
     return environment

@@ -107,6 +107,9 @@ def steps_of(analysis: Analysis) -> Steps | None:
     return Steps(float(median), float(ninth_decile), int(taken.max()), len(arrays.labels) - len(taken))
 
 
+RECOGNIZER_NEEDS = "it learns from labelled images in [0, 1], at least five of each of two classes"
+
+
 def kinds_known(analysis: Analysis) -> bool:
     """Whether there was a recognizer to tell prototypes from stains."""
     return all(attractor.kind != Kind.UNKNOWN for attractor in analysis.results.attractors)
@@ -192,7 +195,11 @@ def _fate(analysis: Analysis) -> list[str]:
     if fates := enumeration(_fates(analysis)):
         sentences.append(f"{fates[0].upper()}{fates[1:]}.")
     if at_rest and not kinds_known(analysis):
-        sentences.append("Without labelled data it is unknown which attractors are clear members of a class.")
+        unknown = "it is unknown which attractors are clear members of a class"
+        if results.data.labelled:
+            sentences.append(f"Without a recognizer {unknown}; {RECOGNIZER_NEEDS}.")
+        else:
+            sentences.append(f"Without labelled data {unknown}.")
     return sentences + _cycles(analysis)
 
 

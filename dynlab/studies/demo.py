@@ -70,6 +70,7 @@ def run_demo(out: Path, *, seed: int = 0, device: torch.device, display: Display
             on_progress=display,
         )
         folder = out / f"sigma-{level.sigma:g}"
+        (out / "index.html").unlink(missing_ok=True)  # of an older run, whose numbers are replaced
         autoencoder.save(folder / "dae.safetensors")
         analysis.save(folder)
         analyses.append(analysis)

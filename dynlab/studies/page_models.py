@@ -57,8 +57,8 @@ NAMES: dict[str, tuple[str, str]] = {
     "mse_test": ("MSE, test set", ".3f"),
     "mse_wb_train": ("walkback MSE, training set", ".3f"),
     "mse_wb_test": ("walkback MSE, test set", ".3f"),
-    "steps_test": ("steps, test set", ".0f"),
-    "attractors": ("attractors", ".0f"),
+    "steps_test": ("steps, test set", ".1f"),
+    "attractors": ("attractors", ".1f"),
     "purity": ("purity of basins", ".3f"),
 }
 NOTHING = "–"

@@ -16,7 +16,6 @@ from dynlab import __version__
 from dynlab.studies.acceptance import Contrast
 from dynlab.studies.comparison import Comparison, Line, Quantity
 from dynlab.studies.groups import Correlation, Group, Statistic, correlations, groups_of
-from dynlab.studies.keys import data_sha256
 from dynlab.studies.points import FAMILY
 from dynlab.studies.rows import SETTINGS, Row, as_cell, differing_settings
 from dynlab.studies.specification import Study, shipped_studies
@@ -293,7 +292,7 @@ def _error_and_accuracy(found: Sequence[Correlation], rows: Sequence[Row]) -> li
 def _how(study: Study, data: StudyData) -> list[str]:
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
     sets = [
-        f"- {role}: {escaped(one.name)}, {len(one.images)} samples, SHA-256 {data_sha256(one)[:16]}…"
+        f"- {role}: {escaped(one.name)}, {len(one.images)} samples, SHA-256 {one.sha256[:16]}…"
         for role, one in (("train", data.train), ("validation", data.validation), ("test", data.test))
         if one is not None
     ]

@@ -432,7 +432,7 @@ def test_a_map_with_an_input_for_each_sample_is_refused_before_any_work():
         def held_samples(self) -> int:
             return 3
 
-    with pytest.raises(ValueError, match="system holds inputs for 3 samples, expected one map for robustness"):
+    with pytest.raises(ValueError, match="map: holds inputs for 3 samples, expected one map for all of them"):
         analysed(Held(torch.eye(2, dtype=torch.float64) / 2), samples(3, 2))
 
 
