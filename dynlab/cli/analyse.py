@@ -44,6 +44,14 @@ def analyse(
     max_steps: Annotated[
         int, typer.Option(help="Limit of steps of plain iteration.", parser=integer, metavar="INTEGER")
     ] = 10_000,
+    max_exact_steps: Annotated[
+        int,
+        typer.Option(
+            help="Limit of further steps, in float64, of samples that are not decided by then.",
+            parser=integer,
+            metavar="INTEGER",
+        ),
+    ] = 100_000,
     recorded_samples: Annotated[
         int,
         typer.Option(help="Samples to record the step lengths of, the first ones.", parser=integer, metavar="INTEGER"),
@@ -116,6 +124,7 @@ def analyse(
     settings = AnalysisSettings(
         tolerance=tolerance,
         max_steps=max_steps,
+        max_exact_steps=max_exact_steps,
         recorded_samples=recorded_samples,
         certified_attractors=certify,
         certificate_method="proof" if proof else "estimate",

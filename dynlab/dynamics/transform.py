@@ -72,7 +72,7 @@ def transform(
     current = states.to(home.device, home.dtype, copy=True)
     limit = max_steps if steps is None else steps
     for step in range(1, limit + 1):
-        below = _step_in_place(system, current, tolerance)
+        below = step_in_place(system, current, tolerance)
         if on_step:
             on_step(step, below)
         if on_states:
@@ -83,7 +83,7 @@ def transform(
 
 
 @torch.no_grad()
-def _step_in_place(system: Map, states: Tensor, tolerance: float) -> float:
+def step_in_place(system: Map, states: Float[Tensor, "samples dim"], tolerance: float = 0.0) -> float:
     """Take one step with all states; return the share of step lengths below the tolerance."""
     below = torch.zeros((), dtype=torch.int64, device=states.device)
     size = block_rows(system.dim, states)

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dynlab.dynamics.blocks import block_rows, home_of
+from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.transform import step_in_place
 from dynlab.evaluation.classifiers import MAX_ITERATIONS, SOLVER, logistic_regression
 from dynlab.maps import Map, check_states
 
@@ -175,8 +176,8 @@ def accuracies_along_orbit(
     found, taken = [], 0
     for step in sorted(set(steps)):
         for _ in range(step - taken):
-            _step_in_place(system, train_states)
-            _step_in_place(system, test_states)
+            step_in_place(system, train_states)
+            step_in_place(system, test_states)
         taken = step
         if on_fit:
             on_fit(f"orbit after {step} steps")
@@ -280,12 +281,6 @@ def left_out_accuracy(basins: Int64[Tensor, " samples"], classes: Int64[Tensor, 
     others[torch.arange(len(labels)), known] -= 1
     right = (others.argmax(dim=1) == known) & (others.amax(dim=1) > 0)
     return int(right.sum()) / len(basins)
-
-
-@torch.no_grad()
-def _step_in_place(system: Map, states: Float[Tensor, "samples dim"]) -> None:
-    for block in states.split(block_rows(system.dim, states)):
-        block.copy_(system(block))
 
 
 def _check_steps(name: str, steps: Collection[int]) -> None:

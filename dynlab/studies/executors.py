@@ -11,10 +11,8 @@ starts one that computes on a GPU. What asks for that resource waits until a wor
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
@@ -24,6 +22,7 @@ from urllib.parse import urlsplit
 from dynlab.errors import InputError
 from dynlab.studies.task import Order, Outcome, perform
 from dynlab.studies.worker_process import WorkerContext, begin_worker, perform_in_worker
+from dynlab.training.interruption import raising_signals
 
 _SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 _TIMEOUT = 10  # seconds to reach a scheduler
@@ -256,33 +255,6 @@ class DaskWorkers:
         self._futures.clear()
         with contextlib.suppress(Exception):  # a scheduler that is gone
             self._client.close(timeout=_TIMEOUT)
-
-
-@contextlib.contextmanager
-def raising_signals() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` at SIGINT and SIGTERM in the block, in the main thread; then raise the signal anew."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
-
-    def interrupt(number: int, _frame: object) -> None:
-        arrived.append(number)
-        raise KeyboardInterrupt
-
-    before: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            if handler not in (None, signal.SIG_IGN):
-                before[number] = handler
-                signal.signal(number, interrupt)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(arrived[-1])
 
 
 class _InThisThread(Executor):

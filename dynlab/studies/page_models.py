@@ -9,12 +9,12 @@ the first seed for which there are results.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dynlab.files import read_json
 from dynlab.report.study_parts import Part
 from dynlab.studies.grid import Cell
 from dynlab.studies.groups import Statistic
@@ -108,7 +108,7 @@ class Models:
         key = ("" if cell is None else cell.key, stage)
         if key not in self._results:
             folder = self.folder(cell, stage)
-            self._results[key] = None if folder is None else json.loads((folder / RESULTS_FILE).read_text("utf-8"))
+            self._results[key] = None if folder is None else read_json(folder / RESULTS_FILE)
         return self._results[key]
 
     def with_stage(self, cells: Sequence[Cell], stage: str) -> list[tuple[Cell, dict[str, Any]]]:

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from dynlab.errors import InputError
-from dynlab.files import written_atomically
+from dynlab.files import read_json, written_atomically
 from dynlab.report.figure_data import csv_text
 from dynlab.studies.keys import FOLDER_DIGITS
 from dynlab.studies.plan import StudyTasks
@@ -215,7 +214,7 @@ def as_cell(value: Any) -> Any:
 def _results(store: Store, place: Place | None) -> dict[str, Any] | None:
     if place is None or store.look(place, files=(RESULTS_FILE,)).state is not State.WHOLE:
         return None
-    return json.loads((store.path(place) / RESULTS_FILE).read_text(encoding="utf-8"))
+    return read_json(store.path(place) / RESULTS_FILE)
 
 
 def _value(results: Any, path: Sequence[str]) -> Any:

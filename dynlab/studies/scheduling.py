@@ -25,7 +25,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dynlab.studies.executors import Workers, raising_signals
+from dynlab.studies.executors import Workers
 from dynlab.studies.failures import Failure, forget_failures, write_failures, write_traceback
 from dynlab.studies.lock import Holder, held, let_go
 from dynlab.studies.progress import Board
@@ -33,7 +33,7 @@ from dynlab.studies.store import Place, State, Store
 from dynlab.studies.study_display import StudyDisplay, duration
 from dynlab.studies.summary import Summary
 from dynlab.studies.task import PROGRESS, Order, Outcome, Stopped, Task, file_name, progress_path
-from dynlab.training.interruption import Interruption, held_back
+from dynlab.training.interruption import Interruption, held_back, raising_signals
 
 LOG = "run.log"
 _PATIENCE = 0.2  # seconds between two looks at whether a signal arrived

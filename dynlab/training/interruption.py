@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +40,31 @@ def held_back() -> Iterator[Interruption]:
     back, as Python has signals there only.
     """
     interruption = Interruption()
-    if threading.current_thread() is not threading.main_thread():
+    with _noted(interruption, lambda: None):
         yield interruption
+
+
+@contextlib.contextmanager
+def raising_signals() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` at SIGINT and SIGTERM in the block; otherwise as `held_back`."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with _noted(Interruption(), interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _noted(interruption: Interruption, react: Callable[[], None]) -> Iterator[None]:
+    """Note signals in the block, and react to each, in place of what would have happened; that follows at its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
 
     def note(number: int, _frame: object) -> None:
         interruption.signal_number = number
+        react()
 
     before: dict[int, Any] = {}
     try:
@@ -54,7 +73,7 @@ def held_back() -> Iterator[Interruption]:
             if handler not in (None, signal.SIG_IGN):
                 before[number] = handler
                 signal.signal(number, note)
-        yield interruption
+        yield
     finally:
         for number, handler in reversed(before.items()):
             signal.signal(number, handler)

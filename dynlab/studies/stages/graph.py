@@ -12,7 +12,6 @@ Source: `dynlab.attractors.connection_graph`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from dynlab.attractors import Basins, connection_graph, save_graph
 from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind
-from dynlab.files import write_json
+from dynlab.files import read_json, write_json
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE, map_of
 from dynlab.studies.stages.orbits import BASINS_FILE
@@ -51,7 +50,7 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     """
     system = map_of(needed, parameters)
     basins = largest_basins(Basins.load(needed["basins"] / BASINS_FILE, system), parameters["attractors"])
-    table = json.loads((needed["basins"] / RESULTS_FILE).read_text())["attractor_table"]
+    table = read_json(needed["basins"] / RESULTS_FILE)["attractor_table"]
     samples = dataset_at(parameters["data"]["test"]).images[basins.samples]
     graph = connection_graph(system, basins, samples=samples, on_progress=lambda done: report(done, "connection graph"))
     name_nodes(graph, [(Kind(row["kind"]), row["label"]) for row in table[: len(basins.fixed_points)]])

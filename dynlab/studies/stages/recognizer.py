@@ -13,7 +13,6 @@ Source: `dynlab.evaluation.recognizer`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +23,7 @@ import torch
 from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.evaluation.recognizer_files import load_recognizer, save_recognizer
-from dynlab.files import write_json
+from dynlab.files import read_json, write_json
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE
 
@@ -63,7 +62,7 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
 
 def recognizer_of(folder: Path, *, device: torch.device | None = None) -> Recognizer | None:
     """The recognizer that the stage has written to a folder; None where it could not be trained."""
-    trained = json.loads((folder / RESULTS_FILE).read_text())["trained"]
+    trained = read_json(folder / RESULTS_FILE)["trained"]
     return load_recognizer(folder / _FILE, device=device) if trained else None
 
 

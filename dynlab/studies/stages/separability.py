@@ -27,7 +27,6 @@ Source: Bahdanau and Jaeger 2014, sections 5.5 and 6.3, figures 6 and 7.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +40,7 @@ from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.classifiers import Classifier, logistic_regression, single_hidden_layer
 from dynlab.evaluation.kinds import is_explosion
 from dynlab.evaluation.separability import ORBIT_STEPS
-from dynlab.files import write_json, write_tensors
+from dynlab.files import read_json, write_json, write_tensors
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, states_of
 from dynlab.studies.stages.convergence import convergence_of, moved
@@ -91,7 +90,7 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     results |= {f"acc_net_{role}": found[role] for role in ("train", "test")}
 
     first = min(parameters["orbit_train_samples"], len(classes["train"]))
-    start = json.loads((needed["raw"] / RESULTS_FILE).read_text())["orbit_start"]
+    start = read_json(needed["raw"] / RESULTS_FILE)["orbit_start"]
     steps = [step for step in ORBIT_STEPS if step > 0]
     along = [{"step": 0} | {name: value for name, value in start.items() if name != "train_samples"}]
     for number, step in enumerate(steps):

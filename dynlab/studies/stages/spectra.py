@@ -20,7 +20,6 @@ Source: Bahdanau and Jaeger 2014, section 6.1, which asks for an explanation; `d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +34,7 @@ from dynlab.dynamics import spectrum
 from dynlab.evaluation.explosions import explosion_basin
 from dynlab.evaluation.kinds import is_explosion
 from dynlab.evaluation.linearization import NEAR_UNITY_RADII, linearizations
-from dynlab.files import write_json, write_tensors
+from dynlab.files import read_json, write_json, write_tensors
 from dynlab.maps import Map, float64_copy
 from dynlab.maps.composition import slopes_of
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
@@ -67,7 +66,7 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     """
     system = map_of(needed, parameters)
     basins = Basins.load(needed["basins"] / BASINS_FILE, system)
-    table = json.loads((needed["basins"] / RESULTS_FILE).read_text())["attractor_table"]
+    table = read_json(needed["basins"] / RESULTS_FILE)["attractor_table"]
     largest = basins.fixed_points[: parameters["attractors"]]
 
     def progress(begun: float, size: float, done: float, note: str) -> None:
