@@ -183,7 +183,9 @@ def card_of(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:
 def coordinates(state: Tensor) -> str:
     """The numbers of a state, where these are so few that they say more than a picture."""
     values = [or_zero(value) for value in state.flatten().tolist()]
-    return f"({', '.join(f'{value:.4g}' for value in values)})" if len(values) <= _FEW else ""
+    if len(values) > _FEW:
+        return ""
+    return f"({', '.join(f'{value:.4g}' for value in values)})".replace("-", "−")
 
 
 def _audit_card(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:

@@ -782,14 +782,20 @@ def test_in_a_browser_the_pointer_reads_bands_and_levels(
     })()"""
     shown = "[...document.querySelectorAll('#ladder-bands .hovertext')].map(found => found.textContent).join()"
 
-    def words_at(level: float, share: float) -> str:
+    def words_at(level: float, share: float, awaited: str) -> str:
         left, length, top, height = page.evaluate(axes)
         page.mouse.move(left + length * (level - 0.1) / 0.3, top + height * (1 - share))
-        page.wait_for_timeout(300)
+        for _ in range(100):
+            if awaited in page.evaluate(shown):
+                break
+            page.wait_for_timeout(100)
         return page.evaluate(shown)
 
-    assert "at 0.2: 70 samples, 35.0%" in words_at(0.2, 0.175)  # the middle of branch 2
-    assert "branch 2 (prototype of class 3)from 0.1 to 0.4" in words_at(0.32, 0.3)  # far from any level
+    for level, share, words in (
+        (0.2, 0.175, "at 0.2: 70 samples, 35.0%"),  # the middle of branch 2
+        (0.32, 0.3, "branch 2 (prototype of class 3)from 0.1 to 0.4"),  # far from any level
+    ):
+        assert words in words_at(level, share, words)
     middles = page.evaluate(
         """[...document.querySelectorAll("table.events tbody tr")].map(row => {
             const middle = part => { const box = part.getBoundingClientRect(); return (box.top + box.bottom) / 2; };
@@ -801,5 +807,6 @@ def test_in_a_browser_the_pointer_reads_bands_and_levels(
     assert len(middles) == len(EVENTS)
     assert all(abs(words - picture) < 1.5 for words, picture in middles)
     page.locator("#ladder-bands").scroll_into_view_if_needed()
-    assert "branch 3 (stain) disappeared" in words_at(0.225, (0.9 + 0.9 + 0.05 + 0.975 + 0.975) / 4)
+    words = "branch 3 (stain) disappeared"
+    assert words in words_at(0.225, (0.9 + 0.9 + 0.05 + 0.975 + 0.975) / 4, words)
     context.close()

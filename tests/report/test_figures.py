@@ -81,6 +81,21 @@ def test_decay_opens_on_the_fall_and_not_on_the_noise_of_the_floor(make_analysis
     assert _layout(figure).xaxis.range[1] >= 3000
 
 
+def test_decay_of_short_orbits_is_shown_to_their_end(make_analysis: MakeAnalysis, record: Record) -> None:
+    lengths = torch.full((30, 2), torch.nan)
+    lengths[:25, 0] = 0.5 ** torch.arange(25.0)  # down to 6e-8
+    lengths[:12, 1] = 0.1 ** torch.arange(12.0)
+    _, high = _layout(figures.step_length_decay(record(make_analysis(), torch.tensor([0, 1]), lengths))).xaxis.range
+    assert 22 < high < 30
+
+
+def test_the_tolerance_is_named_where_its_line_is(make_analysis: MakeAnalysis, record: Record) -> None:
+    figure = figures.step_length_decay(record(make_analysis(), torch.tensor([0]), torch.ones(9, 1)))
+    (line,), (label,) = _layout(figure).shapes, _layout(figure).annotations
+    assert line.y0 == line.y1 == 1e-4
+    assert (label.text, label.y) == ("tolerance 0.0001", -4)  # where an axis is logarithmic, a label has the exponent
+
+
 def test_doublings_are_equally_far_apart(levels: list[Analysis]) -> None:
     figure = figures.separability_along_orbit(levels)
     assert len(_traces(figure)) == len(levels)

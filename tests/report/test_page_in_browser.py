@@ -171,8 +171,16 @@ def test_nothing_sticks_out(
         assert wide == 0
 
 
-def _colours(page: Page) -> dict[str, str]:
-    """Colours of the page and of the first figure, as the browser computes them."""
+def _colours(page: Page, *, awaited: str = "") -> dict[str, str]:
+    """Colours of the page and of the first figure, as the browser computes them; those awaited, once they come."""
+    for _ in range(100 if awaited else 0):  # a figure is drawn anew
+        if _colours_now(page) == _expected(awaited):
+            break
+        page.wait_for_timeout(100)
+    return _colours_now(page)
+
+
+def _colours_now(page: Page) -> dict[str, str]:
     return page.evaluate(
         """() => {
           const kept = document.querySelector("#across-outcomes .bars path");
@@ -199,14 +207,12 @@ def test_colours_follow_the_reader(opened: Callable[..., Opened], levels: list[A
     page = opened(levels).page
     assert _colours(page) == _expected("light")
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(200)
-    assert _colours(page) == _expected("dark")
+    assert _colours(page, awaited="dark") == _expected("dark")
     button = page.locator("#scheme")
     assert button.get_attribute("aria-label") == "Use light colours"
     button.focus()
     page.keyboard.press("Enter")
-    page.wait_for_timeout(200)
-    assert _colours(page) == _expected("light")
+    assert _colours(page, awaited="light") == _expected("light")
 
 
 def test_dark_from_the_start(opened: Callable[..., Opened], levels: list[Analysis]) -> None:
