@@ -14,7 +14,7 @@ from jaxtyping import install_import_hook
 # The packages whose signatures carry shapes; the hook must be in place before they are imported.
 install_import_hook(
     ["dynlab.datasets", "dynlab.maps", "dynlab.training", "dynlab.dynamics", "dynlab.attractors", "dynlab.evaluation"],
-    "beartype.beartype",
+    "shapes.checked",
 )
 
 # Started in the background, a process and all that it starts may ignore what Ctrl-C sends, which tests send to them.
@@ -32,6 +32,7 @@ from dynlab.maps import DenoisingAutoencoder  # noqa: E402
 from dynlab.studies import ladder  # noqa: E402
 from dynlab.training import TrainingSettings, train  # noqa: E402
 
+import shapes  # noqa: E402
 from recorded import Recordings  # noqa: E402
 
 analyse = importlib.import_module("dynlab.evaluation.analyse")  # the package has a function of that name
@@ -52,6 +53,12 @@ DEVICES = [
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each device at hand; CUDA is skipped, and says so, where there is none."""
     return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def shapes_of_first_calls() -> None:
+    """Check the shapes of each function's first calls, in this test as in any other."""
+    shapes.begin()
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_flat_states_are_looked_at_in_the_shape_of_the_data():
     for system, shape, expected in (
         (flat, (3, 4), (3, 4)),
         (flat, None, (12,)),
-        (images, (4, 3), (1, 3, 4)),
+        (images, (3, 4), (1, 3, 4)),
     ):
         found = dl.analyse(system, dataset_of(samples, name="samples", shape=shape)).results.map.state_shape
         assert tuple(found) == expected

@@ -337,6 +337,8 @@ def test_bad_input_is_refused_before_anything_is_written(make_analysis: MakeAnal
 
 def test_where_nothing_comes_to_rest_nobody_is_said_to() -> None:
     identity = dl.as_map(lambda states: 1.0 * states, (2,))
-    text = _text(render_page([dl.analyse(identity, torch.rand(5, 2, generator=torch.Generator().manual_seed(0)))]))
+    settings = dl.AnalysisSettings(max_steps=100, max_exact_steps=100, plane_resolution=20)
+    states = torch.rand(5, 2, generator=torch.Generator().manual_seed(0))
+    text = _text(render_page([dl.analyse(identity, states, settings=settings)]))
     assert "All are unresolved" in text
     assert "steps to rest" not in text

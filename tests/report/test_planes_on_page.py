@@ -120,7 +120,7 @@ def test_states_of_two_numbers_have_their_own_axes_and_saddles() -> None:
     assert TITLE not in page
     assert "found 4 saddles (crosses) and 1 fixed point that repels every way (squares) here: (" in page
     x, y = analysis.arrays.fixed_points[0].tolist()
-    assert page.count(f"({x:.4g}, {y:.4g})") == 2  # in the table and beside its colour
+    assert page.count(f"({x:.4g}, {y:.4g})".replace("-", "−")) == 2  # in the table and beside its colour
     assert figure_data(figure).splitlines()[0].split(",")[:2] == ["x1", "x2"]
 
 
@@ -230,7 +230,7 @@ def test_cycles_and_what_diverges_have_their_colours_and_places() -> None:
         assert figure.layout.xaxis.range[0] < x < figure.layout.xaxis.range[1]
         assert figure.layout.yaxis.range[0] < y < figure.layout.yaxis.range[1]
     assert "Cycles, the largest basin first" in page
-    assert "(-0.7071, -0.7071) → (0.7071, 0.7071)" in page
+    assert "(−0.7071, −0.7071) → (0.7071, 0.7071)" in page
 
 
 def test_the_way_of_a_chaotic_orbit_is_drawn() -> None:
@@ -248,7 +248,7 @@ def test_the_way_of_a_chaotic_orbit_is_drawn() -> None:
     page = render_page([analysis])
     assert "Dots are the way on of some unresolved samples." in page
     assert "Samples that do not settle" in page
-    assert "All two are chaotic: small differences grow, while steps keep their length." in page
+    assert "Both are chaotic: small differences grow, while steps keep their length." in page
 
 
 def test_words_of_the_entropy() -> None:
