@@ -91,10 +91,12 @@ def safe_radii(
         images = remainder.images(point, units, is_coarse)
         both_ways = remainder.at(point, units, images, largest[point], is_coarse)
         lengths = torch.linalg.vector_norm(both_ways, dim=2)
+        # Out of its domain a map leads nowhere; nearer to the fixed point it may well.
+        lengths = torch.where(torch.isfinite(lengths), lengths, 0)
         # Where one way a term of another order takes off what the quadratic one does, the other way it adds to it.
         pushed = torch.where((lengths[0] >= lengths[1])[:, None], both_ways[0], both_ways[1])
-        size = lengths.amax(dim=0)
-        moves = remainder.moves(point, pushed / size.clamp(min=_TINY)[:, None], effort)
+        longest = lengths.amax(dim=0)[:, None]
+        moves = remainder.moves(point, torch.where(longest > 0, pushed / longest, 0), effort)
         # At the saddle of a fold exactly as much stands against a remainder as there is of it.
         stiffness = 1 / torch.linalg.vector_norm(moves, dim=1)
         directions = moves * stiffness.clamp(max=1 / _TINY)[:, None]

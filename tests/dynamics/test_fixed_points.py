@@ -163,3 +163,15 @@ def test_every_orbit_from_safe_balls_of_random_maps_ends_at_the_centre(dim: int)
         for _ in range(4000):
             states = apply(states)
         assert float(states.norm(dim=1).max()) < 1e-3 * radius
+
+
+@pytest.mark.parametrize("apply", [lambda x: x / 2, lambda x: 0 * x], ids=["half", "nothing"])
+def test_maps_without_any_remainder_are_safe_everywhere(apply: Callable[[torch.Tensor], torch.Tensor]):
+    assert safe_radius(Formula(3, apply), [0.0, 0.0, 0.0], largest=0.5) == 0.5
+
+
+def test_safe_radius_stays_in_the_domain_of_a_map():
+    # The square root of a negative number is none: the ball around 0.0625 ends before 0, where the map does.
+    system = Formula(2, lambda x: torch.sqrt(x) / 4)
+    radius = safe_radius(system, [0.0625, 0.0625], largest=0.1)
+    assert 0.003 < radius < 0.0625
