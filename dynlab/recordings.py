@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -33,7 +34,8 @@ _COPIES = {_aten._to_copy, _aten.copy, _aten.copy_}
 _CHECKED = {_aten._linalg_check_errors}
 
 _DEVICE = "cuda"  # the type of devices that record
-_failed = False
+_failed: list[torch.cuda.CUDAGraph] = []  # kept, as the allocator still refers to it
+_lock = threading.Lock()  # one recording at a time in a process
 
 Result = TypeVar("Result")
 
@@ -59,8 +61,7 @@ def record(
         What `work` returned while it was recorded: tensors that have no values until then, and new ones each time.
         Or None, with a warning, if the recording failed.
     """
-    global _failed
-    with torch.cuda.device(device):
+    with _lock, torch.cuda.device(device):
         stream, current = _stream(device), torch.cuda.current_stream()
         kept = [tensor.clone() for tensor in changed]
         stream.wait_stream(current)
@@ -79,7 +80,7 @@ def record(
                 with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                     result = work()
             except RuntimeError as error:
-                _failed = True
+                _failed.append(graph)
                 reason = str(error).partition("\n")[0]
                 warnings.warn(
                     f"work on {device} is not recorded any more, and may take longer ({reason})", stacklevel=2
@@ -104,8 +105,11 @@ def reads_device(work: Callable[[], object]) -> bool:
 
     Seen is what torch's operations are called with and how they are tagged, not what kernels do themselves.
     """
-    with _Reads() as reads:
-        work()
+    try:
+        with _Reads() as reads:
+            work()
+    except Exception:  # what cannot be looked into may do anything
+        return True
     return reads.found
 
 
@@ -113,6 +117,12 @@ class _Reads(TorchDispatchMode):
     """Looks for values of tensors that decide what comes next, and for copies between devices."""
 
     found = False
+    supports_higher_order_operators = True
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Whether compiled code stays compiled; else dynamo would not compile it any more, here and ever after."""
+        return True
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -123,9 +133,14 @@ class _Reads(TorchDispatchMode):
 
 
 def _reads(operation: Any, args: Sequence[Any], result: Any) -> bool:
-    packet, tags = operation.overloadpacket, operation.tags
-    if packet in _INDEXING:  # a mask has to be counted; indices leave shapes as they are
-        return any(index.dtype in (torch.bool, torch.uint8) for index in _tensors(args[1]))
+    packet, tags = getattr(operation, "overloadpacket", None), getattr(operation, "tags", ())
+    if packet is None:  # an operator of operators
+        return True
+    if (
+        packet in _INDEXING
+    ):  # a mask has to be counted, an index of the host to be copied; others leave shapes as they are
+        indices = _tensors(args[1])
+        return any(index.dtype in (torch.bool, torch.uint8) or index.device != args[0].device for index in indices)
     if packet in _COPIES:
         return len({tensor.device for tensor in _tensors((args, result))}) > 1
     if packet is _aten.lift_fresh:  # made of numbers of the host

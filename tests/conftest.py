@@ -55,9 +55,9 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)
 
 
-@pytest.fixture(autouse=True)
-def shapes_of_first_calls() -> None:
-    """Check the shapes of each function's first calls, in this test as in any other."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Check the shapes of each function's first calls, in this test and what is set up for it as in any other."""
     shapes.begin()
 
 

@@ -35,7 +35,7 @@ class Recordings:
         self._patch.setattr(torch.cuda, "CUDAGraph", _Operations)
         self._patch.setattr(torch.cuda, "graph", self._failing if failing else self._graph)
         self._patch.setattr(recordings, "_DEVICE", "cpu")
-        self._patch.setattr(recordings, "_failed", False)
+        self._patch.setattr(recordings, "_failed", [])
         recordings._stream.cache_clear()
 
     @contextlib.contextmanager
@@ -59,12 +59,18 @@ class _Operations(TorchDispatchMode):
         super().__init__()
         self._operations: list[tuple[Any, Any, Any, Any]] = []
         self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self._made: dict[int, torch.UntypedStorage] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         for tensor in tensors_of((args, kwargs)):
             storage = tensor.untyped_storage()
-            self._before.setdefault(storage.data_ptr(), (storage, storage.clone()))
+            if storage.data_ptr() not in self._made:
+                self._before.setdefault(storage.data_ptr(), (storage, storage.clone()))
         result = func(*args, **(kwargs or {}))
+        for tensor in tensors_of(result):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in self._before:
+                self._made[storage.data_ptr()] = storage
         self._operations.append((func, args, kwargs or {}, result))
         return result
 
@@ -72,6 +78,8 @@ class _Operations(TorchDispatchMode):
         """Put back what the operations have changed, and leave no value in what they have made."""
         for storage, before in self._before.values():
             storage.copy_(before)
+        for storage in self._made.values():
+            torch.empty(0, dtype=torch.uint8).set_(storage).fill_(255)  # all bits set: NaN, or a number far off
 
     def replay(self) -> None:
         for function, args, kwargs, result in self._operations:

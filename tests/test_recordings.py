@@ -22,6 +22,7 @@ WORK: list[tuple[Callable[[torch.Tensor], torch.Tensor], bool]] = [
     (lambda states: states[states > 0.5], True),
     (lambda states: states.index_put_((states > 2,), states[0, 0]), True),
     (lambda states: torch.nonzero(states), True),
+    (lambda states: states[:, torch.tensor([1, 0])], True),
     (lambda states: torch.unique(states), True),
     (lambda states: states.cpu(), True),
     (lambda states: states + torch.ones(3, 2).to(states.device), True),
@@ -56,3 +57,17 @@ def test_what_does_not_read_is_recorded(work: Callable[[torch.Tensor], torch.Ten
     states.copy_(other)
     replay()
     torch.testing.assert_close(result.cpu(), work(other), rtol=1e-5, atol=1e-6)
+
+
+def test_compiled_code_stays_compiled() -> None:
+    compiled = torch.compile(lambda states: torch.tanh(2 * states), backend="eager", fullgraph=True)
+    expected = compiled(STATES)
+    assert not reads_device(lambda: compiled(STATES))
+    assert torch.equal(compiled(STATES), expected)  # or dynamo would refuse
+
+
+def test_what_cannot_be_looked_into_may_read() -> None:
+    def work() -> None:
+        raise NotImplementedError
+
+    assert reads_device(work)

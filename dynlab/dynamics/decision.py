@@ -241,9 +241,10 @@ class Search:
         for point, room in zip(points, largest.tolist(), strict=True):
             if point.is_stable:
                 self.known.add(point)
-            elif room > self.tolerance:  # one that merely has no room for a ball may be examined again
+                continue
+            self.known.keep_clear_of(point.state)
+            if room > self.tolerance:  # one that merely has no room for a ball may be examined again
                 self.unsafe.add(point)
-                self.known.keep_clear_of(point.state)
 
 
 @torch.no_grad()

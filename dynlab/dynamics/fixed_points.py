@@ -67,7 +67,11 @@ def examine_fixed_points(
         return []
     effort = _SMALL if exact.dim < _ESTIMATED_FROM else _LARGE
     radius, directions = _leading(system, exact, states, min(effort.leading, exact.dim))
-    radii = safe_radii(system, exact, states, directions, 1 - radius, largest_radii, effort)
+    stable, radii = radius < 1, torch.zeros_like(radius)
+    if stable.any():
+        radii[stable] = safe_radii(
+            system, exact, states[stable], directions[stable], 1 - radius[stable], largest_radii[stable], effort
+        )
     rows = zip(states.cpu(), residuals.tolist(), radii.tolist(), strict=True)
     return [FixedPoint(state, residual, safe_radius) for state, residual, safe_radius in rows]
 
@@ -78,23 +82,26 @@ def _leading(
     """Spectral radius at each state, and real directions that span those of the leading multipliers."""
     if exact.dim < _ESTIMATED_FROM:
         pairs = eigenpairs(exact, states, count)
-        return pairs.multipliers[:, 0].abs().to(states), _real(pairs.directions).to(states)
+        return pairs.multipliers[:, 0].abs().to(states), _real(pairs.directions, pairs.multipliers).to(states)
     plain = states.to(home_of(system, states).dtype)
     start = torch.randn(states.shape[1], generator=torch.Generator().manual_seed(0), dtype=plain.dtype).to(plain)
     product = system.linearized(plain)
     ritz = leading_ritz(product, start.expand_as(plain), _ESTIMATE_DIMENSION, count)
-    radius, directions = ritz.values[:, 0].abs().to(states), _real(ritz.directions).to(states)
+    radius, directions = ritz.values[:, 0].abs().to(states), _real(ritz.directions, ritz.values).to(states)
     unsure = ~(radius + ritz.residuals[:, 0].to(states) < _ESTIMATED_BELOW)
     if unsure.any():
         pairs = eigenpairs(exact, states[unsure], count)
         radius[unsure] = pairs.multipliers[:, 0].abs().to(states)
-        directions[unsure] = _real(pairs.directions).to(states)
+        directions[unsure] = _real(pairs.directions, pairs.multipliers).to(states)
     return radius, directions
 
 
-def _real(directions: Tensor) -> Tensor:
-    """Real and imaginary parts of directions, shape (batch, 2 count, dim)."""
-    return torch.view_as_real(directions).permute(0, 2, 3, 1).flatten(1, 2)
+def _real(directions: Tensor, values: Tensor) -> Tensor:
+    """Real and imaginary parts of directions, shape (batch, 2 count, dim); of a pair one direction says all."""
+    parts = torch.view_as_real(directions).permute(0, 2, 3, 1)
+    conjugate = torch.zeros(values.shape, dtype=torch.bool)
+    conjugate[:, 1:] = (values[:, 1:].imag < 0).cpu()
+    return torch.where(conjugate.to(parts.device)[:, :, None, None], 0, parts).flatten(1, 2)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -59,6 +60,14 @@ class KnownFixedPoints:
         self._shadows[index] = self._states[index] @ self._directions
         self.points.append(point)
         return index
+
+    def found_after(self, given: int) -> list[FixedPoint]:
+        """All points: the first `given` as they were given, others with the radii that later ones have left them."""
+        radii = self._radii[: len(self.points)].tolist()
+        return [
+            point if index < given or radius == point.safe_radius else replace(point, safe_radius=radius)
+            for index, (point, radius) in enumerate(zip(self.points, radii, strict=True))
+        ]
 
     def keep_clear_of(self, state: Float64[Tensor, " dim"]) -> None:
         """Let no ball reach farther than half the way to another fixed point."""

@@ -142,11 +142,11 @@ def iterate(
                 sample = torch.from_numpy(one.ids)
                 search = decide.search(system.for_samples(sample), exact.for_samples(sample), ())
                 answers.add(one, decide(search, one), len(answers.points))
-                answers.points += search.known.points
+                answers.points += search.known.found_after(0)
         if on_progress and source.count:
             on_progress(answers.samples / source.count)
     if shared:
-        answers.points = shared.known.points
+        answers.points = shared.known.found_after(len(known))
 
     step_lengths = recorder.step_lengths()
     chosen = chosen[chosen < source.taken]

@@ -44,7 +44,7 @@ class Effort:
     Args:
         leading: Multipliers whose directions are probed.
         random: Random directions that are probed.
-        generations: How often directions are found from remainders, those given included.
+        generations: Sets of directions: those given, and others found from the remainders of the set before.
         products: With the Jacobian, at most, to find what stands against a remainder.
         is_exact: Whether these are in float64.
     """
@@ -73,7 +73,7 @@ def safe_radii(
         exact: The map in float64.
         states: Fixed points, on the device of the map.
         leading: Directions of leading multipliers, of any length; those of length 0 are none.
-        contractions: `1 - rho`; where it is not positive the radius is 0.
+        contractions: `1 - rho`, positive.
         largest: Upper limits, in units of the state.
         effort: How much to spend.
     """
@@ -109,7 +109,7 @@ def safe_radii(
     size = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
     radii = torch.zeros_like(contractions)
     was_safe = torch.zeros_like(contractions, dtype=torch.bool)
-    open_ = contractions > 0
+    open_ = torch.ones_like(was_safe)
     for level in range(_RADII + 1):
         radius = largest * 0.5**level
         probed = open_[point]

@@ -155,7 +155,8 @@ def finished_levels(
     Raises:
         InputError: If a checkpoint there cannot be read, or belongs to another training.
     """
-    others = {path.name for path in out.glob(_CHECKPOINTS)} - {f"{name}.safetensors" for name in names}
+    found_there = [*out.glob(_CHECKPOINTS), *out.glob(f"{_UNDER_WAY}{_CHECKPOINTS}")]
+    others = {path.name.removeprefix(_UNDER_WAY) for path in found_there} - {f"{name}.safetensors" for name in names}
     if others:
         raise InputError(f"out {out}: holds {min(others)}, a level of another ladder; expected a folder without")
     found: list[Autoencoder] = []
