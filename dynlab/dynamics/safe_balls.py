@@ -33,7 +33,6 @@ from dynlab.maps import Map
 _SHARE = 0.4  # of the contraction, that the remainder may take
 _PRECISION = 1e4  # units in the last place that the allowed remainder must be worth, for single precision to do
 _RADII = 20  # tried, each half of the one before
-_TINY = torch.finfo(torch.float64).tiny
 _LEAST_LENGTH = 1e-6  # of a direction: real multipliers have no imaginary one, zero multipliers none at all
 
 
@@ -78,34 +77,7 @@ def safe_radii(
         effort: How much to spend.
     """
     remainder = _Remainder(system, exact, states)
-    random = torch.randn(effort.random, exact.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    directions = torch.cat([leading, random.to(states).expand(len(states), -1, -1)], dim=1)
-    point = torch.arange(len(states), device=states.device).repeat_interleave(directions.shape[1])
-    directions = directions.flatten(0, 1)
-    is_coarse = contractions > _PRECISION * remainder.epsilon(coarse=True)
-    generations: list[tuple[Tensor, ...]] = []
-    for _ in range(effort.generations):
-        lengths = torch.linalg.vector_norm(directions, dim=1)
-        is_one = lengths > _LEAST_LENGTH
-        point, units = point[is_one], directions[is_one] / lengths[is_one, None]
-        images = remainder.images(point, units, is_coarse)
-        both_ways = remainder.at(point, units, images, largest[point], is_coarse)
-        lengths = torch.linalg.vector_norm(both_ways, dim=2)
-        # Out of its domain a map leads nowhere; nearer to the fixed point it may well.
-        lengths = torch.where(torch.isfinite(lengths), lengths, 0)
-        # Where one way a term of another order takes off what the quadratic one does, the other way it adds to it.
-        pushed = torch.where((lengths[0] >= lengths[1])[:, None], both_ways[0], both_ways[1])
-        longest = lengths.amax(dim=0)[:, None]
-        moves = remainder.moves(point, torch.where(longest > 0, pushed / longest, 0), effort)
-        # At the saddle of a fold exactly as much stands against a remainder as there is of it.
-        stiffness = 1 / torch.linalg.vector_norm(moves, dim=1)
-        directions = moves * stiffness.clamp(max=1 / _TINY)[:, None]
-        generations.append((point, units, images, _SHARE * torch.minimum(contractions[point], stiffness)))
-    point, units, images, shares = (torch.cat(parts) for parts in zip(*generations, strict=True))
-    # What a step of the linear part lengthens meets remainders of a larger ball before it comes home.
-    growth = torch.ones_like(contractions).scatter_reduce_(0, point, torch.linalg.vector_norm(images, dim=1), "amax")
-    shares = shares / growth[point]
-
+    point, units, images, shares = _probes(remainder, leading, contractions, largest, effort)
     size = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
     radii = torch.zeros_like(contractions)
     was_safe = torch.zeros_like(contractions, dtype=torch.bool)
@@ -130,6 +102,54 @@ def safe_radii(
         radii = torch.where(found_here, 2 * radius, radii)
         was_safe, open_ = is_safe, open_ & ~found_here
     return radii
+
+
+def _probes(
+    remainder: _Remainder,
+    leading: Float64[Tensor, "batch count dim"],
+    contractions: Float64[Tensor, " batch"],
+    largest: Float64[Tensor, " batch"],
+    effort: Effort,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where remainders are measured, a row for each direction.
+
+    Returns:
+        Which fixed point it is of, the direction, of length 1, its image under the Jacobian, and the share of a radius
+        that the remainder there may be.
+    """
+    states = remainder.states
+    random = torch.randn(
+        effort.random, states.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    directions = torch.cat([leading, random.to(states).expand(len(states), -1, -1)], dim=1)
+    point = torch.arange(len(states), device=states.device).repeat_interleave(directions.shape[1])
+    directions = directions.flatten(0, 1)
+    is_coarse = contractions > _PRECISION * remainder.epsilon(coarse=True)
+    generations: list[tuple[Tensor, ...]] = []
+    for _ in range(effort.generations):
+        is_one = torch.linalg.vector_norm(directions, dim=1) > _LEAST_LENGTH
+        point, (units, _) = point[is_one], _normalized(directions[is_one])
+        images = remainder.images(point, units, is_coarse)
+        both_ways = remainder.at(point, units, images, largest[point], is_coarse)
+        lengths = torch.linalg.vector_norm(both_ways, dim=2, keepdim=True)
+        # Out of its domain a map leads nowhere; nearer to the fixed point it may well.
+        is_finite = torch.isfinite(lengths)
+        both_ways, lengths = torch.where(is_finite, both_ways, 0), torch.where(is_finite, lengths, 0)
+        # Where one way a term of another order takes off what the quadratic one does, the other way it adds to it.
+        pushed, _ = _normalized(torch.where(lengths[0] >= lengths[1], both_ways[0], both_ways[1]))
+        directions, moved = _normalized(remainder.moves(point, pushed, effort))
+        # At the saddle of a fold exactly as much stands against a remainder, `1 / moved`, as there is of it.
+        generations.append((point, units, images, _SHARE * torch.minimum(contractions[point], 1 / moved)))
+    point, units, images, shares = (torch.cat(parts) for parts in zip(*generations, strict=True))
+    # What a step of the linear part lengthens meets remainders of a larger ball before it comes home.
+    growth = torch.ones_like(contractions).scatter_reduce_(0, point, torch.linalg.vector_norm(images, dim=1), "amax")
+    return point, units, images, shares / growth[point]
+
+
+def _normalized(vectors: Float64[Tensor, "rows dim"]) -> tuple[Float64[Tensor, "rows dim"], Float64[Tensor, " rows"]]:
+    """Vectors of length 1, but for those of length 0, and what their lengths were."""
+    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return torch.where(lengths > 0, vectors / lengths, 0), lengths[:, 0]
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from dynlab.training.ladder import ladder_settings
 CERTIFIED = 3  # attractors of the first and of the last level
 PAGE, FOLLOWED, BANDS, EVENTS = "index.html", "followed.safetensors", "bands.csv", "events.csv"
 _CHECKPOINTS = "level-*.safetensors"
-_UNDER_WAY = "training-"  # before the name of a level's checkpoint, while it is trained
+_UNDER_WAY = ".checkpoint.safetensors"  # what its name ends in while a level is trained, as of any training
 
 
 @one_thread()  # a second thread slows products of a minibatch's size down
@@ -155,8 +155,8 @@ def finished_levels(
     Raises:
         InputError: If a checkpoint there cannot be read, or belongs to another training.
     """
-    found_there = [*out.glob(_CHECKPOINTS), *out.glob(f"{_UNDER_WAY}{_CHECKPOINTS}")]
-    others = {path.name.removeprefix(_UNDER_WAY) for path in found_there} - {f"{name}.safetensors" for name in names}
+    own = {f"{name}{suffix}" for name in names for suffix in (".safetensors", _UNDER_WAY)}
+    others = {path.name for path in out.glob(_CHECKPOINTS)} - own
     if others:
         raise InputError(f"out {out}: holds {min(others)}, a level of another ladder; expected a folder without")
     found: list[Autoencoder] = []
@@ -207,7 +207,7 @@ def _train(
     def report(progress: EpochProgress) -> None:
         display("training", progress.epoch / progress.epochs, f"objective {progress.objective:.3f}")
 
-    under_way = path.with_name(f"{_UNDER_WAY}{path.name}")
+    under_way = path.with_suffix(_UNDER_WAY)
     autoencoder = train_on_dataset(training, rung, start=start, device=device, checkpoint=under_way, on_epoch=report)
     autoencoder.save(path)
     under_way.unlink(missing_ok=True)

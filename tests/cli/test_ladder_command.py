@@ -168,9 +168,10 @@ def test_the_level_under_way_is_kept_and_goes_on(folder: Path, tmp_path: Path, m
                 display=display,
             )
         if not (tmp_path / "index.html").exists():
-            assert [path.name for path in tmp_path.iterdir()] == [f"training-{CHECKPOINTS[0]}"]
-            assert len(load_file(tmp_path / f"training-{CHECKPOINTS[0]}")["objectives"]) == 10
-    assert not list(tmp_path.glob("training-*"))
+            (under_way,) = tmp_path.iterdir()
+            assert under_way.name == "level-000-sigma-0.3.checkpoint.safetensors"
+            assert len(load_file(under_way)["objectives"]) == 10
+    assert not list(tmp_path.glob("*.checkpoint.safetensors"))
     for name in CHECKPOINTS[:2]:
         found, expected = load_file(tmp_path / name), load_file(folder / name)
         assert all(torch.equal(found[key], expected[key]) for key in expected)
