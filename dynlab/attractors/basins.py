@@ -26,7 +26,7 @@ from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.sources import Samples
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
-from dynlab.maps import Map, map_hash
+from dynlab.maps import Map, check_is_one_map, map_hash
 from dynlab.short_repr import short_repr
 
 KIND = "basins-of-attraction"
@@ -214,8 +214,7 @@ def basins_of_orbits(system: Map, orbits: Orbits, first_sample: int = 0) -> Basi
             If `first_sample` is below 0.
     """
     _check_first(first_sample)
-    if system.held_samples not in (None, 1):
-        raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for all samples")
+    check_is_one_map(system)
     points = orbits.fixed_points
     found = orbits.fixed_point.numpy()
     samples = torch.arange(first_sample, first_sample + len(found))

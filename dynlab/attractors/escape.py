@@ -31,7 +31,7 @@ from dynlab.attractors.reached import Reached, attractors_reached, known_attract
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import home_of
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, check_is_one_map, check_states
 from dynlab.short_repr import short_repr
 from dynlab.training.streams import MAX_SEED
 
@@ -225,8 +225,7 @@ def escape_probability(
     """
     _check(sigma, draws, seed)
     check_states(system, states)
-    if system.held_samples not in (None, 1):
-        raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for all samples")
+    check_is_one_map(system)
     reach = partial(attractors_reached, tolerance=tolerance, max_steps=max_steps, max_exact_steps=max_exact_steps)
     home = home_of(system, states)
     undisturbed = reach(system, states.to(home.device, home.dtype), known)

@@ -36,7 +36,7 @@ from dynlab.dynamics import FixedPoint, Orbits, iterate, spectral_radius
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.known import SAME_POINT
 from dynlab.dynamics.sources import Batch, Source
-from dynlab.maps import Map, float64_copy
+from dynlab.maps import Map, check_is_one_map, float64_copy
 
 __all__ = ["Change", "Event", "Followed", "follow_attractors"]
 
@@ -306,7 +306,5 @@ def _check(maps: Sequence[object], samples: Any, levels: Sequence[float], parame
         dim = system.dim if dim is None else dim
         if system.dim != dim:
             raise ValueError(f"maps holds a map of dim {system.dim} at {number}, expected {dim} as at 0")
-        if system.held_samples not in (None, 1):
-            held = system.held_samples
-            raise ValueError(f"maps holds inputs for {held} samples at {number}, expected one map for all samples")
+        check_is_one_map(system, parameter=f"maps[{number}]")
         Source(system, samples, parameter="samples")

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from dynlab.attractors.cycles import identified
 from dynlab.dynamics import FixedPoint, Status, iterate
-from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.decision import LARGEST_RADIUS
 from dynlab.dynamics.fixed_points import examine_fixed_points
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps import Map, check_states
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ def known_attractors(
     check_states(system, fixed_points, parameter="fixed_points")
     if not len(fixed_points):
         return []
-    exact = float64_copy(system)
-    states = fixed_points.to(home_of(exact, fixed_points).device, torch.float64)
+    exact, states = in_float64(system, fixed_points)
     with torch.no_grad():
         residuals = torch.linalg.vector_norm(exact(states) - states, dim=1)
     residuals = residuals / torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)

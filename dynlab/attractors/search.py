@@ -31,7 +31,7 @@ from dynlab.dynamics.damped import newton_damped
 from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE
 from dynlab.dynamics.spectra import spectrum_across_one
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps import Map, check_is_one_map, check_states, float64_copy
 from dynlab.short_repr import short_repr
 
 _FIRST_COUNT = 8  # multipliers looked at before it is known how many are unstable
@@ -102,8 +102,7 @@ def search_fixed_points(
     for parameter, value in (("max_rounds", max_rounds), ("max_starts", max_starts), ("neighbours", neighbours)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{parameter} is {value}, expected a whole number of at least 1")
-    if system.held_samples not in (None, 1):
-        raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one map for all states")
+    check_is_one_map(system)
     exact = float64_copy(system)
     points = _Points(exact, home_of(exact, known).device)
     points.add_given(known)

@@ -28,10 +28,10 @@ from torch import Tensor
 from dynlab.attractors.pulled_back import LowerBound, lower_bounds
 from dynlab.attractors.rays import Outcomes, Rays, bisect, outward, rays_to, room, shortest
 from dynlab.dynamics import FixedPoint
-from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.certificates import Certificate
 from dynlab.dynamics.spectra import eigenpairs
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps import Map, check_is_one_map, check_states
 from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ def critical_shocks(
             raise ValueError(f"{parameter} is {value}, expected at least {least}")
     if not 1e-12 <= precision <= 0.01:
         raise ValueError(f"precision is {precision}, expected from 1e-12 to 0.01")
-    exact = float64_copy(system)
-    states = states.to(home_of(exact, states).device, torch.float64)
+    exact, states = in_float64(system, states)
     outcomes = Outcomes(exact, known, states.device, tolerance, max_steps)
     own = outcomes(states)
     rays = _first_rays(outcomes, states, own, samples, neighbours)
@@ -230,8 +229,7 @@ def random_shock(
         raise ValueError(f"directions is {directions}, expected at least 1")
     if not 1e-12 <= precision <= _ROUGH:
         raise ValueError(f"precision is {precision}, expected from 1e-12 to {_ROUGH}")
-    exact = float64_copy(system)
-    states = states.to(home_of(exact, states).device, torch.float64)
+    exact, states = in_float64(system, states)
     outcomes = Outcomes(exact, known, states.device, tolerance, max_steps)
     own = outcomes(states)
     row = torch.arange(len(states), device=states.device).repeat_interleave(directions)
@@ -342,8 +340,7 @@ def _check(system: Map, known: Sequence[FixedPoint], tolerance: float, max_steps
         raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, expected at least 1")
-    if system.held_samples not in (None, 1):
-        raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one: for_samples chooses it")
+    check_is_one_map(system)
     if not known:
         raise ValueError("known is empty, expected at least one attractor")
     for index, point in enumerate(known):

@@ -98,7 +98,7 @@ def _tried(system: Map, device: torch.device) -> Map:
     if isinstance(system, FunctionMap) and not system.state_dict() and device.type != "cpu":
         # A function without tensors computes where its states are: those go where the map says.
         system = FunctionMap(system.function, system.state_shape, None, torch.empty(0, device=device))
-    if system.held_samples in (None, 1):  # else the map has checked itself
+    if system.is_one_map:  # else the map has checked itself
         home = home_of(system, torch.empty(0))
         check_is_map(system, draw_sample((system.dim,), None, home.dtype, home.device))
         check_runs(float64_copy(system), draw_sample((system.dim,), None, torch.float64, home.device))

@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.dense import Restriction, check_jacobians, restrictions
 from dynlab.dynamics.spectra import spectral_radius
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps import Map, check_states
 from dynlab.short_repr import short_repr
 
 _ROUNDING = 1e-12  # a norm or a spectral radius that exceeds one by no more is one
@@ -123,8 +123,7 @@ def transient_amplification(
 
 def _restrictions(system: Map, states: Tensor) -> Iterator[Restriction]:
     check_states(system, states)
-    exact = float64_copy(system)
-    states = states.to(home_of(exact, states).device, torch.float64)
+    exact, states = in_float64(system, states)
     check_jacobians(exact, states)
     return restrictions(exact, states)
 

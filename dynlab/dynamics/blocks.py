@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynlab.maps import Map
+from dynlab.maps import Map, MapT, float64_copy
 
 # On a CPU a block of states and its images stay in the cache that cores share. From 128 rows on, products are as fast
 # as they get, and the more samples are on their way, the more starts of Newton's method come together. States of few
@@ -32,6 +32,12 @@ def home_of(system: Map, states: Tensor) -> Tensor:
     """
     tensors = chain(system.parameters(), system.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), states)
+
+
+def in_float64(system: MapT, states: Tensor) -> tuple[MapT, Tensor]:
+    """A copy of the map in float64, and the states as it takes them: in float64, where the map is."""
+    exact = float64_copy(system)
+    return exact, states.to(home_of(exact, states).device, torch.float64)
 
 
 def rows_of(states: Tensor, rows: NDArray) -> Tensor:

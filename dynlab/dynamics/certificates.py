@@ -33,7 +33,7 @@ from torch import Tensor
 
 from dynlab.dynamics.balls import PLAIN, Arithmetic, Number, balls
 from dynlab.dynamics.slopes import LayeredSlopes, LipschitzSlopes, Slopes, Spread
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps import Map, check_is_one_map, check_states, float64_copy
 
 METHODS = ("estimate", "proof")
 
@@ -91,8 +91,7 @@ def certify(system: Map, state: Float[Tensor, " dim"], *, method: str = "estimat
     if state.ndim != 1:
         raise ValueError(f"state has shape {tuple(state.shape)}, expected ({system.dim},)")
     check_states(system, state[None], parameter="state")
-    if system.held_samples not in (None, 1):
-        raise ValueError(f"system holds inputs for {system.held_samples} samples, expected one: for_samples chooses it")
+    check_is_one_map(system)
     arithmetic = balls() if method == "proof" else PLAIN
     try:
         with torch.no_grad():

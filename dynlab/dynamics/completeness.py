@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dynlab.dynamics.blocks import home_of
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.dynamics.blocks import in_float64
+from dynlab.maps import Map, check_states
 
 # A multiplier nearer to 1 than this, relative to the scale of the matrix, may be on either side of it.
 MARGIN = 1e-9
@@ -65,9 +65,8 @@ def completeness(system: Map, fixed_points: Float[Tensor, "points dim"]) -> Comp
         ValueError: If `fixed_points` are not finite states of the map.
     """
     check_states(system, fixed_points, parameter="fixed_points")
-    exact = float64_copy(system)
-    device = home_of(exact, fixed_points).device
-    signs = [_index(exact, state) for state in fixed_points.to(device, torch.float64)]
+    exact, states = in_float64(system, fixed_points)
+    signs = [_index(exact, state) for state in states]
     return Completeness(torch.tensor(signs, dtype=torch.int64))
 
 

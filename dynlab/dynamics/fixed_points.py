@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.blocks import home_of, in_float64
 from dynlab.dynamics.krylov import leading_ritz
 from dynlab.dynamics.newton import newton
 from dynlab.dynamics.safe_balls import Effort, safe_radii
 from dynlab.dynamics.spectra import eigenpairs, spectrum_across_one
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps import Map, check_states
 from dynlab.short_repr import short_repr
 
 _ESTIMATED_BELOW = 0.99  # spectral radius, its residual added, up to which an estimate will do
@@ -129,8 +129,8 @@ def find_fixed_point(system: Map, start: Float[Tensor, " dim"]) -> GivenFixedPoi
         ValueError: If `start` has another dim than `system`, or is not finite.
     """
     check_states(system, start[None], parameter="start")
-    exact = float64_copy(system)
-    solution = newton(exact, start.to(home_of(exact, start).device, torch.float64))
+    exact, begin = in_float64(system, start)
+    solution = newton(exact, begin)
     if not solution.is_fixed_point:
         return None
     moduli = spectrum_across_one(exact, solution.state, _FIRST_COUNT).abs()

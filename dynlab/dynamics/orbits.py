@@ -91,8 +91,7 @@ def iterate(
     """
     _check(tolerance, max_steps, max_exact_steps)
     source = Source(system, initial_states, parameter="initial_states")
-    holds_inputs = system.held_samples not in (None, 1)  # those of one sample go with all states
-    if holds_inputs and source.count != system.held_samples:
+    if not system.is_one_map and source.count != system.held_samples:
         found = "batches" if source.count is None else f"{source.count} samples"
         raise ValueError(f"initial_states holds {found}, expected {system.held_samples}, as the map holds inputs for")
     chosen = _recorded(recorded, source.count)
@@ -100,7 +99,7 @@ def iterate(
     exact = float64_copy(system)
     decide = _Decide(system, exact, tolerance, max_steps, max_exact_steps, early_labels, source.device)
     answers = Answers(keep_states)
-    shared = None if holds_inputs else decide.search(system, exact, known)
+    shared = decide.search(system, exact, known) if system.is_one_map else None
     twins = Twins(system, exact, LARGEST_RADIUS * tolerance) if recheck else None
     label = EarlyLabels(shared, chosen) if early_labels and shared and not histogram else None
     first = dict[int, Tensor]()  # where recorded samples began

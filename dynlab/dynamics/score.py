@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from dynlab.dynamics.blocks import home_of
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.dynamics.blocks import in_float64
+from dynlab.maps import Map, check_states
 
 _BLOCK_NUMBERS = 2**22  # entries of the Jacobians that are held at once, 32 MiB
 
@@ -46,9 +46,8 @@ def score(system: Map, states: Float[Tensor, "batch dim"], sigma: float) -> Floa
     check_states(system, states)
     if not 0 < sigma < float("inf"):
         raise ValueError(f"sigma is {sigma}, expected a finite number above 0")
-    exact = float64_copy(system)
+    exact, rows = in_float64(system, states)
     with torch.no_grad():
-        rows = states.to(home_of(exact, states).device, torch.float64)
         return (exact(rows) - rows) / sigma / sigma
 
 
@@ -69,8 +68,7 @@ def antisymmetric_share(system: Map, states: Float[Tensor, "batch dim"]) -> Floa
         ValueError: If `states` has another dim than `system` or is not finite.
     """
     check_states(system, states)
-    exact = float64_copy(system)
-    rows = states.to(home_of(exact, states).device, torch.float64)
+    exact, rows = in_float64(system, states)
     block = max(1, _BLOCK_NUMBERS // exact.dim**2)
     shares = []
     for chosen in torch.arange(len(rows), device=rows.device).split(block):

@@ -19,9 +19,9 @@ from jaxtyping import Complex128, Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.dynamics.arnoldi import Product, arnoldi, first_length
-from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.dense import Eigenpairs, check_jacobians, dense_eigenpairs, matrix_size
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps import Map, check_states
 from dynlab.maps.composition import slopes_of
 from dynlab.short_repr import short_repr
 
@@ -72,8 +72,7 @@ def spectrum(system: Map, states: Float[Tensor, "batch dim"], k: int | None = No
     count = system.dim if k is None else k
     if not 1 <= count <= system.dim:
         raise ValueError(f"k is {k}, expected 1 to {system.dim}")
-    exact = float64_copy(system)
-    states = states.to(home_of(exact, states).device, torch.float64)
+    exact, states = in_float64(system, states)
     check_jacobians(exact, states)
     parts = []
     block_rows = max(1, _BLOCK_BYTES // (16 * system.dim * count))

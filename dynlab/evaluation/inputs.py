@@ -15,7 +15,7 @@ def check_inputs(system: Map, data: Dataset, train_data: Dataset | None, recogni
     Raises:
         InputError: If they do not, or a label is missing that is needed.
     """
-    if system.held_samples not in (None, 1):
+    if not system.is_one_map:
         # A fixed point with the input of one sample is none with that of another, so there are no common basins.
         raise InputError(
             f"map: holds inputs for {system.held_samples} samples, expected one map for all of them, or one input"

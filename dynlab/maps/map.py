@@ -130,6 +130,11 @@ class Map(nn.Module):
         """
         return None
 
+    @property
+    def is_one_map(self) -> bool:
+        """Whether all states move under one map, so that a fixed point is one for every sample."""
+        return self.held_samples in (None, 1)
+
     def for_samples(self, rows: Int64[Tensor, " rows"]) -> Map:
         """The map for a choice of the samples whose inputs it holds; itself where it is one map for all states.
 
@@ -167,6 +172,17 @@ def map_hash(system: Map) -> str:
         # As bytes, since numpy does not know all of torch's types.
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def check_is_one_map(system: Map, *, parameter: str = "system") -> None:
+    """Check that a map holds no inputs, or those of one sample only.
+
+    Raises:
+        ValueError: If it holds those of several: what is asked is asked of one map.
+    """
+    if not system.is_one_map:
+        found = f"inputs for {system.held_samples} samples"
+        raise ValueError(f"{parameter} holds {found}, expected one map for all states, as for_samples chooses one")
 
 
 def check_states(system: Map, states: object, *, parameter: str = "states") -> None:
