@@ -27,7 +27,7 @@ from dynlab.attractors.saddles import Saddle, examine_saddles
 from dynlab.dynamics.blocks import rows_of
 from dynlab.dynamics.fixed_points import FixedPoint
 from dynlab.dynamics.known import KnownFixedPoints, first_copies
-from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
+from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton_together
 from dynlab.maps import Map
 
 _ROUNDS = 8  # bisections, each followed by a stretch of the boundary
@@ -180,12 +180,8 @@ class _Tracker:
         if not len(at):
             return
         self.tried[at] = speeds[pays]
-        states, residuals = newton_together(self.exact, self.exact, starts, _NEAR * self.distance[at])
-        for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
-            solution = newton(self.exact, starts[row], _FACTORIZATIONS)
-            # What is far from where the orbit was slow has nothing to do with this boundary.
-            is_near = bool((solution.state - starts[row]).norm() < _NEAR * self.distance[at[row]])
-            states[row], residuals[row] = solution.state, solution.residual if is_near else torch.inf
+        reach = _NEAR * self.distance[at]  # what is farther from where the orbit was slow is not of this boundary
+        states, residuals = newton_together(self.exact, self.exact, starts, reach, factorizations=_FACTORIZATIONS)
         solved = np.flatnonzero((residuals <= RESIDUAL_TOLERANCE).cpu().numpy())
         indices = np.full(len(at), -1)
         indices[solved] = self.saddles.indices_of(rows_of(states, solved))

@@ -26,7 +26,7 @@ from torch import Tensor
 from dynlab.dynamics.blocks import rows_of
 from dynlab.dynamics.fixed_points import FixedPoint, examine_fixed_points
 from dynlab.dynamics.known import KnownFixedPoints, first_copies
-from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
+from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton_together
 from dynlab.dynamics.spectra import spectrum
 from dynlab.maps import Map
 from dynlab.maps.iterated import Iterated
@@ -144,13 +144,9 @@ class _OfPeriod:
 
     def look(self, starts: Float64[Tensor, "starts dim"], largest: float, found: list[Cycle]) -> list[Return]:
         """Look for the cycle near each start by Newton's method; new ones that are stable are added to `found`."""
-        reach = max(largest, _LEAST_REACH)
-        limits = starts.new_full((len(starts),), reach)
-        states, residuals = newton_together(self.iterated, self.iterated, starts, limits)
-        for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
-            solution = newton(self.iterated, starts[row], 1)  # these starts nearly are solutions
-            if float((solution.state - starts[row]).norm()) < reach:
-                states[row], residuals[row] = solution.state, solution.residual
+        reach = starts.new_full((len(starts),), max(largest, _LEAST_REACH))
+        # These starts nearly are solutions.
+        states, residuals = newton_together(self.iterated, self.iterated, starts, reach, factorizations=1)
         returns = [Return.OF_NO_ATTRACTOR] * len(starts)
         solved = np.flatnonzero((residuals <= RESIDUAL_TOLERANCE).cpu().numpy())
         for row, judged in zip(solved, self._judge(rows_of(states, solved), largest, found), strict=True):

@@ -22,7 +22,7 @@ from dynlab.dynamics.blocks import block_rows, rows_of
 from dynlab.dynamics.cycles import Cycle, KnownCycles, Return
 from dynlab.dynamics.fixed_points import examine_fixed_points
 from dynlab.dynamics.known import KnownFixedPoints, first_copies
-from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton, newton_together
+from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton_together
 from dynlab.maps import Map
 
 # A ball is never larger than this many tolerances: 0.1 at the tolerance of the report, where attractors of its models
@@ -215,12 +215,8 @@ class Search:
             reach: Distance from each start at which it is given up.
             thorough: Whether starts that are not solved by a few cheap steps are tried again with factorizations.
         """
-        states, residuals = newton_together(self.system, self.exact, starts, reach)
-        if thorough:
-            for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist():
-                solution = newton(self.exact, starts[row], _FACTORIZATIONS)
-                states[row], residuals[row] = solution.state, solution.residual
-        self._remember(states, residuals)
+        spent = _FACTORIZATIONS if thorough else 0
+        self._remember(*newton_together(self.system, self.exact, starts, reach, factorizations=spent))
 
     def _remember(self, states: Float64[Tensor, "starts dim"], residuals: Float64[Tensor, " starts"]) -> None:
         """Remember the fixed points among these states that are new, each with its kind."""

@@ -6,6 +6,7 @@ factorization of one step serves the next ones as long as they shrink fast, and 
 
 From many starts, `newton_together` takes the steps of all rows at once by GMRES of a small dimension in the map's own
 precision. Each step is then only a little inexact, which costs one or two more of them and saves the factorizations.
+The few rows that these steps do not solve can be given some.
 
 Source: Kelley, Solving Nonlinear Equations with Newton's Method, 2003, sections 1.2, 2.4 and 3.2.
 """
@@ -94,7 +95,12 @@ def newton(exact: Map, start: Float64[Tensor, " dim"], factorizations: int = _MA
 
 @torch.no_grad()
 def newton_together(
-    system: Map, exact: Map, starts: Float64[Tensor, "batch dim"], reach: Float64[Tensor, " batch"] | None = None
+    system: Map,
+    exact: Map,
+    starts: Float64[Tensor, "batch dim"],
+    reach: Float64[Tensor, " batch"] | None = None,
+    *,
+    factorizations: int = 0,
 ) -> tuple[Float64[Tensor, "batch dim"], Float64[Tensor, " batch"]]:
     """Solve `F(x) = x` from many starts that are near solutions.
 
@@ -103,6 +109,7 @@ def newton_together(
         exact: The map in float64.
         starts: Where to start, shape (batch, dim).
         reach: Distance from its start at which each row is given up; none if not given.
+        factorizations: How many may be spent on each row that these steps do not solve.
 
     Returns:
         The best states met, and their relative residuals, as in `NewtonSolution`; rows that lead nowhere have large
@@ -127,6 +134,10 @@ def newton_together(
         if reach is not None:
             near = torch.linalg.vector_norm(states - starts[rows], dim=1) < reach[rows]
             rows, states = rows[near], states[near]
+    for row in (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0].tolist() if factorizations else ():
+        solution = newton(exact, starts[row], factorizations)
+        if reach is None or bool((solution.state - starts[row]).norm() < reach[row]):
+            best[row], residuals[row] = solution.state, solution.residual
     return best, residuals
 
 
