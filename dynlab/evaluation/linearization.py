@@ -10,7 +10,6 @@ Source: `dynlab.dynamics.spectra`, `amplification`, `score`, `certificates` and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from dynlab.dynamics.certificates import CertificateStatus, certify
 from dynlab.dynamics.completeness import EXPECTED
 from dynlab.dynamics.score import antisymmetric_share
 from dynlab.dynamics.spectra import near_unity_counts
+from dynlab.evaluation.numbers import finite_or_none
 from dynlab.maps import Map
 
 NEAR_UNITY_RADII = (0.01, 0.03, 0.1)
@@ -132,13 +132,13 @@ def certificates(
                 attractor=row,
                 status=certificate.status,
                 reason=certificate.reason,
-                existence_radius=_finite(certificate.existence_radius),
-                uniqueness_radius=_finite(certificate.uniqueness_radius),
+                existence_radius=finite_or_none(certificate.existence_radius),
+                uniqueness_radius=finite_or_none(certificate.uniqueness_radius),
                 index=certificate.index,
                 is_stable=certificate.is_stable,
-                contraction=_finite(certificate.contraction),
-                basin_radius=_finite(certificate.basin_radius),
-                condition=_finite(certificate.condition),
+                contraction=finite_or_none(certificate.contraction),
+                basin_radius=finite_or_none(certificate.basin_radius),
+                condition=finite_or_none(certificate.condition),
             )
         )
     on_progress(1.0)
@@ -156,8 +156,3 @@ def index_sum(system: Map, attractors: int) -> IndexSum | None:
     if layers is None or layers[-1].nonlinearity != "sigmoid":
         return None
     return IndexSum(attractors, attractors, EXPECTED, abs(EXPECTED - attractors))
-
-
-def _finite(value: float) -> float | None:
-    """The value; None, as JSON has it, for what is not finite."""
-    return value if math.isfinite(value) else None

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dynlab.dynamics import Orbits, Status, lyapunov_exponents
 from dynlab.dynamics.blocks import home_of
+from dynlab.evaluation.numbers import finite_or_none
 from dynlab.maps import Map, float64_copy
 
 FOLLOWED = 8  # samples, evenly spread over those that are unresolved
@@ -117,9 +118,9 @@ def restless_of(
         RestlessSample(
             sample,
             course,
-            [_finite(value) for value in leading.tolist()],
-            [_finite(value) for value in errors.tolist()],
-            _finite(float(steps.median())),
+            [finite_or_none(value) for value in leading.tolist()],
+            [finite_or_none(value) for value in errors.tolist()],
+            finite_or_none(float(steps.median())),
         )
         for sample, course, leading, errors, steps in columns
     ]
@@ -153,10 +154,6 @@ def _way(
         current = following
     way = torch.stack(visited, dim=1).cpu() if exact.dim <= DRAWN_DIM else None
     return torch.stack(lengths).cpu(), way
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)

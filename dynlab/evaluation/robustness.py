@@ -25,6 +25,7 @@ from dynlab.attractors.shocks import critical_shocks
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.certificates import Certificate, CertificateStatus
 from dynlab.evaluation.linearization import AttractorCertificate
+from dynlab.evaluation.numbers import finite_or_none
 from dynlab.evaluation.robustness_results import (
     AttractorEscape,
     NoiseSource,
@@ -93,8 +94,9 @@ def robustness_of(
         **limits,
         on_progress=lambda done: on_progress("noise on samples", done),
     )
-    rows = zip(chosen.tolist(), escapes.probabilities, escapes.intervals, escapes.unresolved.tolist(), strict=True)
-    found = Robustness(
+    found = (escapes.probabilities, escapes.intervals, escapes.unresolved)
+    rows = zip(chosen.tolist(), *(column.tolist() for column in found), strict=True)
+    robustness = Robustness(
         attractor_shocks=shocked[: len(shocked) - len(chosen)],
         sample_shocks=shocked[len(shocked) - len(chosen) :],
         noise=noise,
@@ -102,11 +104,11 @@ def robustness_of(
         draws=draws,
         attractor_escapes=[AttractorEscape(node, **graph.nodes[node]) for node in sorted(graph)],
         sample_escapes=[
-            SampleEscape(sample, _finite(share), _finite(low), _finite(high), unresolved / draws)
+            SampleEscape(sample, finite_or_none(share), finite_or_none(low), finite_or_none(high), unresolved / draws)
             for sample, share, (low, high), unresolved in rows
         ],
     )
-    return found, states, graph
+    return robustness, states, graph
 
 
 def shocked_samples(labels: Int64[Tensor, " samples"], number: int, seed: int) -> Int64[Tensor, " shocked"]:
@@ -167,9 +169,9 @@ def _shocks(
                 attractor=ids[own],
                 lower=lower if lower < sys.float_info.max else None,
                 lower_bound=shocks.lower_bounds[row],
-                upper=_finite(shocks.upper[row]),
+                upper=finite_or_none(float(shocks.upper[row])),
                 reached=ids[int(shocks.reached[row])],
-                straight=_finite(shocks.straight[row]),
+                straight=finite_or_none(float(shocks.straight[row])),
                 nearest=_nearest(starts[row], points, ids[own]),
             )
         )
@@ -190,7 +192,7 @@ def _nearest(state: Float64[Tensor, " dim"], points: Float64[Tensor, "attractors
     apart = torch.linalg.vector_norm(points - state, dim=1)
     if 0 <= own < len(apart):
         apart[own] = math.inf
-    return _finite(apart.min()) if len(apart) else None
+    return finite_or_none(float(apart.min())) if len(apart) else None
 
 
 def _noise(
@@ -208,8 +210,3 @@ def _noise(
         apart = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(math.inf)
         return _TENTH * float(apart.amin(dim=1).median()), NoiseSource.ATTRACTORS
     return _TENTH * float(images.double().std(correction=0)), NoiseSource.SAMPLES
-
-
-def _finite(value: Tensor) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
