@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from dynlab.report import write_report as write_report
     from dynlab.training import EnsembleMember as EnsembleMember
     from dynlab.training import TrainingDiverged as TrainingDiverged
+    from dynlab.training import TrainingFailed as TrainingFailed
     from dynlab.training import TrainingSettings as TrainingSettings
     from dynlab.training import corrupt as corrupt
     from dynlab.training import corrupt_dataset as corrupt_dataset
@@ -162,6 +163,7 @@ _HOME = {
     "Status": "dynlab.dynamics",
     "StepLengthHistogram": "dynlab.dynamics",
     "TrainingDiverged": "dynlab.training",
+    "TrainingFailed": "dynlab.training",
     "TrainingSettings": "dynlab.training",
     "TransientAmplification": "dynlab.dynamics",
     "analyse": "dynlab.evaluation",

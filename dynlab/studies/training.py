@@ -28,7 +28,7 @@ from dynlab.studies.keys import FOLDER_DIGITS, folder_name, sha256_of
 from dynlab.studies.stage import Report, dataset_at
 from dynlab.studies.store import Place
 from dynlab.studies.task import Order
-from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, train, train_ensemble
+from dynlab.training import EpochProgress, TrainingDiverged, TrainingFailed, TrainingSettings, train, train_ensemble
 from dynlab.training.checkpoint import standing_of
 
 STAGE = "train"
@@ -143,11 +143,16 @@ def train_together(order: Order, report: Report) -> dict[str, str]:
             snapshots=sorted({number for member in members for number in member["epochs"].values()} - {epochs}),
             on_progress=on_progress,
         )
-    except RuntimeError as error:  # of some; the others are finished, and in the folder
+    except RuntimeError as error:  # those that are finished are in the folder
         for member in members:
             fill(member, _finished(trainings, member["folder"], set(member["epochs"].values())))
-        reason = str(error).strip().splitlines()[-1]  # of a traceback what was raised
-        return dict.fromkeys(missing, f"training failed: {reason}")
+        if not isinstance(error, TrainingFailed):
+            raise
+        for member in members:
+            failure = error.failures.get(member["folder"], "").strip()
+            reason = failure.splitlines()[-1] if failure else "no reason is known"  # of a traceback what was raised
+            reasons |= {name: f"training failed: {reason}" for name in member["epochs"] if name in missing}
+        return reasons
     for member, one in zip(members, trained, strict=True):
         fill(member, one.snapshots | ({} if one.autoencoder is None else {epochs: one.autoencoder}))
         reasons |= {name: str(one.diverged) for name in member["epochs"] if name in missing and one.diverged}

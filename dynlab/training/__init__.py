@@ -13,7 +13,7 @@ from dynlab.training.objective import (
     walkback_objective,
 )
 from dynlab.training.on_dataset import measure_on_datasets, train_on_dataset
-from dynlab.training.run import EpochProgress, TrainingDiverged
+from dynlab.training.run import EpochProgress, TrainingDiverged, TrainingFailed
 from dynlab.training.settings import TrainingSettings
 from dynlab.training.streams import generator
 from dynlab.training.trainer import train, train_map
@@ -24,6 +24,7 @@ __all__ = [
     "Objective",
     "ReconstructionErrors",
     "TrainingDiverged",
+    "TrainingFailed",
     "TrainingSettings",
     "corrupt",
     "corrupt_dataset",

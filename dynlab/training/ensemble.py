@@ -92,8 +92,8 @@ def train_ensemble(
         InputError: Before any work, if an argument cannot be used, `folder` is that of another ensemble, or a file in
             it is damaged; later, if a file cannot be written.
         ValueError: As in `train`.
-        RuntimeError: If a member cannot be trained, for instance as its process is killed each time. If there is a
-            `folder`, all others are finished and in it.
+        TrainingFailed: If members cannot be trained, for instance as their processes are killed each time. If there
+            is a `folder`, all others are finished and in it.
     """
     if not members:
         raise InputError("members is empty, expected at least one")

@@ -29,7 +29,7 @@ import numpy as np
 import dynlab
 from dynlab.errors import InputError
 from dynlab.training.member import Member, Work
-from dynlab.training.run import EpochProgress, TrainingDiverged
+from dynlab.training.run import EpochProgress, TrainingDiverged, TrainingFailed
 
 _TRIES = 3  # of a member whose process ends
 _PATIENCE = 0.1  # seconds between two looks at whether a signal arrived
@@ -54,8 +54,9 @@ def train_in_processes(work: Work, processes: int) -> None:
 
     Raises:
         InputError: If a file is refused or cannot be written; all members have their checkpoints then.
-        RuntimeError: If a member cannot be trained, as its process ends again and again or another error comes up.
+        TrainingFailed: If members cannot be trained, as their processes end again and again or another error comes up.
             Where members are kept, all others are trained before that.
+        RuntimeError: If processes end before they can train any.
     """
     path = work.shared / "images.npy"  # numpy aligns the numbers in it as torch does in memory
     try:
@@ -144,7 +145,7 @@ class _Team:
         self._messages: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]] = queue.SimpleQueue()
         self._ends = Counter[int]()  # of processes, by the number of the member that they trained
         self._false_starts = 0  # of processes that ended before they could train
-        self._failures: list[str] = []
+        self._failures: dict[str, str] = {}  # by the names of members
 
     def train(self) -> None:
         """Train all members, or end when there is an interruption."""
@@ -159,7 +160,7 @@ class _Team:
             for worker in self._workers:
                 worker.status()
         if self._failures:
-            raise RuntimeError("\n".join(self._failures))
+            raise TrainingFailed(self._failures)
 
     def _is_over(self) -> bool:
         if self._work.interruption.requested or (self._failures and not self._work.is_kept):
@@ -200,7 +201,7 @@ class _Team:
                 self._workers.remove(worker)
                 worker.status()
             elif "failed" in message:
-                self._failures.append(f"training {member.name} failed:\n{message['failed']}")
+                self._failures[member.name] = message["failed"]
 
     def _mourn(self, worker: _Worker) -> None:
         """Go on without a process that ended."""
@@ -214,9 +215,7 @@ class _Team:
             if self._ends[member.number] < _TRIES:
                 self._waiting.appendleft(member)
             else:
-                self._failures.append(
-                    f"training {member.name} failed: its process ended {_TRIES} times, the last time with {status}"
-                )
+                self._failures[member.name] = f"its process ended {_TRIES} times, the last time with {status}"
         elif not worker.is_ready:
             self._false_starts += 1
             if self._false_starts >= _TRIES:

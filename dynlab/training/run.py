@@ -38,6 +38,14 @@ class TrainingDiverged(RuntimeError):  # noqa: N818
     """The objective or a weight is no finite number any more."""
 
 
+class TrainingFailed(RuntimeError):  # noqa: N818
+    """Members of an ensemble cannot be trained; `failures` says of each, by its name, what came up."""
+
+    def __init__(self, failures: Mapping[str, str]) -> None:
+        super().__init__("\n".join(f"training {name} failed: {failure}" for name, failure in failures.items()))
+        self.failures = dict(failures)
+
+
 @dataclass(frozen=True)
 class EpochProgress:
     """How training stands after an epoch."""

@@ -25,7 +25,7 @@ from dynlab.studies.study_data import StudyData, load_study_data
 from dynlab.studies.study_tasks import StudyTasks, tasks_of
 from dynlab.studies.task import Order, Stopped, Task
 from dynlab.studies.training import train_one
-from dynlab.training import TrainingSettings, train
+from dynlab.training import TrainingFailed, TrainingSettings, train
 
 SPECIFICATION = """
 [data]
@@ -152,16 +152,39 @@ def test_together_they_give_the_same_files_and_one_that_diverges_is_told(
     assert toy_study.results_of(tmp_path) == toy_study.results_of(folder)
 
 
-def test_what_a_process_raised_is_the_reason(
+def test_what_a_process_raised_is_the_reason_of_its_member(
     finished: tuple[Path, Study, StudyData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: Any, **more: Any) -> None:
-        raise RuntimeError("training 0 failed:\nTraceback (most recent call last):\n  ...\nMemoryError: no room\n")
+    expected: dict[str, str] = {}
+
+    def fail(*arguments: Any, names: list[str], **more: Any) -> None:
+        errors = {name: f"MemoryError: no room for {number}" for number, name in enumerate(names)}
+        expected.update((name, f"training failed: {error}") for name, error in errors.items())
+        raise TrainingFailed(
+            {name: f"Traceback (most recent call last):\n  ...\n{error}\n" for name, error in errors.items()}
+        )
 
     _, study, data = finished
     monkeypatch.setattr("dynlab.studies.training.train_ensemble", fail)
     summary = run_study(study, data, tmp_path, stages=_stages(), device="cpu")
-    assert {failure.reason for failure in summary.failed} == {"training failed: MemoryError: no room"}
+    assert len(expected) > 1
+    assert {failure.reason for failure in summary.failed} == set(expected.values())
+
+
+def test_an_error_of_all_trainings_leaves_its_traceback(
+    finished: tuple[Path, Study, StudyData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **more: Any) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB\nof a device that has 1")
+
+    _, study, data = finished
+    monkeypatch.setattr("dynlab.studies.training.train_ensemble", fail)
+    summary = run_study(study, data, tmp_path, stages=_stages(), device="cpu")
+    for failure in summary.failed:
+        assert "tried to allocate 2 GiB" in failure.reason
+        assert failure.file is not None
+        assert "in fail\n" in (tmp_path / failure.file).read_text()
+    assert summary.failed
 
 
 @pytest.mark.parametrize("damage", [None, "snapshot", "checkpoint"])
