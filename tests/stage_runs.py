@@ -17,10 +17,12 @@ import torch
 from stage_methods import CONSTANTS, made_up_accuracies, recorded
 
 from dynlab.datasets import Dataset, labels_of, load_dataset
+from dynlab.devices import one_thread_in_all
 from dynlab.maps import DenoisingAutoencoder
 from dynlab.studies.keys import data_sha256
 from dynlab.studies.stages import STAGES
-from dynlab.studies.stages.computing import MAP_FILE, RESULTS_FILE
+from dynlab.studies.stages.computing import RESULTS_FILE
+from dynlab.studies.training import MAP_FILE
 from dynlab.training import TrainingSettings
 
 SETS = {"train": ("digits/train", 200), "validation": ("digits", 60), "test": ("digits/test", 150)}
@@ -97,7 +99,8 @@ def run_stage(
     parameters = usual | changed | {"data": where(sets), "device": "cpu"}
     cell = {"key": 64 * "0"} | ({"settings": SETTINGS.as_json()} if stage.scope == "cell" else {})
     needs = {part: needed[part] for part in needed if part in stage.needs or part.rpartition("-")[0] in stage.needs}
-    stage.compute(folder, cell, parameters, needs, report)
+    with one_thread_in_all():  # as `perform` has it
+        stage.compute(folder, cell, parameters, needs, report)
     return folder
 
 

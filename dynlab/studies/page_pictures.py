@@ -20,8 +20,8 @@ from dynlab.report.study_pictures import sensitive_pixels, sensitive_scale
 from dynlab.report.words import enumeration
 from dynlab.studies.grid import Cell
 from dynlab.studies.page_models import Answer, Models
-from dynlab.studies.stages.computing import MAP_FILE
 from dynlab.studies.stages.convergence import moved
+from dynlab.studies.training import MAP_FILE
 
 _FILMS, _BESIDE = 6, 3  # samples on their way, and how many of them side by side
 _FIRST_CLASS = 8  # of the first film, as in figures 3 and 4

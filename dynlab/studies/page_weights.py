@@ -17,8 +17,8 @@ from dynlab.report.words import count
 from dynlab.studies.grid import Cell
 from dynlab.studies.page_models import Answer, Family, Models
 from dynlab.studies.page_pictures import films_of, tensors_of, which
-from dynlab.studies.stages.computing import MAP_FILE
 from dynlab.studies.stages.convergence import REFERENCE_STEP
+from dynlab.studies.training import MAP_FILE
 
 _UNITS = 10  # hidden units whose weights are shown
 _FIRST_STEPS, _MORE_STEPS = 20, 100

@@ -19,7 +19,7 @@ from dynlab.studies.store import State, Store
 from dynlab.studies.study_data import StudyData
 from dynlab.studies.study_tasks import StudyTasks, training_operations
 from dynlab.studies.task import Task
-from dynlab.studies.training import settings_of, train_one, train_together
+from dynlab.studies.training import train_one, train_together
 from dynlab.training import TrainingSettings
 from dynlab.training.initialization import beginning
 from dynlab.training.run import TrainingRun
@@ -128,7 +128,7 @@ def _trained(task: Task) -> list[TrainingSettings]:
     if task.function not in (train_one, train_together):
         return []
     members = task.arguments.get("members") or [task.arguments["member"]]
-    return [settings_of(member["settings"]) for member in members]
+    return [TrainingSettings.of_json(member["settings"]) for member in members]
 
 
 def _memory(data: StudyData, workers: int) -> float:

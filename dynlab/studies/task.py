@@ -87,7 +87,9 @@ def perform(order: Order) -> Outcome:
     started = time.monotonic()
     progress = _Progress(order)
     try:
-        # Results do not depend on the number of cores; that of threads belongs to the process.
+        # Sums of floating point numbers depend on the order in which threads add up their parts: on one thread a task
+        # gives the same bits wherever it runs, and workers that share a machine do not fight for its cores. The number
+        # of threads belongs to the process.
         with _ALONE, one_thread_in_all():
             progress(0.0, "")
             reasons = dict(order.function(order, progress))

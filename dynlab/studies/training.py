@@ -32,7 +32,7 @@ from dynlab.training import EpochProgress, TrainingDiverged, TrainingFailed, Tra
 from dynlab.training.checkpoint import standing_of
 
 STAGE = "train"
-MAP = "map.safetensors"
+MAP_FILE = "map.safetensors"
 TRAININGS = "trainings"  # of the folder of a study
 
 
@@ -43,7 +43,7 @@ def train_one(order: Order, report: Report) -> dict[str, str]:
     `data`, `device` and `checkpoint_seconds`.
     """
     arguments, member = order.arguments, order.arguments["member"]
-    data, settings = dataset_at(arguments["data"]), settings_of(member["settings"])
+    data, settings = dataset_at(arguments["data"]), TrainingSettings.of_json(member["settings"])
     folder = order.folder / TRAININGS / member["folder"]
     device = resolve_device(arguments["device"])
     missing = {member["epochs"][place.name]: place for place in order.places}
@@ -119,7 +119,7 @@ def train_together(order: Order, report: Report) -> dict[str, str]:
         members = [member for member in every if any(name in missing for name in member["epochs"])]
     folder = trainings / _ensemble_folder(members)
     _check_ensemble(folder)
-    settings = [settings_of(member["settings"]) for member in members]
+    settings = [TrainingSettings.of_json(member["settings"]) for member in members]
     epochs = settings[0].epochs
     shares, rates = [0.0] * len(members), [0.0] * len(members)
 
@@ -161,12 +161,6 @@ def train_together(order: Order, report: Report) -> dict[str, str]:
     return reasons
 
 
-def settings_of(values: Mapping[str, Any]) -> TrainingSettings:
-    """The settings that `TrainingSettings.as_json` gave."""
-    hidden = values["hidden"]
-    return TrainingSettings(**{**values, "hidden": tuple(hidden) if isinstance(hidden, list) else hidden})
-
-
 def _fill(order: Order, place: Place, autoencoder: Autoencoder, data: Dataset) -> None:
     """Put a trained map to its place, with a record that is the same however it was trained, on a CPU."""
     record = dict(autoencoder.training_settings)
@@ -174,7 +168,7 @@ def _fill(order: Order, place: Place, autoencoder: Autoencoder, data: Dataset) -
         record = {name: value for name, value in record.items() if name not in ("backend", "ensemble")}
     autoencoder.training_settings = record | {"data": data.name, "data_sha256": data.sha256}
     with order.store.filling(place, is_all=False) as folder:
-        autoencoder.save(folder / MAP)
+        autoencoder.save(folder / MAP_FILE)
 
 
 def _note(progress: EpochProgress) -> str:

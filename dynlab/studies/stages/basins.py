@@ -38,7 +38,6 @@ from torch import Tensor
 
 from dynlab.attractors import Basins, basin_diversity, basin_statistics, basins_of_attraction, merge_basins
 from dynlab.datasets import Dataset
-from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.arrays import outcome_codes
 from dynlab.evaluation.attractors import attractors_of, cycles_of
 from dynlab.evaluation.explosions import explosion_points, explosion_starts
@@ -70,7 +69,6 @@ def _cost(work: Work) -> Cost:
     return Cost(60.0 * work.parameters["samples"] * work.products)
 
 
-@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 

@@ -1,9 +1,4 @@
-"""What every stage computes with: the map and the settings of its cell.
-
-All compute on one thread. Sums of floating point numbers depend on the order in which threads add up their parts; so a
-stage gives the same bits however many threads its caller has, and workers that share a machine do not fight for its
-cores.
-"""
+"""What stages compute with: the map and the settings of their cell, the data sets, and what is asked of them."""
 
 from __future__ import annotations
 
@@ -13,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dynlab.datasets import Dataset
 from dynlab.files import read_tensors
 from dynlab.maps import Map, load_map
-from dynlab.studies.stage import Json
-from dynlab.training import TrainingSettings
+from dynlab.studies.stage import Json, dataset_at
+from dynlab.studies.training import MAP_FILE
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from dynlab.studies.specification import IterationRule
+    from dynlab.studies.grid import Cell
+    from dynlab.studies.specification import IterationRule, Study
 
-MAP_FILE = "map.safetensors"
 RESULTS_FILE = "results.json"
 ROLES = ("train", "validation", "test")
 
@@ -40,9 +36,15 @@ def on_attractors(asked: BaseModel | None, rule: IterationRule) -> dict[str, Jso
     return {**asked.model_dump(), "tolerance": rule.tolerance, "max_steps": rule.max_steps, "data": ["test"]}
 
 
-def settings_of(cell: Json) -> TrainingSettings:
-    """How the map of the cell was trained."""
-    return TrainingSettings.of_json(cell["settings"])
+def on_separability(study: Study, cell: Cell | None) -> dict[str, Json] | None:
+    """The parameters of a stage that classifies samples; None if the study does not ask for it."""
+    asked = study.analyses.separability
+    return None if asked is None else {**asked.model_dump(), "data": list(ROLES)}
+
+
+def sets_of(parameters: Json) -> dict[str, Dataset]:
+    """The data sets that a stage is given, by their roles."""
+    return {role: dataset_at(parameters["data"][role]) for role in ROLES if role in parameters["data"]}
 
 
 def states_of(folder: Path, name: str) -> torch.Tensor:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from dynlab.attractors import Basins, connection_graph, save_graph
-from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind
 from dynlab.files import read_json, write_json
@@ -42,7 +41,6 @@ def _cost(work: Work) -> Cost:
     return Cost(1.3e5 * work.parameters["attractors"] * work.products)
 
 
-@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 

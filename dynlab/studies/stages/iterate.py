@@ -42,15 +42,14 @@ import torch
 from torch import Tensor
 
 from dynlab.datasets import Dataset
-from dynlab.devices import one_thread_in_all
 from dynlab.dynamics import Transformed, states_at, transform
 from dynlab.evaluation.attractors import transformed_set
 from dynlab.evaluation.separability import ORBIT_STEPS
 from dynlab.evaluation.weights import weight_similarities
 from dynlab.files import write_json, write_tensors
 from dynlab.maps import Map
-from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, settings_of
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work
+from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, sets_of
 from dynlab.studies.stages.convergence import convergence_of
 from dynlab.training import TrainingSettings, corrupt, reconstruction_errors
 
@@ -87,15 +86,14 @@ def _cost(work: Work) -> Cost:
     return Cost(250.0 * states * work.products, work.dim * (4.0 * states + 2.0 * along * (len(ORBIT_STEPS) - 1)))
 
 
-@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 
     `parameters` are `tolerance`, `share` and `max_steps` of the quantile rule, and `orbit_train_samples`, how many
     training samples are recorded along the orbit; 0: nothing is.
     """
-    system, settings = map_of(needed, parameters), settings_of(cell)
-    data = {role: dataset_at(parameters["data"][role]) for role in ROLES if role in parameters["data"]}
+    system, settings = map_of(needed, parameters), TrainingSettings.of_json(cell["settings"])
+    data = sets_of(parameters)
     results: dict[str, Any] = {"sets": {}}
     total, done = sum(len(one.images) for one in data.values()), 0
     for role, one in data.items():

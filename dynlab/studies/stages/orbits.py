@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynlab.attractors import basins_of_orbits
-from dynlab.devices import one_thread_in_all
 from dynlab.dynamics import iterate
 from dynlab.files import write_tensors
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
@@ -45,7 +44,6 @@ def _cost(work: Work) -> Cost:
     return Cost(400.0 * work.parameters["samples"] * work.products)
 
 
-@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 

@@ -22,34 +22,26 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from dynlab.datasets import Dataset, labels_of
-from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.classifiers import Classifier, logistic_regression, single_hidden_layer
 from dynlab.evaluation.kinds import black_fraction, white_fraction
 from dynlab.files import write_json
-from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, ROLES
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work
+from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, on_separability, sets_of
 
 if TYPE_CHECKING:
-    from dynlab.studies.grid import Cell
-    from dynlab.studies.specification import Study
-
-
-def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
-    asked = study.analyses.separability
-    return None if asked is None else {**asked.model_dump(), "data": list(ROLES)}
+    pass
 
 
 def _cost(work: Work) -> Cost:
     return Cost(1.5e5 * work.sizes["train"] * work.dim)
 
 
-@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the file that the module describes; arguments as in `Stage`.
 
     `parameters` is `orbit_train_samples`, at least 1.
     """
-    data = {role: dataset_at(parameters["data"][role]) for role in ROLES if role in parameters["data"]}
+    data = sets_of(parameters)
     train = data["train"]
     images, classes = train.images, labels_of(train)
     first = min(parameters["orbit_train_samples"], len(images))
@@ -91,4 +83,4 @@ def accuracies(
     }
 
 
-RAW = Stage("raw", 1, (), _parameters, compute, scope="data", on_device=False, cost=_cost)
+RAW = Stage("raw", 1, (), on_separability, compute, scope="data", on_device=False, cost=_cost)

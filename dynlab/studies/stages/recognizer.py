@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.evaluation.recognizer_files import load_recognizer, save_recognizer
 from dynlab.files import read_json, write_json
@@ -42,7 +41,6 @@ def _cost(work: Work) -> Cost:
     return Cost(1.2e5 * work.sizes["train"] * work.dim)
 
 
-@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`."""
     train = dataset_at(parameters["data"]["train"])

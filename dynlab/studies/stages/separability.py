@@ -36,40 +36,32 @@ import torch
 from torch import Tensor
 
 from dynlab.datasets import Dataset, labels_of
-from dynlab.devices import one_thread_in_all
 from dynlab.evaluation.classifiers import Classifier, logistic_regression, single_hidden_layer
 from dynlab.evaluation.kinds import is_explosion
 from dynlab.evaluation.separability import ORBIT_STEPS
 from dynlab.files import read_json, write_json, write_tensors
-from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
-from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, states_of
+from dynlab.studies.stage import Cost, Json, Report, Stage, Work
+from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, on_separability, sets_of, states_of
 from dynlab.studies.stages.convergence import convergence_of, moved
 from dynlab.studies.stages.iterate import orbit_file
 from dynlab.studies.stages.raw import accuracies
 
 if TYPE_CHECKING:
-    from dynlab.studies.grid import Cell
-    from dynlab.studies.specification import Study
+    pass
 
 PICKS = 12
-
-
-def _parameters(study: Study, cell: Cell | None) -> dict[str, Json] | None:
-    asked = study.analyses.separability
-    return None if asked is None else {**asked.model_dump(), "data": list(ROLES)}
 
 
 def _cost(work: Work) -> Cost:
     return Cost(2.2e5 * work.sizes["train"] * work.dim)
 
 
-@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 
     `parameters` is `orbit_train_samples`, at least 1, as `iterate` and `raw` had it.
     """
-    data = {role: dataset_at(parameters["data"][role]) for role in ROLES if role in parameters["data"]}
+    data = sets_of(parameters)
     classes = {role: labels_of(one) for role, one in data.items()}
     transformed = {role: states_of(needed["iterate"], role) for role in data}
     results: dict[str, Any] = {}
@@ -166,4 +158,6 @@ def _picks(
 
 
 # Classifiers are learned on the CPU; only the few picks are iterated.
-SEPARABILITY = Stage("separability", 2, ("train", "iterate", "raw"), _parameters, compute, on_device=False, cost=_cost)
+SEPARABILITY = Stage(
+    "separability", 2, ("train", "iterate", "raw"), on_separability, compute, on_device=False, cost=_cost
+)

@@ -29,7 +29,6 @@ import torch
 from torch import Tensor
 
 from dynlab.attractors import Basins
-from dynlab.devices import one_thread_in_all
 from dynlab.dynamics import spectrum
 from dynlab.evaluation.explosions import explosion_basin
 from dynlab.evaluation.kinds import is_explosion
@@ -58,7 +57,6 @@ def _cost(work: Work) -> Cost:
     return Cost(4e4 * work.parameters["attractors"] * work.products)
 
 
-@one_thread_in_all()
 def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Path], report: Report) -> None:
     """Write the files that the module lists; arguments as in `Stage`.
 
