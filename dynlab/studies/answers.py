@@ -7,11 +7,9 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from dynlab.errors import InputError
 from dynlab.files import written_atomically
@@ -87,7 +85,7 @@ def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = T
         from dynlab.report.study_sheets import sheets_of
         from dynlab.studies.page import study_page
 
-        shown = study_page(study, asked.cells, found, rows, comparison, _by_place(failures))
+        shown = study_page(study, asked.cells, found, rows, comparison, failures)
         path = write_page(shown, folder / PAGE)
         known = {row.key for row in rows}
         is_part = any(found(cell, "iterate") is None for cell in asked.cells if cell.key in known)
@@ -168,14 +166,3 @@ def study_in(folder: Path) -> Study:
     if name in shipped_studies():
         return load_study(name)
     raise InputError(f"folder {folder}: holds no specification of a study, a .toml file that `dynlab run` puts there")
-
-
-def _by_place(failures: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """A failure for each place that stays empty, with its cell and its stage."""
-    places = []
-    for one in failures:
-        for place in one.get("places") or [""]:
-            cell, _, stage = str(place).rpartition("/")
-            told = {"cell": cell, "stage": stage}
-            places.append({name: str(one.get(name) or "") for name in ("task", "label", "reason", "file")} | told)
-    return places

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from dynlab.errors import InputError
-from dynlab.files import write_json
+from dynlab.files import read_json, write_json
 
 _FAILURES, _TRACEBACKS = "failures.json", "failures"
 
@@ -22,7 +20,7 @@ class Failure:
 
     task: str
     label: str
-    places: tuple[str, ...]  # that are not filled
+    places: tuple[str, ...]  # names of those that are not filled: `<folder of the cell>/<stage>`
     reason: str  # a line
     file: str | None  # with the traceback, in the folder of the study
 
@@ -49,10 +47,10 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
         write_json(folder / _FAILURES, [asdict(failure) for failure in failures])
 
 
-def read_failures(folder: Path) -> list[dict[str, Any]]:
+def read_failures(folder: Path) -> list[Failure]:
     """What failed in the last run; nothing if its file is not there, or damaged."""
     try:
-        found = json.loads((folder / _FAILURES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(folder / _FAILURES)
+        return [Failure(**one | {"places": tuple(one["places"])}) for one in found]
+    except (InputError, TypeError, KeyError):
         return []
-    return [one for one in found if isinstance(one, dict) and "label" in one and "reason" in one]

@@ -6,8 +6,7 @@ says so. Only results and small files are read, never the transformed sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import dynlab
 from dynlab.report.study_parts import Failed, Link, Part, StudyPage, StudySection
@@ -22,6 +21,7 @@ from dynlab.studies import (
     page_weights,
 )
 from dynlab.studies.comparison import Comparison
+from dynlab.studies.failures import Failure
 from dynlab.studies.grid import Cell
 from dynlab.studies.page_models import HEADS, Answer, Found, Models, value_words
 from dynlab.studies.points import DIMENSIONS
@@ -54,7 +54,7 @@ def study_page(
     found: Found,
     rows: Sequence[Row],
     comparison: Comparison | None = None,
-    failures: Sequence[Mapping[str, Any]] = (),
+    failures: Sequence[Failure] = (),
 ) -> StudyPage:
     """All that the page of a study shows; `dynlab.report.study_page.write_page` writes it.
 
@@ -64,7 +64,7 @@ def study_page(
         found: The folder of a stage of a model, or of the data (None), if it is there and whole; else None.
         rows: What is known of the models.
         comparison: Ours beside the published figures.
-        failures: What failed: `stage`, `cell` (its folder), `reason`; `label` or `task` where there is no stage.
+        failures: What failed in the last run.
 
     Returns:
         The page. It links to `results.csv` and `summary.csv` beside it.
@@ -137,14 +137,17 @@ def _values(models: Models, name: str) -> str:
     return ", ".join(words) if len(words) <= 2 * LONGEST_LIST else setting(words)
 
 
-def _failures(models: Models, failures: Sequence[Mapping[str, Any]]) -> list[Failed]:
+def _failures(models: Models, failures: Sequence[Failure]) -> list[Failed]:
+    """One for each place that stays empty, in the words of the page where it is that of a model."""
     by_folder = {cell.folder: cell for cell in models.cells}
     told = []
     for failure in failures:
-        cell = by_folder.get(str(failure.get("cell", "")))
-        stage = str(failure.get("stage") or failure.get("label") or failure.get("task") or "")
-        which = f"{models.setting(cell.settings)}, seed {cell.settings.seed}: {stage}" if cell else stage
-        told.append(Failed(f"{which or 'a task'}:", str(failure.get("reason", "for an unknown reason"))))
+        for place in failure.places or ("",):
+            folder, _, stage = place.rpartition("/")
+            cell, which = by_folder.get(folder), stage or failure.label
+            if cell is not None:
+                which = f"{models.setting(cell.settings)}, seed {cell.settings.seed}: {stage}"
+            told.append(Failed(f"{which}:", failure.reason))
     return told
 
 

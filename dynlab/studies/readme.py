@@ -15,6 +15,7 @@ from typing import Any
 from dynlab import __version__
 from dynlab.studies.acceptance import Contrast
 from dynlab.studies.comparison import Comparison, Line, Quantity
+from dynlab.studies.failures import Failure
 from dynlab.studies.groups import Correlation, Group, Statistic, correlations, groups_of
 from dynlab.studies.points import FAMILY
 from dynlab.studies.rows import SETTINGS, Row, as_cell, differing_settings
@@ -54,7 +55,7 @@ def readme_of(
     rows: Sequence[Row],
     comparison: Comparison | None,
     *,
-    failures: Sequence[Mapping[str, Any]] = (),
+    failures: Sequence[Failure] = (),
     pictures: Mapping[str, str] | None = None,
 ) -> str:
     """The text of `README.md`.
@@ -64,7 +65,7 @@ def readme_of(
         data: Its data sets.
         rows: What is known of its models.
         comparison: The published figures beside ours; None if there are none.
-        failures: What failed in the last run, each with a `label` and a `reason`.
+        failures: What failed in the last run.
         pictures: Files beside it to show, by name, with what they show.
     """
     parts = [f"# {escaped(study.title)}", escaped(study.question)]
@@ -119,13 +120,13 @@ def _plain(name: str) -> str:
     return name.rpartition(".")[0].replace("_", " ").replace("-", " ")
 
 
-def _state(study: Study, rows: Sequence[Row], failures: Sequence[Mapping[str, Any]]) -> list[str]:
+def _state(study: Study, rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
     models = sum(len(grid) for grid in study.grids)
     parts = []
     if len(rows) < models:
         parts.append(f"So far there are results of {len(rows)} of {models} models.")
     if failures:
-        lines = dict.fromkeys(f"- {escaped(str(one['label']))}: {escaped(str(one['reason']))}" for one in failures)
+        lines = dict.fromkeys(f"- {escaped(one.label)}: {escaped(one.reason)}" for one in failures)
         parts.append("\n".join(["In the last run failed:", "", *lines]))
     return parts
 

@@ -15,6 +15,7 @@ from study_rows import row
 
 from dynlab.published import figures_of, published_figures
 from dynlab.studies.comparison import Comparison, compare
+from dynlab.studies.failures import Failure
 from dynlab.studies.readme import escaped, number, readme_of
 from dynlab.studies.rows import Row
 from dynlab.studies.specification import Study, load_study
@@ -229,7 +230,7 @@ def compare_small(folder: Path, rows: list[Row] | None = None) -> tuple[Study, C
 def test_the_readme_shows_them_and_the_discussion(tmp_path: Path) -> None:
     rows = [row(seed=seed, acc_test=0.80 + 0.02 * seed, mse_test=10.0 - seed) for seed in range(4)]
     study, comparison = compare_small(tmp_path, rows)
-    failures = [{"label": "sigma 0.7: train", "reason": "a|b"}] * 2
+    failures = [Failure("train", "sigma 0.7: train", (), "a|b", None)] * 2
     data = load_study_data(study)
     pictures = {"figure_5.png": "Rows: σ = 0.3; a | b."}
     text = readme_of(study, data, rows, comparison, failures=failures, pictures=pictures)

@@ -20,6 +20,7 @@ from dynlab.errors import InputError
 from dynlab.files import read_tensors
 from dynlab.report.study_page import write_page
 from dynlab.studies.comparison import compare
+from dynlab.studies.failures import Failure
 from dynlab.studies.grid import Cell, cells_of
 from dynlab.studies.page import study_page
 from dynlab.studies.page_models import Models
@@ -239,7 +240,7 @@ def test_only_what_is_asked_for_is_shown(tmp_path: Path) -> None:
 
 def test_text_of_users_is_escaped(tmp_path: Path) -> None:
     study, cells = study_of(tmp_path)
-    failures = [{"task": "t", "cell": cells[1].folder, "stage": "basins", "reason": f"ValueError: {HOSTILE}"}]
+    failures = [Failure("t", "a label", (f"{cells[1].folder}/basins",), f"ValueError: {HOSTILE}", None)]
     page = written(study, cells, nothing, rows_of(cells)[:1], tmp_path, failures=failures)
     assert "<b>" not in page.replace("<body>", "")
     assert "<img src=x>" not in page
