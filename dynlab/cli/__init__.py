@@ -1,4 +1,4 @@
-"""The `dynlab` command, a module for each of its commands."""
+"""The `dynlab` command: its subcommands, and what they share of options, arguments and output."""
 
 from dynlab.cli.command import main
 

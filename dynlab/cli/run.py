@@ -16,8 +16,9 @@ from dynlab.errors import InputError
 if TYPE_CHECKING:
     from dynlab.studies.answers import Answers
     from dynlab.studies.executors import Workers
-    from dynlab.studies.plan import Plan, StudyTasks
+    from dynlab.studies.plan import Plan
     from dynlab.studies.specification import Study
+    from dynlab.studies.study_tasks import StudyTasks
     from dynlab.studies.summary import Summary
 
 _MOST_WORKERS = 1000  # processes of one machine

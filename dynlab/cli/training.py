@@ -218,11 +218,7 @@ def _as_name(value: object) -> str:
 
 
 def _show(display: Display, what: str, progress: EpochProgress) -> None:
-    note = (
-        f"epoch {progress.epoch} of {progress.epochs}, objective {progress.objective:.3f}, "
-        f"{progress.samples_per_second:.0f} samples/s"
-    )
-    display(what, progress.epoch / progress.epochs, note)
+    display(what, progress.share, str(progress))
 
 
 def _print_ensemble(names: Sequence[str], maps: Sequence[Autoencoder | None]) -> None:
@@ -232,14 +228,14 @@ def _print_ensemble(names: Sequence[str], maps: Sequence[Autoencoder | None]) ->
 
     judged = next((one.training_settings["errors"] for one in maps if one is not None), {})
     which = "test" if "test" in judged else "train"
-    columns = {"clean": "clean", "corrupted": "corrupted", "walkback": "walkback"}
-    table = Table("", *columns, title=f"squared error, {which} set", title_justify="left", box=SIMPLE_HEAD)
+    inputs = ("clean", "corrupted", "walkback")
+    table = Table("", *inputs, title=f"squared error, {which} set", title_justify="left", box=SIMPLE_HEAD)
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     for name, one in zip(names, maps, strict=True):
         errors = {} if one is None else one.training_settings["errors"][which]
-        table.add_row(name, *(f"{errors[error]:.3f}" if errors else "diverged" for error in columns.values()))
+        table.add_row(name, *(f"{errors[name]:.3f}" if errors else "diverged" for name in inputs))
     Console().print(table)
 
 

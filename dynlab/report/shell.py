@@ -61,7 +61,6 @@ def environment() -> Environment:
         kind_mark=gallery.kind_mark,
         diversity_words=words.diversity_words,
         explosion_words=words.explosion_words,
-        kinds_known=words.kinds_known,
         steps_of=words.steps_of,
         rule_words=words.rule_words,
         exponents_text=exponents_text,

@@ -90,7 +90,6 @@ class Steps:
     """How many steps samples that come to rest took until their step length was below the tolerance."""
 
     median: float
-    ninth_decile: float
     most: int
     never: int  # samples that never did
 
@@ -103,8 +102,7 @@ def steps_of(analysis: Analysis) -> Steps | None:
     taken = steps[steps >= 0]
     if len(taken) == 0:
         return None
-    median, ninth_decile = np.quantile(taken, [0.5, 0.9])
-    return Steps(float(median), float(ninth_decile), int(taken.max()), len(arrays.labels) - len(taken))
+    return Steps(float(np.median(taken)), int(taken.max()), len(arrays.labels) - len(taken))
 
 
 RECOGNIZER_NEEDS = "it learns from labelled images in [0, 1], at least five of each of two classes"

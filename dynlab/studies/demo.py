@@ -56,7 +56,7 @@ def run_demo(out: Path, *, seed: int = 0, device: torch.device, display: Display
         display.prefix = f"sigma {level.sigma:g}: "
 
         def report(progress: EpochProgress) -> None:
-            display("training", progress.epoch / progress.epochs, f"objective {progress.objective:.3f}")
+            display("training", progress.share, str(progress))
 
         autoencoder = train_on_dataset(training, level, test=test, device=device, on_epoch=report)
         analysis = analyse(

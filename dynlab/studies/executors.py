@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
@@ -61,9 +61,6 @@ class Workers(Protocol):
 class InProcess:
     """One task at a time, in this process and thread. SIGINT and SIGTERM end it with an error that `submit` keeps."""
 
-    def __init__(self) -> None:
-        self.executor = _InThisThread()
-
     def room(self, resource: str) -> float:
         """See `Workers`."""
         return float("inf")
@@ -74,7 +71,14 @@ class InProcess:
 
     def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
         """See `Workers`."""
-        return self.executor.submit(perform, order)
+        future: Future[Outcome] = Future()
+        try:
+            with raising_signals():
+                outcome = perform(order)
+            future.set_result(outcome)
+        except BaseException as error:
+            future.set_exception(error)
+        return future
 
     def restart(self) -> None:
         """See `Workers`."""
@@ -255,15 +259,3 @@ class DaskWorkers:
         self._futures.clear()
         with contextlib.suppress(Exception):  # a scheduler that is gone
             self._client.close(timeout=_TIMEOUT)
-
-
-class _InThisThread(Executor):
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            with raising_signals():
-                result = fn(*args, **kwargs)
-            future.set_result(result)
-        except BaseException as error:
-            future.set_exception(error)
-        return future

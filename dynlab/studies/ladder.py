@@ -205,7 +205,7 @@ def _train(
     """Train one level, or what is left of it after an interruption, and write its checkpoint at once."""
 
     def report(progress: EpochProgress) -> None:
-        display("training", progress.epoch / progress.epochs, f"objective {progress.objective:.3f}")
+        display("training", progress.share, str(progress))
 
     under_way = path.with_suffix(_UNDER_WAY)
     autoencoder = train_on_dataset(training, rung, start=start, device=device, checkpoint=under_way, on_epoch=report)

@@ -44,7 +44,7 @@ def orbit_answer(models: Models) -> Answer:
             charts.append(Chart(level, "", drawing))
     rows, losses = [], []
     for family, found in lines:
-        row, loss = _peak(models, family, found)
+        row, loss = _peak(family, found)
         rows.append(row)
         losses.append((loss, family, row))
     samples = {results["orbit_train_samples"] for _, found in lines for results in found}
@@ -116,7 +116,7 @@ def _raw(models: Models) -> float | None:
     return None if raw is None else raw["orbit_start"]["test"]
 
 
-def _peak(models: Models, family: Family, found: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], float]:
+def _peak(family: Family, found: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], float]:
     """A row of the table, and what is lost from the peak to the end."""
     steps, peaks = [], []
     for results in found:

@@ -34,9 +34,9 @@ from dynlab.errors import InputError
 from dynlab.files import read_json, written_atomically
 from dynlab.report.figure_data import csv_text
 from dynlab.studies.keys import FOLDER_DIGITS
-from dynlab.studies.plan import StudyTasks
 from dynlab.studies.stages.computing import RESULTS_FILE
 from dynlab.studies.store import Place, State, Store
+from dynlab.studies.study_tasks import StudyTasks
 from dynlab.training import TrainingSettings
 
 RESULTS_CSV = "results.csv"

@@ -55,7 +55,7 @@ def train_one(order: Order, report: Report) -> dict[str, str]:
             _fill(order, place, autoencoder, data)
 
     def on_epoch(progress: EpochProgress) -> None:
-        report(progress.epoch / last, _note(progress))
+        report(progress.share, str(progress))
 
     # Twice if what is missing is partly past, as a snapshot was damaged, or is of another number of epochs than before.
     while missing:
@@ -125,7 +125,7 @@ def train_together(order: Order, report: Report) -> dict[str, str]:
 
     def on_progress(number: int, progress: EpochProgress | TrainingDiverged) -> None:
         if isinstance(progress, EpochProgress):
-            shares[number], rates[number] = progress.epoch / progress.epochs, progress.samples_per_second
+            shares[number], rates[number] = progress.share, progress.samples_per_second
         else:
             shares[number], rates[number] = 1.0, 0.0
         report(sum(shares) / len(shares), f"{len(members)} trainings, {sum(rates):.0f} samples/s in all")
@@ -169,13 +169,6 @@ def _fill(order: Order, place: Place, autoencoder: Autoencoder, data: Dataset) -
     autoencoder.training_settings = record | {"data": data.name, "data_sha256": data.sha256}
     with order.store.filling(place, is_all=False) as folder:
         autoencoder.save(folder / MAP_FILE)
-
-
-def _note(progress: EpochProgress) -> str:
-    return (
-        f"epoch {progress.epoch} of {progress.epochs}, objective {progress.objective:.3f}, "
-        f"{progress.samples_per_second:.0f} samples/s"
-    )
 
 
 def _ensemble_folder(members: Sequence[Mapping[str, Any]]) -> str:

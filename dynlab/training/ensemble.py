@@ -112,7 +112,7 @@ def train_ensemble(
         "tf32": tf32,
     }
     used = min(processes or available_cores(), len(members))
-    grouping = {"processes": used} if chosen.backend == "processes" else {"tf32": tf32}
+    grouping = {"processes": used} if chosen.backend == "processes" else {}
     while True:  # more than once if a signal was none to end at
         # Held back where there is something to keep, and longer than the temporary files are needed.
         signals = contextlib.nullcontext(Interruption()) if folder is None else held_back()

@@ -56,6 +56,17 @@ class EpochProgress:
     learning_rate: float  # in this epoch
     samples_per_second: float  # in this epoch, of this member
 
+    @property
+    def share(self) -> float:
+        """Of all epochs, how many are over: above 0, up to 1."""
+        return self.epoch / self.epochs
+
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch} of {self.epochs}, objective {self.objective:.3f}, "
+            f"{self.samples_per_second:.0f} samples/s"
+        )
+
 
 @runtime_checkable
 class Run(Protocol):

@@ -331,7 +331,7 @@ def test_members_side_by_side_go_on(ended_by: str, tmp_path: Path) -> None:
         known = member.autoencoder.training_settings
         assert known == whole_member.autoencoder.training_settings
         assert known["backend"] == "batched"
-        assert known["ensemble"] == {"members": 4, "member": number, "tf32": False}
+        assert known["ensemble"] == {"members": 4, "member": number}
         assert_same_weights(member.snapshots[3], go_on(None, 3)[number].autoencoder)
 
 

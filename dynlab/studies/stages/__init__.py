@@ -19,4 +19,4 @@ from dynlab.studies.stages.spectra import SPECTRA
 # Each after those that it needs.
 STAGES: tuple[Stage, ...] = (RAW, RECOGNIZER, ITERATE, SEPARABILITY, ORBITS, BASINS, SPECTRA, GRAPH)
 
-__all__ = ["STAGES", "Stage"]
+__all__ = ["STAGES"]

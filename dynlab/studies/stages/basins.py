@@ -45,7 +45,6 @@ from dynlab.evaluation.kinds import Kind, Outcome, is_explosion, outcomes_of
 from dynlab.evaluation.members import MEMBERS, with_statistics
 from dynlab.evaluation.separability import left_out_accuracy, majority_class_accuracy
 from dynlab.files import read_tensors, write_json, write_tensors
-from dynlab.maps import Map
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at, shards_in
 from dynlab.studies.stages.computing import RESULTS_FILE, map_of, on_attractors, states_of
 from dynlab.studies.stages.orbits import BASINS_FILE, ORBITS, STEPS_FILE
@@ -118,7 +117,7 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
         "outcomes": None if classes is None else _counts(outcomes, [one for one in Outcome if one not in _RARE]) | rare,
         "purity": None if classes is None else majority_class_accuracy(labels, classes, labels, classes).train,
         "purity_left_out": None if classes is None else left_out_accuracy(labels, classes),
-        "explosions": _explosions(system, test, exploded, behind, folder),
+        "explosions": _explosions(test, exploded, behind, folder),
     }
     write_json(folder / RESULTS_FILE, results)
 
@@ -128,7 +127,7 @@ def _counts(found: list[Any], names: list[Any]) -> dict[str, int]:
     return {str(name): counted[name] for name in names}
 
 
-def _explosions(system: Map, test: Dataset, exploded: Tensor, behind: Basins, folder: Path) -> dict[str, Json]:
+def _explosions(test: Dataset, exploded: Tensor, behind: Basins, folder: Path) -> dict[str, Json]:
     point = explosion_of(behind)
     starts = explosion_starts(test.images, exploded, test.labels, point)
     tensors = {"exploded": exploded.to(torch.uint8), "ink": test.images.double().mean(dim=1)}

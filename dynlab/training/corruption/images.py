@@ -1,4 +1,4 @@
-"""Corrupt a data set at once."""
+"""Corrupt images at once, outside of training."""
 
 from __future__ import annotations
 
