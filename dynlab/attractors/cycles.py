@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -107,7 +107,7 @@ def cycle_arrays(cycles: Sequence[Cycle], labels: Int64[Tensor, " samples"], dim
 
 
 def cycles_of_arrays(
-    arrays: dict[str, Tensor], dim: int, labels: Int64[Tensor, " samples"]
+    arrays: Mapping[str, Tensor], dim: int, labels: Int64[Tensor, " samples"]
 ) -> tuple[tuple[Cycle, ...], tuple[Tensor, ...]]:
     """The cycles that `cycle_arrays` made arrays of, and their members; none where none of the arrays is there.
 

@@ -34,7 +34,7 @@ from dynlab.evaluation.identity import data_identity, map_identity, shown_shape,
 from dynlab.evaluation.inputs import check_inputs, labelled_pixels, learnable
 from dynlab.evaluation.kinds import Outcome, outcomes_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
-from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
+from dynlab.evaluation.members import MEMBERS, typical_members
 from dynlab.evaluation.pictures import pictures_of
 from dynlab.evaluation.recognizer import Recognizer, train_recognizer
 from dynlab.evaluation.restless import restless_of
@@ -146,7 +146,7 @@ def analyse(
 
     statistics = basin_statistics(basins, data.images, orbits.steps, data.labels, MEMBERS)
     member_samples, member_states = typical_members(statistics, data.images)
-    attractors = with_statistics(attractors_of(basins, recognizer), statistics)
+    attractors = attractors_of(basins, recognizer, statistics)
     looks = [(attractor.kind, attractor.label) for attractor in attractors]
     outcomes = outcomes_of(
         basins.labels,
@@ -206,10 +206,10 @@ def analyse(
         diversity=basin_diversity([attractor.basin_size for attractor in attractors]),
         cycles=cycles_of(basins),
         planes=pictures.planes.pictures,
-        connections=None if graph is None else connections_of(graph, len(attractors)),
-        robustness=robust,
         restless=restless,
         pictured=pictures.fixed_points,
+        connections=None if graph is None else connections_of(graph, len(attractors)),
+        robustness=robust,
     )
     arrays = Arrays(
         fixed_points=basins.fixed_points,

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from dynlab.attractors.basins import Basins
-from dynlab.attractors.cycles import ARRAYS as CYCLE_ARRAYS
 from dynlab.attractors.cycles import cycles_of_arrays
 from dynlab.attractors.escape_files import ESCAPES_FILE, load_escapes, save_escapes
 from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE, load_graph, save_graph
 from dynlab.errors import InputError
-from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE, Arrays, check_arrays
+from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE, Arrays, check_arrays, check_results
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.results import SCHEMA_VERSION, Attractor, Results
 from dynlab.files import read_tensors, sha256, write_json, write_tensors
@@ -68,7 +67,7 @@ class Analysis:
         return pd.DataFrame(
             {
                 "attractor": arrays.labels.numpy(),
-                "cycle": -1 if arrays.cycle_labels is None else arrays.cycle_labels.numpy(),
+                "cycle": arrays.cycle_labels.numpy(),
                 "outcome": [str(outcomes[code]) for code in arrays.outcomes.tolist()],
                 "true_class": arrays.classes.numpy(),
                 "steps": arrays.steps.numpy(),
@@ -82,8 +81,7 @@ class Analysis:
     def basins(self) -> Basins:
         """The basins of the samples, as `basins_of_attraction` gives them."""
         labels = self.arrays.labels
-        stored = {name: array for name in CYCLE_ARRAYS if (array := getattr(self.arrays, name)) is not None}
-        cycles, members = cycles_of_arrays(stored, self.results.map.dim, labels)
+        cycles, members = cycles_of_arrays(self.arrays.by_name(), self.results.map.dim, labels)
         residuals = [attractor.residual for attractor in self.results.attractors]
         return Basins(
             map_sha256=self.results.map.sha256,
@@ -106,8 +104,7 @@ class Analysis:
             InputError: If the folder cannot be written to.
         """
         folder = Path(folder)
-        arrays = {array.name: getattr(self.arrays, array.name) for array in fields(Arrays)}
-        arrays = {name: array for name, array in arrays.items() if array is not None}
+        arrays = self.arrays.by_name()
         arrays["multipliers"] = torch.view_as_real(arrays["multipliers"])  # safetensors holds no complex128
         write_tensors(folder / ARRAYS_FILE, arrays)
         if self.graph is not None:
@@ -151,7 +148,15 @@ class Analysis:
             if tensors["multipliers"].shape[-1:] != (2,):
                 raise InputError(f"{path}: array multipliers has shape {tuple(tensors['multipliers'].shape)}")
             tensors["multipliers"] = torch.view_as_complex(tensors["multipliers"].contiguous())
-        check_arrays(path, tensors, results)
+        try:
+            check_arrays(tensors, results)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from error
+        arrays = Arrays(**{array.name: tensors[array.name] for array in fields(Arrays) if array.name in tensors})
+        try:
+            check_results(results, arrays)
+        except ValueError as error:
+            raise InputError(f"{path.with_name(RESULTS_FILE)}: {error}") from error
         graph = None if results.connections is None else load_graph(folder)
         if graph is not None and graph.graph["map_sha256"] != results.map.sha256:
             raise InputError(f"{Path(folder) / GRAPH_FILE}: of another map than {RESULTS_FILE} beside it")
@@ -160,7 +165,6 @@ class Analysis:
             escapes.graph["map_sha256"] != results.map.sha256 or len(escapes) != len(results.attractors)
         ):
             raise InputError(f"{Path(folder) / ESCAPES_FILE}: of another map than {RESULTS_FILE} beside it")
-        arrays = Arrays(**{array.name: tensors[array.name] for array in fields(Arrays) if array.name in tensors})
         analysis = Analysis(results, arrays, graph, escapes)
         # An analysis that was interrupted while it was saved leaves new files beside the results of an older one.
         for name in analysis._files():

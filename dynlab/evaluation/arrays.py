@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import torch
 from jaxtyping import Bool, Complex128, Float32, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.cycles import cycles_of_arrays
-from dynlab.errors import InputError
+from dynlab.dynamics import Decay
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.restless import DRAWN_DIM
 from dynlab.evaluation.results import Results
@@ -19,6 +22,13 @@ from dynlab.short_repr import short_repr
 
 RESULTS_FILE = "results.json"
 ARRAYS_FILE = "arrays.safetensors"
+_DTYPES = {
+    Float64: torch.float64,
+    Float32: torch.float32,
+    Complex128: torch.complex128,
+    Int64: torch.int64,
+    Bool: torch.bool,
+}
 
 
 @dataclass(frozen=True)
@@ -46,15 +56,22 @@ class Arrays:
     film_samples: Int64[Tensor, " films"]
     film_steps: Int64[Tensor, " frames"]  # -1: the final state, the fixed point where there is one
     film_states: Float32[Tensor, "films frames dim"]
-    # None in folders of a dynlab that did not store them.
-    member_samples: Int64[Tensor, " members"] | None = None  # nearest and farthest ones of the largest basins, rising
-    member_states: Float32[Tensor, "members dim"] | None = None  # where they start
-    plane_directions: Float64[Tensor, "planes 2 dim"] | None = None  # these six as in `Planes`
-    plane_axes: Float64[Tensor, "planes 2 side"] | None = None
-    plane_labels: Int64[Tensor, "planes side side"] | None = None
-    plane_others: Float64[Tensor, "others dim"] | None = None
-    plane_cycles: Int64[Tensor, "planes side side"] | None = None
-    plane_diverged: Bool[Tensor, "planes side side"] | None = None
+    member_samples: Int64[Tensor, " members"]  # nearest and farthest ones of the largest basins, rising
+    member_states: Float32[Tensor, "members dim"]  # where they start
+    plane_directions: Float64[Tensor, "planes 2 dim"]  # these six as in `Planes`
+    plane_axes: Float64[Tensor, "planes 2 side"]
+    plane_labels: Int64[Tensor, "planes side side"]
+    plane_others: Float64[Tensor, "others dim"]
+    plane_cycles: Int64[Tensor, "planes side side"]
+    plane_diverged: Bool[Tensor, "planes side side"]
+    # The way on of the unresolved samples that were followed, in steps; none where states have more than two numbers.
+    restless_states: Float64[Tensor, "followed restless_steps dim"]
+    # Of the periodic attractors, one after the other.
+    cycle_states: Float64[Tensor, "cycle_states dim"]
+    cycle_periods: Int64[Tensor, " cycles"]
+    cycle_residuals: Float64[Tensor, " cycles"]
+    cycle_multipliers: Float64[Tensor, "cycles leading_of_cycles 2"]  # real and imaginary parts
+    cycle_labels: Int64[Tensor, " samples"]  # cycle of each sample, -1 for none
     # As in `Line`; None for maps of several numbers, and where no pictures were asked for.
     line_states: Float64[Tensor, " points"] | None = None
     line_images: Float64[Tensor, " points"] | None = None
@@ -62,135 +79,126 @@ class Arrays:
     line_cycles: Int64[Tensor, " points"] | None = None
     line_diverged: Bool[Tensor, " points"] | None = None
     line_jumps: Int64[Tensor, " jumps"] | None = None
-    # The way on of the unresolved samples that were followed, in steps; none where states have more than two numbers.
-    restless_states: Float64[Tensor, "followed restless_steps dim"] | None = None
     # As in `ShockStates`; None where robustness was not asked for.
     shock_starts: Float64[Tensor, "shocks dim"] | None = None
     shock_ends: Float64[Tensor, "shocks dim"] | None = None
     shock_others: Float64[Tensor, "unsampled dim"] | None = None
-    # Of the periodic attractors, one after the other; None in folders of a dynlab that did not store them.
-    cycle_states: Float64[Tensor, "states dim"] | None = None
-    cycle_periods: Int64[Tensor, " cycles"] | None = None
-    cycle_residuals: Float64[Tensor, " cycles"] | None = None
-    cycle_multipliers: Float64[Tensor, "cycles leading_of_cycles 2"] | None = None  # real and imaginary parts
-    cycle_labels: Int64[Tensor, " samples"] | None = None  # cycle of each sample, -1 for none
+
+    def by_name(self) -> dict[str, Tensor]:
+        """Those that are there, by the names of the fields."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in named.items() if array is not None}
 
 
-def check_arrays(path: Path, tensors: dict[str, Tensor], results: Results) -> None:
-    """Check types, and the lengths that other files and arrays fix; -1 stands for a length of its own."""
-    samples, attractors, dim = results.data.samples, len(results.attractors), results.map.dim
-    frames, recorded = _length(tensors, "film_steps"), _length(tensors, "recorded_samples")
-    expected = {
-        "fixed_points": (torch.float64, (attractors, dim)),
-        "multipliers": (torch.complex128, (attractors, -1)),
-        "labels": (torch.int64, (samples,)),
-        "outcomes": (torch.int64, (samples,)),
-        "classes": (torch.int64, (samples,)),
-        "steps": (torch.int64, (samples,)),
-        "recorded_samples": (torch.int64, (-1,)),
-        "step_lengths": (torch.float32, (-1, recorded)),
-        "rates": (torch.float64, (recorded,)),
-        "rate_sensitivities": (torch.float64, (recorded,)),
-        "rate_deviations": (torch.float64, (recorded,)),
-        "rate_windows": (torch.int64, (recorded, 2)),
-        "rate_transients": (torch.int64, (recorded,)),
-        "rate_decays": (torch.int64, (recorded,)),
-        "film_samples": (torch.int64, (-1,)),
-        "film_steps": (torch.int64, (-1,)),
-        "film_states": (torch.float32, (-1, frames, dim)),
-    }
-    expected |= _later_arrays(tensors, results)
-    if results.robustness is not None:
-        shocks = len(results.robustness.attractor_shocks) + len(results.robustness.sample_shocks)
-        expected |= dict.fromkeys(("shock_starts", "shock_ends"), (torch.float64, (shocks, dim)))
-        expected["shock_others"] = (torch.float64, (-1, dim))
-    for name, (dtype, shape) in expected.items():
-        if name not in tensors:
-            raise InputError(f"{path}: array {name} is missing")
-        found = tuple(tensors[name].shape)
-        fits = len(found) == len(shape) and all(want in (-1, size) for want, size in zip(shape, found, strict=True))
-        if tensors[name].dtype != dtype or not fits:
-            raise InputError(
-                f"{path}: array {name} is {tensors[name].dtype} of shape {found}, expected {dtype} of shape {shape}"
-            )
-    try:
-        cycles_of_arrays(tensors, dim, tensors["labels"])
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+def check_arrays(arrays: Mapping[str, Tensor], results: Results) -> None:
+    """Check that arrays are those that `Arrays` declares and that the results speak of.
+
+    Args:
+        arrays: By the names of the fields of `Arrays`.
+        results: Of the same analysis.
+
+    Raises:
+        ValueError: If one is missing, of another type or shape, or holds indices of what there is not; it is named.
+    """
+    sizes = _sizes(results)
+    for field in fields(Arrays):
+        declared, is_optional = _declared(field.name)
+        if field.name in arrays:
+            _check_array(field.name, arrays[field.name], declared, sizes)
+        elif not is_optional or _is_asked_for(field.name, results):
+            raise ValueError(f"array {field.name} is missing")
+    for name, (least, end) in _index_ranges(arrays, results).items():
+        found = arrays[name]
+        if found.numel() and not least <= int(found.min()) <= int(found.max()) < end:
+            raise ValueError(f"array {name} is not within {least} to {end - 1}")
+    cycles_of_arrays(arrays, results.map.dim, arrays["labels"])
+
+
+def check_results(results: Results, arrays: Arrays) -> None:
+    """Check that attractors and samples that results name are there.
+
+    Raises:
+        ValueError: If one is not there.
+    """
+    attractors = len(results.attractors)
     if [attractor.id for attractor in results.attractors] != list(range(attractors)):
-        raise InputError(f"{path.with_name(RESULTS_FILE)}: ids of attractors are not their rows")
+        raise ValueError("ids of attractors are not their rows")
     named = [entry.attractor for entry in (*results.linearizations, *results.certificates)]
-    named += [attractor for picture in results.planes or () for attractor in picture.attractors]
-    if results.robustness is not None:
-        try:
-            check_names(results.robustness, attractors, len(tensors["shock_others"]), samples)
-        except ValueError as error:
-            raise InputError(f"{path.with_name(RESULTS_FILE)}: {error}") from error
+    named += [attractor for picture in results.planes for attractor in picture.attractors]
     for attractor in named:
         if not 0 <= attractor < attractors:
-            raise InputError(
-                f"{path.with_name(RESULTS_FILE)}: names attractor {attractor}, expected 0 to {attractors - 1}"
-            )
+            raise ValueError(f"names attractor {attractor}, expected 0 to {attractors - 1}")
+    if results.robustness is not None:
+        others = 0 if arrays.shock_others is None else len(arrays.shock_others)
+        check_names(results.robustness, attractors, others, results.data.samples)
 
 
-def _later_arrays(tensors: dict[str, Tensor], results: Results) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-    """Types and shapes of the arrays that folders of an older dynlab lack: those that the results or the file name."""
-    attractors, dim = results.attractors, results.map.dim
-    planes, members = -1 if results.planes is None else len(results.planes), _length(tensors, "member_samples")
-    side = tensors["plane_axes"].shape[-1] if "plane_axes" in tensors and tensors["plane_axes"].ndim else -1
-    for_members = {"member_samples": (torch.int64, (-1,)), "member_states": (torch.float32, (members, dim))}
-    for_planes = {
-        "plane_directions": (torch.float64, (planes, 2, dim)),
-        "plane_axes": (torch.float64, (planes, 2, -1)),
-        "plane_labels": (torch.int64, (planes, side, side)),
-        "plane_others": (torch.float64, (-1, dim)),
-    }
-    cycles, samples = len(results.cycles), results.data.samples
-    for_cycles = {
-        "cycle_states": (torch.float64, (-1, dim)),
-        "cycle_periods": (torch.int64, (cycles,)),
-        "cycle_residuals": (torch.float64, (cycles,)),
-        "cycle_multipliers": (torch.float64, (cycles, -1, 2)),
-        "cycle_labels": (torch.int64, (samples,)),
-    }
-    named = (for_members if any(found.nearest for found in attractors) else {}) | (
-        for_planes if results.planes is not None else {}
-    )
-    for_other_ends = {
-        "plane_cycles": (torch.int64, (planes, side, side)),
-        "plane_diverged": (torch.bool, (planes, side, side)),
-    }
-    if any(picture.cycles or picture.diverged for picture in results.planes or ()):
-        named |= for_other_ends
-    if cycles or any(name in tensors for name in for_cycles):
-        named |= for_cycles
+def _sizes(results: Results) -> dict[str, int]:
+    """Lengths of the axes that the results tell; those of the others are what they are in the first array."""
     followed = 0 if results.restless is None else len(results.restless.samples)
-    for_ways = {"restless_states": (torch.float64, (followed if dim <= DRAWN_DIM else 0, -1, dim))}
-    if results.restless is not None:
-        named |= for_ways
-    points = _length(tensors, "line_states")
-    named |= (
-        {}
-        if results.pictured is None or dim != 1
-        else {
-            "line_states": (torch.float64, (points,)),
-            "line_images": (torch.float64, (points,)),
-            "line_labels": (torch.int64, (points,)),
-            "line_cycles": (torch.int64, (points,)),
-            "line_diverged": (torch.bool, (points,)),
-            "line_jumps": (torch.int64, (-1,)),
-        }
-    )
-    return named | {
-        name: expected
-        for name, expected in (for_members | for_planes | for_other_ends | for_ways).items()
-        if name in tensors
+    sizes = {
+        "samples": results.data.samples,
+        "attractors": len(results.attractors),
+        "dim": results.map.dim,
+        "planes": len(results.planes),
+        "cycles": len(results.cycles),
+        "followed": followed if results.map.dim <= DRAWN_DIM else 0,
     }
+    if results.robustness is not None:
+        sizes["shocks"] = len(results.robustness.attractor_shocks) + len(results.robustness.sample_shocks)
+    return sizes
 
 
-def _length(tensors: dict[str, Tensor], name: str) -> int:
-    """Length of an array with one axis, -1 if there is no such array."""
-    return len(tensors[name]) if name in tensors and tensors[name].ndim == 1 else -1
+def _is_asked_for(name: str, results: Results) -> bool:
+    """Whether an array that not all analyses have must be there."""
+    if name.startswith("line_"):
+        return results.pictured is not None and results.map.dim == 1
+    return results.robustness is not None
+
+
+@cache
+def _declared(name: str) -> tuple[Any, bool]:
+    """What `Arrays` says of a field: jaxtyping's type, and whether None may stand there."""
+    annotation = get_type_hints(Arrays)[name]
+    parts = get_args(annotation)
+    return (parts[0], True) if NoneType in parts else (annotation, False)
+
+
+def _check_array(name: str, found: Tensor, declared: Any, sizes: dict[str, int]) -> None:
+    """Check one array, and note the lengths of axes that it has first."""
+    axes, dtype = declared.dim_str.split(), _DTYPES[declared.dtype]
+    expected = [int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes]
+    fits = len(axes) == found.ndim and all(
+        want in (None, size) for want, size in zip(expected, found.shape, strict=True)
+    )
+    if found.dtype != dtype or not fits:
+        shape = ", ".join(axis if size is None else str(size) for axis, size in zip(axes, expected, strict=True))
+        one = "," if len(axes) == 1 else ""
+        raise ValueError(
+            f"array {name} is {found.dtype} of shape {tuple(found.shape)}, expected {dtype} of shape ({shape}{one})"
+        )
+    sizes |= {axis: size for axis, size in zip(axes, found.shape, strict=True) if not axis.isdigit()}
+
+
+def _index_ranges(arrays: Mapping[str, Tensor], results: Results) -> dict[str, tuple[int, int]]:
+    """Of arrays that hold indices the least one, and what they must stay below."""
+    samples, attractors = results.data.samples, len(results.attractors)
+    drawn = attractors + len(arrays["plane_others"])
+    cycles = len(results.cycles) + sum(picture.unsampled_cycles for picture in results.planes)
+    ranges = {
+        "labels": (-1, attractors),
+        "outcomes": (0, len(Outcome)),
+        "recorded_samples": (0, samples),
+        "rate_decays": (0, len(Decay)),
+        "film_samples": (0, samples),
+        "member_samples": (0, samples),
+        "plane_labels": (-1, drawn),
+        "plane_cycles": (-1, cycles),
+        "line_labels": (-1, drawn),
+        "line_cycles": (-1, len(arrays.get("line_cycles", ()))),  # those that no sample reaches are not counted
+        "line_jumps": (0, len(arrays.get("line_states", ()))),
+    }
+    return {name: bounds for name, bounds in ranges.items() if name in arrays}
 
 
 def outcome_codes(outcomes: list[Outcome]) -> Int64[Tensor, " samples"]:

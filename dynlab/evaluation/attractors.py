@@ -6,13 +6,15 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from dynlab.attractors import Basins
+from dynlab.attractors.statistics import BasinStatistics
 from dynlab.dynamics import Transformed
 from dynlab.evaluation.kinds import NO_PICTURE, Kind, black_fraction, is_explosion, white_fraction
+from dynlab.evaluation.members import basin_numbers
 from dynlab.evaluation.recognizer import Recognition, Recognizer
 from dynlab.evaluation.results import Attractor, PeriodicAttractor, TransformedSet
 
 
-def attractors_of(basins: Basins, recognizer: Recognizer | None) -> list[Attractor]:
+def attractors_of(basins: Basins, recognizer: Recognizer | None, statistics: BasinStatistics) -> list[Attractor]:
     """The fixed points of the basins, in their order; without a recognizer only explosions have a kind."""
     points, sizes, fractions = basins.fixed_points, basins.sizes, basins.fractions
     recognized = recognizer.recognize(points) if recognizer is not None and len(points) else None
@@ -32,6 +34,7 @@ def attractors_of(basins: Basins, recognizer: Recognizer | None) -> list[Attract
                 residual=float(basins.residuals[index]),
                 recognized_as=None if recognized is None else int(recognized.classes[index]),
                 recognizer_score=None if recognized is None else float(recognized.scores[index]),
+                **basin_numbers(statistics, index),
             )
         )
     return attractors

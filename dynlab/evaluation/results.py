@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dynlab.attractors.diversity import Diversity
@@ -39,15 +39,14 @@ class Attractor:
     residual: float  # ||F(x) - x||_2 in float64, relative to max(1, ||x||_2)
     recognized_as: int | None  # the recognizer's nearest class, whatever the kind
     recognizer_score: float | None  # at the recognizer's threshold or above: a member of that class
-    # Of the basin; None or empty in folders of a dynlab that did not look for it.
-    basin_interval: tuple[float, float] | None = None  # 95%, of the basin fraction
-    class_counts: dict[int, int] = field(default_factory=dict)  # members of each class that occurs
-    purity: float | None = None  # share of the majority class among members with a class
-    majority_class: int | None = None
-    median_steps: float | None = None  # to converge, of members that did before the limit
-    slow_steps: float | None = None  # the 90% quantile of them
-    nearest: list[int] = field(default_factory=list)  # samples that start nearest to it, nearest first
-    farthest: list[int] = field(default_factory=list)  # samples that start farthest from it, farthest first
+    basin_interval: tuple[float, float]  # 95%, of the basin fraction
+    class_counts: dict[int, int]  # members of each class that occurs
+    purity: float | None  # share of the majority class among members with a class
+    majority_class: int | None
+    median_steps: float | None  # to converge, of members that did before the limit
+    slow_steps: float | None  # the 90% quantile of them
+    nearest: list[int]  # samples that start nearest to it, nearest first
+    farthest: list[int]  # samples that start farthest from it, farthest first
 
 
 @dataclass(frozen=True)
@@ -154,11 +153,11 @@ class Results:
     transformed_train: TransformedSet | None
     recognizer: RecognizerReport | None
     separability: Separability | None
-    diversity: Diversity | None = None  # of the basins; None in folders of a dynlab that did not look for it
-    planes: list[PlanePicture] | None = None  # pictures of basins; None in folders of a dynlab that drew none
-    connections: Connections | None = None  # None where no connection graph was asked for
-    robustness: Robustness | None = None  # None where it was not asked for
-    cycles: list[PeriodicAttractor] = field(default_factory=list)  # by falling basin size; none in older folders
-    restless: RestlessSummary | None = None  # None where all samples are resolved, and in older folders
+    diversity: Diversity  # of the basins
+    cycles: list[PeriodicAttractor]  # by falling basin size
+    planes: list[PlanePicture]  # pictures of basins
+    restless: RestlessSummary | None  # None where all samples are resolved
     # On the picture of a map of one or two numbers, lexicographically; None for other maps, and where there is none.
-    pictured: list[PicturedFixedPoint] | None = None
+    pictured: list[PicturedFixedPoint] | None
+    connections: Connections | None  # None where no connection graph was asked for
+    robustness: Robustness | None  # None where it was not asked for

@@ -46,9 +46,9 @@ class AttractorTable:
 
 
 def attractor_table(analysis: Analysis, screen: Screen) -> AttractorTable | None:
-    """The largest attractors in numbers; None where there are none, or their basins were not looked at."""
+    """The largest attractors in numbers; None where there are none."""
     attractors = analysis.results.attractors
-    if not attractors or attractors[0].basin_interval is None:
+    if not attractors:
         return None
     largest = sorted(attractors, key=lambda attractor: (-attractor.basin_size, attractor.id))[: SHOWN + FOLDED]
     rows = [_row(analysis, screen, attractor) for attractor in largest]
@@ -72,7 +72,7 @@ def composition_words(class_counts: dict[int, int]) -> str:
 
 
 def _row(analysis: Analysis, screen: Screen, attractor: Attractor) -> AttractorRow:
-    low, high = attractor.basin_interval or (0.0, 1.0)
+    low, high = attractor.basin_interval
     farthest = [sample for sample in attractor.farthest if sample not in attractor.nearest]
     return AttractorRow(
         attractor=attractor.id,
@@ -93,8 +93,6 @@ def _row(analysis: Analysis, screen: Screen, attractor: Attractor) -> AttractorR
 def _starts(analysis: Analysis, screen: Screen, attractor: Attractor, samples: list[int]) -> list[Frame]:
     """Pictures of samples, of those whose states were kept."""
     kept, states = analysis.arrays.member_samples, analysis.arrays.member_states
-    if kept is None or states is None:
-        return []
     row = {sample: index for index, sample in enumerate(kept.tolist())}
     frames = []
     for sample in samples:

@@ -120,4 +120,4 @@ def _card(analysis: Analysis, screen: Screen, attractor: int) -> Card:
 def _state(analysis: Analysis, attractor: int) -> Tensor:
     """The attractor, which those that samples reach come before in number."""
     sampled, others = analysis.arrays.fixed_points, analysis.arrays.plane_others
-    return sampled[attractor] if others is None or attractor < len(sampled) else others[attractor - len(sampled)]
+    return sampled[attractor] if attractor < len(sampled) else others[attractor - len(sampled)]

@@ -37,7 +37,7 @@ class CycleTable:
 
 
 def cycle_table(analysis: Analysis, screen: Screen) -> CycleTable | None:
-    """The cycles with the largest basins; None where there are none, or their states were not stored."""
+    """The cycles with the largest basins; None where there are none."""
     cycles = analysis.basins().cycles
     found = zip(range(SHOWN), cycles, analysis.results.cycles, strict=False)
     rows = [

@@ -211,7 +211,7 @@ def _journey(analysis: Analysis, sample: int) -> str:
     start = f"{known} " if known >= 0 else ""
     if reached < 0:
         cycles, outcome = analysis.arrays.cycle_labels, list(Outcome)[int(analysis.arrays.outcomes[sample])]
-        if cycles is not None and cycles[sample] >= 0:
+        if cycles[sample] >= 0:
             return f"{start}→ cycle {int(cycles[sample])}"
         return f"{start}→ {_NOWHERE.get(outcome, '?')}"
     attractor = analysis.results.attractors[reached]

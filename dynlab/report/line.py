@@ -147,6 +147,6 @@ def _cobwebs(analysis: Analysis, codes: NDArray[np.int64]) -> list[tuple[str, ND
             states = cycles[cycle].states[:, 0].numpy()
             webs.append((colour, np.append(states, states[:2])))
     way = analysis.arrays.restless_states
-    if way is not None and len(way):
+    if len(way):
         webs.append(("unresolved", way[0, :_STEPS, 0].numpy()))
     return webs

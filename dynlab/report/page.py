@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.attractors.followed import Followed
-from dynlab.dynamics.rates import Decay
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
+from dynlab.evaluation.arrays import check_arrays, check_results
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.kinds import Outcome
 from dynlab.files import check_writable_folder, written_atomically
@@ -130,47 +130,8 @@ def _check_followed(followed: Followed, analysis: Analysis) -> None:
 def _check(analysis: Analysis) -> None:
     """Check what the page relies on."""
     results, arrays = analysis.results, analysis.arrays
-    dim, attractors, samples = results.map.dim, len(results.attractors), results.data.samples
-    expected = {
-        "fixed_points": (arrays.fixed_points, (attractors, dim)),
-        "labels": (arrays.labels, (samples,)),
-        "outcomes": (arrays.outcomes, (samples,)),
-        "classes": (arrays.classes, (samples,)),
-        "steps": (arrays.steps, (samples,)),
-        "step_lengths": (arrays.step_lengths, (arrays.step_lengths.shape[0], len(arrays.recorded_samples))),
-        "rates": (arrays.rates, (len(arrays.recorded_samples),)),
-        "rate_windows": (arrays.rate_windows, (len(arrays.recorded_samples), 2)),
-        "film_states": (arrays.film_states, (len(arrays.film_samples), len(arrays.film_steps), dim)),
-    }
-    if arrays.member_samples is not None and arrays.member_states is not None:
-        expected["member_states"] = (arrays.member_states, (len(arrays.member_samples), dim))
-    if results.robustness is not None:
-        shocks = len(results.robustness.attractor_shocks) + len(results.robustness.sample_shocks)
-        for name in ("shock_starts", "shock_ends"):
-            array = getattr(arrays, name)
-            expected[name] = (arrays.fixed_points[:0] if array is None else array, (shocks, dim))
-    for name, (array, shape) in expected.items():
-        if tuple(array.shape) != shape:
-            raise ValueError(f"analyses: {name} of {results.title!r} has shape {tuple(array.shape)}, expected {shape}")
-    indices = {
-        "labels": (arrays.labels, -1, attractors),
-        "outcomes": (arrays.outcomes, 0, len(Outcome)),
-        "recorded_samples": (arrays.recorded_samples, 0, samples),
-        "rate_decays": (arrays.rate_decays, 0, len(Decay)),
-        "film_samples": (arrays.film_samples, 0, samples),
-    }
-    if arrays.member_samples is not None:
-        indices["member_samples"] = (arrays.member_samples, 0, samples)
-    if arrays.plane_labels is not None:
-        others = 0 if arrays.plane_others is None else len(arrays.plane_others)
-        indices["plane_labels"] = (arrays.plane_labels, -1, attractors + others)
-    if arrays.plane_cycles is not None:
-        others = sum(picture.unsampled_cycles for picture in results.planes or ())
-        indices["plane_cycles"] = (arrays.plane_cycles, -1, len(results.cycles) + others)
-    if arrays.line_labels is not None and arrays.line_cycles is not None:
-        others = 0 if arrays.plane_others is None else len(arrays.plane_others)
-        indices["line_labels"] = (arrays.line_labels, -1, attractors + others)
-        indices["line_cycles"] = (arrays.line_cycles, -1, len(arrays.line_cycles))
-    for name, (array, least, end) in indices.items():
-        if array.numel() and not least <= int(array.min()) <= int(array.max()) < end:
-            raise ValueError(f"analyses: {name} of {results.title!r} is not within {least} to {end - 1}")
+    try:
+        check_arrays(arrays.by_name(), results)
+        check_results(results, arrays)
+    except ValueError as error:
+        raise ValueError(f"analyses: {results.title!r}: {error}") from error

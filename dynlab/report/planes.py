@@ -85,13 +85,9 @@ def _entropy_of(drawn: _Drawn) -> str:
 
 def _drawn(analysis: Analysis) -> list[_Drawn]:
     arrays = analysis.arrays
-    directions, axes, labels = arrays.plane_directions, arrays.plane_axes, arrays.plane_labels
-    if directions is None or axes is None or labels is None:
-        return []
-    cycles, diverged = arrays.plane_cycles, arrays.plane_diverged
-    codes = labels if cycles is None or diverged is None else codes_of(labels, cycles, diverged)
-    rows = zip(analysis.results.planes or [], directions.numpy(), axes.numpy(), codes.numpy(), strict=True)
-    return [_Drawn(*row) for row in rows]
+    codes = codes_of(arrays.plane_labels, arrays.plane_cycles, arrays.plane_diverged)
+    drawn = (arrays.plane_directions.numpy(), arrays.plane_axes.numpy(), codes.numpy())
+    return [_Drawn(*row) for row in zip(analysis.results.planes, *drawn, strict=True)]
 
 
 def _coloured(drawn: _Drawn) -> list[int]:
@@ -215,7 +211,7 @@ def _cycle_states(analysis: Analysis, drawn: _Drawn) -> list[tuple[str, list[flo
 def _dots(analysis: Analysis, drawn: _Drawn) -> NDArray[np.float64]:
     """Sample and place of states on the way on of unresolved samples, to six digits, where all are on the plane."""
     found, states = analysis.results.restless, analysis.arrays.restless_states
-    if not drawn.is_whole or found is None or states is None or not len(states):
+    if not drawn.is_whole or found is None or not len(states):
         return np.zeros((0, 3))
     some = states[:, :_DOTS].numpy()
     places = np.array([float(f"{value:.6g}") for value in some.ravel()]).reshape(-1, 2)

@@ -127,7 +127,7 @@ def section_words(analysis: Analysis) -> str:
 def diversity_words(analysis: Analysis) -> str:
     """How many attractors there may be beyond those reached, and how likely another sample is to reach a new one."""
     found = analysis.results.diversity
-    if found is None or not found.attractors:
+    if not found.attractors:
         return ""
     if found.attractors == 1 and found.chao1.estimate <= 1:
         return ""  # nothing to compare
@@ -210,10 +210,8 @@ def _cycles(analysis: Analysis) -> list[str]:
         periods = Counter(cycle.period for cycle in cycles)
         found = enumeration([f"{number(times)} of period {period}" for period, times in sorted(periods.items())])
         found = f" of period {cycles[0].period}" if len(cycles) == 1 else f": {found}"
-        # Folders of an older dynlab call them unresolved.
-        of_these = "" if analysis.results.outcomes.get(Outcome.CYCLE.value) else "Of the unresolved, "
         sentences.append(
-            f"{of_these}{count(on_them, 'sample')} {'reaches' if on_them == 1 else 'reach'} "
+            f"{count(on_them, 'sample')} {'reaches' if on_them == 1 else 'reach'} "
             f"{count(len(cycles), 'stable cycle')}{found}."
         )
     if others := analysis.results.statuses.get("periodic", 0) - on_them:

@@ -124,7 +124,6 @@ def test_a_sample_far_away_leaves_the_picture_to_the_others() -> None:
 def test_one_attractor_where_all_samples_are_has_a_picture_too() -> None:
     system = dl.as_map(lambda states: states / 2, (2,))
     found = dl.analyse(system, torch.zeros(3, 2), settings=AnalysisSettings(plane_resolution=10))
-    assert found.arrays.plane_axes is not None
     low, high = found.arrays.plane_axes[0].aminmax(dim=1)
     torch.testing.assert_close(torch.stack([low, high]), torch.tensor([[-0.5, -0.5], [0.5, 0.5]]).double())
 
@@ -203,13 +202,8 @@ def analysis(planes: int) -> Analysis:
 def test_an_analysis_draws_as_many_planes_as_are_asked_for() -> None:
     none, two = analysis(0), analysis(2)
     assert none.results.planes == []
-    assert none.arrays.plane_labels is not None
     assert none.arrays.plane_labels.shape == (0, 12, 12)
-    assert two.results.planes is not None
     assert len(two.results.planes) == 2
-    assert two.arrays.plane_labels is not None
-    assert two.arrays.plane_axes is not None
-    assert two.arrays.plane_directions is not None
     system = MultiWell((1.0, 0.7), 3).double()
     for number, picture in enumerate(two.results.planes):
         along, across = two.arrays.plane_axes[number]

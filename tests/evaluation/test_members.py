@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 import dynlab as dl
 from dynlab.attractors import basin_statistics
 from dynlab.attractors.basins import Basins
 from dynlab.datasets import Dataset, dataset_of
-from dynlab.errors import InputError
-from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.arrays import Arrays
-from dynlab.evaluation.kinds import Kind
-from dynlab.evaluation.members import MEMBERS, PICTURED, typical_members, with_statistics
-from dynlab.evaluation.results import Attractor
+from dynlab.evaluation.attractors import attractors_of
+from dynlab.evaluation.members import MEMBERS, PICTURED, typical_members
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.maps.classical import MultiWell
 
@@ -63,7 +54,6 @@ def test_an_analysis_counts_the_members_of_each_basin(device: torch.device) -> N
         assert attractor.nearest == order[:MEMBERS].tolist()
         assert attractor.farthest == order[::-1][:MEMBERS].tolist()
         # The score interval holds the fractions p for which the observed one is within 1.96 standard deviations of p.
-        assert attractor.basin_interval is not None
         for end in attractor.basin_interval:
             distance = abs(attractor.basin_fraction - end)
             assert distance == pytest.approx(1.959963984540054 * np.sqrt(end * (1 - end) / 60), rel=1e-9)
@@ -74,8 +64,6 @@ def test_the_states_of_typical_members_are_where_they_start() -> None:
     data = labelled(system)
     found = dl.analyse(system, data, settings=SETTINGS)
     kept, states = found.arrays.member_samples, found.arrays.member_states
-    assert kept is not None
-    assert states is not None
     named = {sample for a in found.results.attractors for sample in (*a.nearest, *a.farthest)}
     assert kept.tolist() == sorted(named)
     assert torch.equal(states, data.images[kept])
@@ -100,16 +88,10 @@ def test_only_the_largest_basins_are_pictured_and_small_ones_name_whom_they_have
     samples, states = typical_members(found, starts)
     assert samples.tolist() == list(range(PICTURED))
     assert torch.equal(states, starts[:PICTURED])
-    plain = [
-        Attractor(row, Kind.UNKNOWN, None, 1, 1 / attractors, 0.0, 0.0, 0.0, 0.0, 0.0, None, None)
-        for row in range(attractors)
-    ]
-    numbered = with_statistics(plain, found)
+    numbered = attractors_of(basins, None, found)
     assert [attractor.nearest for attractor in numbered] == [[row] for row in range(attractors)]
     # None of them came to rest within the limit of steps.
     assert {(attractor.median_steps, attractor.slow_steps) for attractor in numbered} == {(None, None)}
-    with pytest.raises(ValueError, match=f"found is of {attractors} attractors, expected 2"):
-        with_statistics(plain[:2], found)
 
 
 def test_no_attractor_has_no_members() -> None:
@@ -125,7 +107,7 @@ def test_no_attractor_has_no_members() -> None:
     found = basin_statistics(basins, torch.zeros(3, 2), torch.full((3,), -1), torch.zeros(3).long(), MEMBERS)
     samples, states = typical_members(found, torch.zeros(3, 2))
     assert (samples.shape, states.shape) == ((0,), (0, 2))
-    assert with_statistics([], found) == []
+    assert attractors_of(basins, None, found) == []
 
 
 def test_the_basins_of_an_analysis_are_those_of_its_map() -> None:
@@ -139,45 +121,3 @@ def test_the_basins_of_an_analysis_are_those_of_its_map() -> None:
     torch.testing.assert_close(found.fixed_points, expected.fixed_points, rtol=0.0, atol=1e-9)
     torch.testing.assert_close(found.residuals, expected.residuals, rtol=0.0, atol=1e-11)
     torch.testing.assert_close(found.multipliers, expected.multipliers, rtol=0.0, atol=1e-7, equal_nan=True)
-
-
-def test_a_folder_of_an_older_dynlab_is_read(tmp_path: Path) -> None:
-    system = wells()
-    dl.analyse(system, labelled(system), settings=SETTINGS).save(tmp_path)
-    path = tmp_path / "results.json"
-    results = json.loads(path.read_text())
-    later = {"basin_interval", "class_counts", "purity", "majority_class", "median_steps", "slow_steps"}
-    later |= {"nearest", "farthest"}
-    results["attractors"] = [
-        {name: value for name, value in attractor.items() if name not in later} for attractor in results["attractors"]
-    ]
-    del results["planes"], results["files"]
-    path.write_text(json.dumps(results))
-    arrays = tmp_path / "arrays.safetensors"
-    save_file({k: v for k, v in load_file(arrays).items() if not k.startswith(("member_", "plane_"))}, arrays)
-    found = Analysis.load(tmp_path)
-    assert found.results.planes is None
-    assert all(a.basin_interval is None and not a.nearest for a in found.results.attractors)
-    missing = [array.name for array in fields(Arrays) if getattr(found.arrays, array.name) is None]
-    assert {name.partition("_")[0] for name in missing} >= {"member", "plane"}
-    found.save(tmp_path / "again")
-    assert Analysis.load(tmp_path / "again").results == found.results
-
-
-@pytest.mark.parametrize(
-    ("name", "wrong"),
-    [
-        ("member_states", torch.zeros(2, 3)),
-        ("plane_directions", torch.zeros(1, 2, 4).double()),
-        ("plane_axes", torch.zeros(1, 2, 11).double()),
-        ("plane_labels", torch.zeros(2, 10, 10).long()),
-        ("plane_others", torch.zeros(1, 5).double()),
-    ],
-)
-def test_arrays_that_do_not_fit_the_results_are_named(tmp_path: Path, name: str, wrong: torch.Tensor) -> None:
-    system = wells()
-    dl.analyse(system, labelled(system), settings=SETTINGS).save(tmp_path)
-    path = tmp_path / "arrays.safetensors"
-    save_file({**load_file(path), name: wrong}, path)
-    with pytest.raises(InputError, match=r"arrays\.safetensors: array (plane|member)_"):
-        Analysis.load(tmp_path)

@@ -16,8 +16,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dynlab.attractors import Saddle, Track, Tracked, basin_diversity, basin_statistics
+from dynlab.attractors import Basins, Saddle, Track, Tracked, basin_diversity, basin_statistics
 from dynlab.attractors.chain import markov_chain
+from dynlab.attractors.cycles import cycle_arrays
 from dynlab.attractors.escape import EscapeGraph
 from dynlab.attractors.planes import basin_entropy_of
 from dynlab.attractors.pulled_back import LowerBound
@@ -30,7 +31,7 @@ from dynlab.evaluation.arrays import Arrays, outcome_codes
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, outcomes_of, white_fraction
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
-from dynlab.evaluation.members import MEMBERS, typical_members, with_statistics
+from dynlab.evaluation.members import MEMBERS, basin_numbers, typical_members
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import Judgement, RecognizerReport
 from dynlab.evaluation.results import SCHEMA_VERSION, Attractor, DataIdentity, MapIdentity, Results, TransformedSet
@@ -233,7 +234,7 @@ def _with_robustness(
 
 
 def _with_basins(analysis: Analysis, planes: int = 1, side: int = 20, others: int = 1) -> Analysis:
-    """The analysis with its basins in numbers, for starts made up, and with planes whose basins are made up too.
+    """The analysis with planes whose basins are made up.
 
     Each begins at an attractor of its own; all its states reach one of twelve attractors, or none. The last ones of all
     are those that no sample reaches.
@@ -241,10 +242,6 @@ def _with_basins(analysis: Analysis, planes: int = 1, side: int = 20, others: in
     generator = torch.Generator().manual_seed(0)
     results, arrays = analysis.results, analysis.arrays
     dim, attractors = results.map.dim, len(results.attractors)
-    starts = torch.rand(results.data.samples, dim, generator=generator)
-    classes = arrays.classes if results.data.labelled else None
-    found = basin_statistics(analysis.basins(), starts, arrays.steps, classes, MEMBERS)
-    samples, states = typical_members(found, starts)
     spanned = [arrays.fixed_points[row + 1 : row + 3] - arrays.fixed_points[row] for row in range(planes)]
     directions = [torch.linalg.qr(ways.T).Q.T for ways in spanned]
     reach = max((float(torch.linalg.vector_norm(ways, dim=1).max()) for ways in spanned), default=1.0)
@@ -257,15 +254,15 @@ def _with_basins(analysis: Analysis, planes: int = 1, side: int = 20, others: in
     ]
     return replace(
         analysis,
-        results=replace(results, attractors=with_statistics(results.attractors, found), planes=pictures),
+        results=replace(results, planes=pictures),
         arrays=replace(
             arrays,
-            member_samples=samples,
-            member_states=states,
             plane_directions=torch.stack(directions) if directions else torch.zeros(0, 2, dim, dtype=torch.float64),
             plane_axes=axes.repeat(planes, 2, 1),
             plane_labels=labels,
             plane_others=torch.rand(others, dim, generator=generator).double(),
+            plane_cycles=torch.full_like(labels, -1),
+            plane_diverged=torch.zeros_like(labels, dtype=torch.bool),
         ),
     )
 
@@ -311,6 +308,20 @@ def _make(
     kinds = [kinds[index] for index in order]
     attractor_classes = [attractor_classes[index] for index in order]
     sizes = np.bincount(labels[labels >= 0], minlength=attractors)
+    step_lengths, steps = _orbits(rng, labels)
+    radii = rng.uniform(0.85, 0.99, attractors)
+    basins = Basins(
+        f"{seed:064x}",
+        fixed_points,
+        torch.full((attractors,), 1e-14, dtype=torch.float64),
+        _multipliers(rng, radii.tolist()),
+        torch.from_numpy(labels),
+        torch.arange(samples),
+    )
+    known = torch.from_numpy(classes) if labelled else None
+    starts = torch.rand(samples, images.shape[1], generator=torch.Generator().manual_seed(seed))
+    statistics = basin_statistics(basins, starts, torch.from_numpy(steps), known, MEMBERS)
+    member_samples, member_states = typical_members(statistics, starts)
     found = [
         Attractor(
             id=index,
@@ -321,16 +332,15 @@ def _make(
             max_intensity=float(fixed_points[index].max()),
             black_fraction=float(black_fraction(fixed_points[index : index + 1])),
             white_fraction=float(white_fraction(fixed_points[index : index + 1])),
-            spectral_radius=float(rng.uniform(0.85, 0.99)),
+            spectral_radius=float(radii[index]),
             residual=1e-14,
             recognized_as=int(rng.integers(10)) if labelled else None,
             recognizer_score=float(rng.random()) if labelled else None,
+            **basin_numbers(statistics, index),
         )
         for index in range(attractors)
     ]
-    known = torch.from_numpy(classes) if labelled else None
     outcomes = outcomes_of(torch.from_numpy(labels), known, kinds, attractor_classes)
-    step_lengths, steps = _orbits(rng, labels)
     recorded = rng.choice(samples, min(30, samples), replace=False)
     rates = rates_of_step_lengths(torch.from_numpy(step_lengths[:, recorded]))
     films = _film_samples(outcomes)
@@ -369,10 +379,17 @@ def _make(
         recognizer=_recognizer() if recognizer and labelled else None,
         separability=_separability(rng, samples) if separability and labelled else None,
         diversity=basin_diversity(sizes.tolist()),
+        cycles=[],
+        planes=[],
+        restless=None,
+        pictured=None,
+        connections=None,
+        robustness=None,
     )
+    no_plane = torch.zeros(0, 1, 1, dtype=torch.int64)
     arrays = Arrays(
         fixed_points=fixed_points,
-        multipliers=_multipliers(rng, [attractor.spectral_radius for attractor in found]),
+        multipliers=basins.multipliers,
         labels=torch.from_numpy(labels),
         outcomes=outcome_codes(outcomes),
         classes=torch.from_numpy(classes if labelled else np.full(samples, -1)),
@@ -383,6 +400,16 @@ def _make(
         film_samples=torch.tensor(films, dtype=torch.int64),
         film_steps=torch.tensor(FILM_STEPS),
         film_states=_films(images, fixed_points, labels, films),
+        member_samples=member_samples,
+        member_states=member_states,
+        plane_directions=torch.zeros(0, 2, dim, dtype=torch.float64),
+        plane_axes=torch.zeros(0, 2, 1, dtype=torch.float64),
+        plane_labels=no_plane,
+        plane_others=torch.zeros(0, dim, dtype=torch.float64),
+        plane_cycles=no_plane,
+        plane_diverged=no_plane.bool(),
+        restless_states=torch.zeros(0, 1, dim, dtype=torch.float64),
+        **cycle_arrays((), torch.full((samples,), -1), dim),
     )
     return Analysis(results, arrays)
 

@@ -49,7 +49,6 @@ def figure_of(analysis: Analysis) -> tuple[Any, Any, Any]:
 
 def test_each_state_has_the_colour_of_its_attractor(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
     analysis = with_basins(make_analysis(attractors=15))
-    assert analysis.arrays.plane_labels is not None
     labels = analysis.arrays.plane_labels[0].numpy()
     _, heatmap, _ = figure_of(analysis)
     colours: dict[int, set[str | None]] = {}
@@ -73,8 +72,6 @@ def test_attractors_are_drawn_where_they_are(make_analysis: MakeAnalysis, with_b
     analysis = with_basins(make_analysis(attractors=15))
     figure, heatmap, marks = figure_of(analysis)
     directions, axes = analysis.arrays.plane_directions, analysis.arrays.plane_axes
-    assert directions is not None
-    assert axes is not None
     points = analysis.arrays.fixed_points[:3]
     places = ((points - points[0]) @ directions[0].T).numpy()
     np.testing.assert_allclose(np.stack([marks.x, marks.y], axis=1), places, rtol=0.0, atol=1e-12)
@@ -96,7 +93,6 @@ def test_states_of_two_numbers_have_their_own_axes_and_saddles() -> None:
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("x₁", "x₂")
     points = analysis.arrays.fixed_points.numpy()
     np.testing.assert_allclose(np.stack([marks.x, marks.y], axis=1), points, rtol=0, atol=1e-12)
-    assert analysis.arrays.plane_others is not None
     for x, column in zip(heatmap.x, range(20), strict=True):
         for y, row in zip(heatmap.y, range(20), strict=True):
             expected = system.wells()[system.basins(torch.tensor([[x, y]], dtype=torch.float64))[0]]
@@ -126,7 +122,6 @@ def test_states_of_two_numbers_have_their_own_axes_and_saddles() -> None:
 
 def test_keys_name_the_colours(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
     analysis = with_basins(make_analysis(attractors=4, explosions=0), others=1)
-    assert analysis.arrays.plane_labels is not None
     plane = planes_of(analysis, screen_of(analysis))[0]
     # Four attractors that samples reach and one that none does: each has a key.
     *keys, last = plane.keys
@@ -185,8 +180,6 @@ def test_a_picture_without_basins_is_said_to_be_none(make_analysis: MakeAnalysis
 def test_data_name_the_attractor_of_each_state(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
     analysis = with_basins(make_analysis(attractors=15))
     arrays = analysis.arrays
-    assert arrays.plane_labels is not None
-    assert arrays.plane_axes is not None
     rows = list(csv.DictReader(io.StringIO(figure_data(plane_figures(analysis, screen_of(analysis))[0]))))
     assert list(rows[0]) == ["distance_along", "distance_across", "attractor", "what"]
     along, across = ({value: place for place, value in enumerate(axis.tolist())} for axis in arrays.plane_axes[0])
@@ -281,5 +274,5 @@ def test_without_pictures_there_is_no_section(make_analysis: MakeAnalysis, with_
 def test_labels_of_no_attractor_are_refused(make_analysis: MakeAnalysis, with_basins: MakeAnalysis) -> None:
     analysis = with_basins(make_analysis(attractors=15), others=2)
     beyond = replace(analysis, arrays=replace(analysis.arrays, plane_labels=torch.full((1, 20, 20), 17)))
-    with pytest.raises(ValueError, match=r"plane_labels of .* is not within -1 to 16"):
+    with pytest.raises(ValueError, match=r"array plane_labels is not within -1 to 16"):
         write_report([beyond], "/dev/null/never")
