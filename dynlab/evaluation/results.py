@@ -17,6 +17,7 @@ from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.evaluation.restless import RestlessSummary
 from dynlab.evaluation.robustness_results import Robustness
 from dynlab.evaluation.separability import Separability
+from dynlab.published import OBJECTIVE
 from dynlab.short_repr import short_repr
 from dynlab.training.corruption import Gaussian, Schedule, parse_schedule
 
@@ -88,9 +89,8 @@ class MapIdentity:
     @property
     def objective(self) -> str:
         """In which ways it was trained on another objective than the report's, in words; empty if in none."""
-        usual = {"walkback_variant": "full", "loss": "squared-error", "contraction": 0.0}
-        words = {name: self.training.get(name, value) for name, value in usual.items()}
-        return ", ".join(f"{name.replace('_', ' ')} {word}" for name, word in words.items() if word != usual[name])
+        words = {name: self.training.get(name, value) for name, value in OBJECTIVE.items()}
+        return ", ".join(f"{name.replace('_', ' ')} {word}" for name, word in words.items() if word != OBJECTIVE[name])
 
     def _schedule(self) -> Schedule | None:
         corruption, sigma = self.training.get("corruption", "gaussian"), self.training.get("sigma")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dynlab.evaluation.analysis import Analysis
-from dynlab.published import published_figures
+from dynlab.published import OBJECTIVE, published_figures
 
 TEST_SAMPLES = 10_000
 
@@ -26,9 +26,6 @@ class PublishedForMap:
     explosions: float | None
 
 
-_OBJECTIVE = {"walkback_variant": "full", "loss": "squared-error", "contraction": 0.0}  # of all its trainings
-
-
 def published_for(analysis: Analysis) -> PublishedForMap | None:
     """What the report has for the same test set, corruption level and objective; None where it has nothing."""
     results, figures = analysis.results, published_figures()
@@ -36,7 +33,7 @@ def published_for(analysis: Analysis) -> PublishedForMap | None:
     level, walkback = results.map.corruption_level, training.get("walkback")
     if results.map.dim != 784 or results.data.name != "mnist/test" or level is None or level not in figures.pixels:
         return None
-    if any(training.get(setting, value) != value for setting, value in _OBJECTIVE.items()):
+    if any(training.get(setting, value) != value for setting, value in OBJECTIVE.items()):
         return None
     entry = next((one for one in figures.table_1a if (one.k, one.sigma) == (walkback, level)), None)
     pixels = figures.pixels[level]

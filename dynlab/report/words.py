@@ -13,6 +13,7 @@ import numpy as np
 from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
+from dynlab.published import SHARE, TOLERANCE
 
 # What is written in the mark of a kind or an outcome, so that colour is never all that tells them apart.
 LETTERS = {
@@ -39,7 +40,6 @@ OUTCOME_WORDS = {
 }
 
 LONGEST_LIST = 6  # values of a setting that are all written out
-REPORT_SHARE, REPORT_TOLERANCE = 0.75, 1e-4  # of the rule that stops a set, in the report
 
 _ROUNDING = 1e-12
 _PLURALS = {"branch": "branches"}  # that do not end in a mere s
@@ -58,6 +58,11 @@ def percent(share: float) -> str:
 def number(value: int) -> str:
     """A whole number with its thousands apart."""
     return f"{value:,}"
+
+
+def signed(value: float, form: str = ".3g") -> str:
+    """A number that may be below zero, with a minus as long as a plus; `form` is Python's format."""
+    return f"{value:{form}}".replace("-", "−")
 
 
 def or_zero(value: float) -> float:
@@ -290,7 +295,7 @@ def rule_words(analysis: Analysis) -> str:
     share, tolerance = (analysis.results.settings.get(name) for name in ("share", "tolerance"))
     most = f"more than {100 * share:g}%" if isinstance(share, int | float) else "most"
     length = f"the tolerance, {tolerance:g}," if isinstance(tolerance, int | float) else "the tolerance"
-    is_published = (share, tolerance) == (REPORT_SHARE, REPORT_TOLERANCE)
+    is_published = (share, tolerance) == (SHARE, TOLERANCE)
     return (
         f"Where the whole set stands when {most} of its step lengths are below {length} for the first time: the "
         f"report's rule, which published figures refer to{'' if is_published else ', there with 75% and 0.0001'}."

@@ -13,20 +13,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dynlab.published import RAW_GAIN, Entry, Published, PublishedFigures, published_figures
+from dynlab.published import (
+    OBJECTIVE,
+    RAW_GAIN,
+    SHARE,
+    TOLERANCE,
+    Entry,
+    Published,
+    PublishedFigures,
+    published_figures,
+)
 from dynlab.studies.acceptance import Check, Contrast, contrast_checks, contrasts_of, winner_checks
 from dynlab.studies.groups import Group, Statistic, groups_of, statistic
 from dynlab.studies.rows import Row
-from dynlab.studies.specification import IterationRule, Study
+from dynlab.studies.specification import Study
 
 FEWEST_SEEDS = 3  # for a difference in units of chance
 
 # All trainings of Table 1 have these, section 5.
 _OF_ALL = {
     "corruption": "gaussian",
-    "walkback_variant": "full",
-    "loss": "squared-error",
-    "contraction": 0.0,
+    **OBJECTIVE,
     "hidden": 500,
     "hidden_nonlinearity": "sigmoid",
     "output_nonlinearity": "sigmoid",
@@ -229,14 +236,14 @@ def _less(one: float | None, other: float | None) -> float | None:
 def _caveats(study: Study) -> list[str]:
     caveats = []
     for role, name in (("train", "mnist/train"), ("test", "mnist/test")):
-        found, limit = getattr(study.data, role), getattr(study.data, f"limit_{role}")
+        found, limit = study.data.given[role]
         if found != name or limit is not None:
             first = f"the first {limit} samples of " if limit is not None else ""
             caveats.append(f"The {role} set is {first}{found}; the report has all of {name}.")
-    rule, of_the_report = study.iteration, IterationRule()
-    if (rule.tolerance, rule.share) != (of_the_report.tolerance, of_the_report.share):
+    rule = study.iteration
+    if (rule.tolerance, rule.share) != (TOLERANCE, SHARE):
         caveats.append(
             f"Sets are stopped when more than {rule.share:g} of their samples have steps below {rule.tolerance:g}; "
-            f"in the report when more than {of_the_report.share:g} have steps below {of_the_report.tolerance:g}."
+            f"in the report when more than {SHARE:g} have steps below {TOLERANCE:g}."
         )
     return caveats

@@ -153,11 +153,10 @@ def _failures(models: Models, failures: Sequence[Failure]) -> list[Failed]:
 
 def _identity(models: Models) -> list[tuple[str, str]]:
     study = models.study
-    sets = []
-    for role in ("train", "validation", "test"):
-        name, limit = getattr(study.data, role), getattr(study.data, f"limit_{role}")
-        if name is not None:
-            sets.append((f"{role} set", name if limit is None else f"the first {number(limit)} of {name}"))
+    sets = [
+        (f"{role} set", name if limit is None else f"the first {number(limit)} of {name}")
+        for role, (name, limit) in study.data.given.items()
+    ]
     same = [
         value_words(name, models.values(name)[0]) + " weights"
         if name == "tied"

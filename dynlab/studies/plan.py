@@ -133,5 +133,5 @@ def _trained(task: Task) -> list[TrainingSettings]:
 
 def _memory(data: StudyData, workers: int) -> float:
     """Bytes of all processes: in each the data, and what classifiers make of its transformed copy."""
-    images = [one.images for one in (data.train, data.validation, data.test) if one is not None]
+    images = [one.images for one in data.sets.values()]
     return max(1, workers) * (_PROCESS_BYTES + 4.5 * sum(one.numel() * one.element_size() for one in images))

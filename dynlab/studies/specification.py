@@ -50,11 +50,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from dynlab.datasets import check_dataset_name
-from dynlab.errors import InputError, SpecificationError
+from dynlab.errors import InputError
 from dynlab.files import printable
-from dynlab.published import Published
+from dynlab.published import SHARE, TOLERANCE, Published
 from dynlab.studies.points import Grid, equal_cells, points_of, readable_grid
-from dynlab.studies.wording import Problem, meant, problems_of
+from dynlab.studies.wording import Problem, meant, problems_of, refused
 from dynlab.training import TrainingSettings
 
 Figure = Literal[
@@ -133,12 +133,18 @@ class DataNames(_Table):
     limit_validation: _Count | None = None
     limit_test: _Count | None = None
 
+    @property
+    def given(self) -> dict[str, tuple[str, int | None]]:
+        """Name and limit of each set that there is, by its role."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: (name, getattr(self, f"limit_{role}")) for role, name in named.items() if name is not None}
+
 
 class IterationRule(_Table):
     """When a set that is transformed stops, as `dynlab.dynamics.transform` takes it."""
 
-    tolerance: float = Field(default=1e-4, gt=0, allow_inf_nan=False)  # step length, in units of the state
-    share: float = Field(default=0.75, ge=0, lt=1)  # of the set, above which it stops
+    tolerance: float = Field(default=TOLERANCE, gt=0, allow_inf_nan=False)  # step length, in units of the state
+    share: float = Field(default=SHARE, ge=0, lt=1)  # of the set, above which it stops
     max_steps: _Count = 10_000
 
 
@@ -253,8 +259,7 @@ def load_study(source: str | Path) -> Study:
     problems += equal_cells(grids)
     problems += _impossible(raw)
     if problems or file is None:  # the second for the type checker alone
-        where = printable(str(path))
-        raise SpecificationError("\n".join(" ".join(f"{where}: {problem}".split()) for problem in problems))
+        raise refused(path, problems)
     computed = {None, *(name for name in Analyses.model_fields if getattr(file.analyses, name) is not None)}
     possible = tuple(figure for figure in get_args(Figure) if FIGURES[figure] in computed)
     return Study(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dynlab.datasets import Dataset, load_dataset
-from dynlab.errors import InputError, SpecificationError
-from dynlab.files import printable
+from dynlab.errors import InputError
 from dynlab.studies.specification import Study
+from dynlab.studies.wording import refused
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,12 @@ class StudyData:
     train: Dataset
     validation: Dataset | None
     test: Dataset
+
+    @property
+    def sets(self) -> dict[str, Dataset]:
+        """Those that there are, by their roles."""
+        found = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: data for role, data in found.items() if data is not None}
 
 
 def load_study_data(study: Study, *, data_dir: str | Path | None = None) -> StudyData:
@@ -33,19 +38,13 @@ def load_study_data(study: Study, *, data_dir: str | Path | None = None) -> Stud
             none, or a corruption needs images and samples are none; with a line for each.
     """
     problems: dict[str, None] = {}  # each once
-    names = {"train": study.data.train, "validation": study.data.validation, "test": study.data.test}
     sets: dict[str, Dataset] = {}
 
-    def collect(key: str, load: Callable[[], Dataset]) -> None:
+    for key, (name, limit) in study.data.given.items():
         try:
-            sets[key] = load()
+            sets[key] = load_dataset(name, data_dir=data_dir, limit=limit)
         except InputError as error:
             problems[f"data.{key}: {error}"] = None
-
-    for key, name in names.items():
-        if name is not None:
-            limit = getattr(study.data, f"limit_{key}")
-            collect(key, lambda name=name, limit=limit: load_dataset(name, data_dir=data_dir, limit=limit))
     train = sets.get("train")
     for key, data in sets.items():
         if train is not None and data.shape != train.shape:
@@ -62,6 +61,5 @@ def load_study_data(study: Study, *, data_dir: str | Path | None = None) -> Stud
                     words = str(error).removeprefix("corruption is ")
                     problems[f"grid[{number}].corruption: {words}"] = None
     if problems:
-        where = printable(str(study.path))
-        raise SpecificationError("\n".join(" ".join(f"{where}: {problem}".split()) for problem in problems))
+        raise refused(study.path, problems)
     return StudyData(sets["train"], sets.get("validation"), sets["test"])

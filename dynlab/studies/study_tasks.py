@@ -240,18 +240,15 @@ def label_of(settings: TrainingSettings | None, cells: Sequence[Cell]) -> str:
 def _where(study: Study, data: StudyData, data_dir: str | Path | None) -> dict[str, dict[str, Any]]:
     """For each data set what `dataset_at` takes, in words that hold in any process that sees the same files."""
     folder = data_dir or os.environ.get("DYNLAB_DATA")
-    sets = {"train": data.train, "validation": data.validation, "test": data.test}
-    where = {}
-    for role, one in sets.items():
-        if one is not None:
-            name = getattr(study.data, role)
-            where[role] = {
-                "name": name if name in DATASET_NAMES else str(Path(name).absolute()),
-                "limit": getattr(study.data, f"limit_{role}"),
-                "data_dir": str(Path(folder).absolute()) if folder else None,
-                "sha256": data_sha256(one),
-            }
-    return where
+    return {
+        role: {
+            "name": name if name in DATASET_NAMES else str(Path(name).absolute()),
+            "limit": limit,
+            "data_dir": str(Path(folder).absolute()) if folder else None,
+            "sha256": data_sha256(data.sets[role]),
+        }
+        for role, (name, limit) in study.data.given.items()
+    }
 
 
 def _about(cell: Cell) -> dict[str, Any]:

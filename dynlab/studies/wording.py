@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynlab.errors import SpecificationError
 from dynlab.files import printable
 
 if TYPE_CHECKING:
@@ -75,6 +77,12 @@ def meant(word: str, known: Collection[str]) -> str:
     """The question whether the nearest of the known words was meant; nothing if none is near."""
     nearest = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def refused(path: Path, problems: Iterable[object]) -> SpecificationError:
+    """What is raised for a specification with problems: a line for each."""
+    where = printable(str(path))
+    return SpecificationError("\n".join(" ".join(f"{where}: {problem}".split()) for problem in problems))
 
 
 def problems_of(error: ValidationError, raw: Any, tables: Mapping[tuple[str, ...], type[BaseModel]]) -> list[Problem]:

@@ -295,7 +295,7 @@ def test_bad_input_is_refused_before_anything_is_written(make_analysis: MakeAnal
         write_report([make_analysis()], tmp_path / "file" / "report.html")
     analysis = make_analysis()
     fewer = replace(analysis.results, data=replace(analysis.results.data, samples=399))
-    with pytest.raises(ValueError, match=r"array labels is torch.int64 of shape \(400,\), expected torch.int64 of shape \(399,\)"):
+    with pytest.raises(ValueError, match=r"array labels is torch.int64 of shape \(400,\), expected .* \(399,\)"):
         write_report([replace(analysis, results=fewer)], tmp_path / "report.html")
     beyond = replace(analysis, arrays=replace(analysis.arrays, labels=analysis.arrays.labels + 1))
     with pytest.raises(ValueError, match=r"array labels is not within -1 to 11"):
