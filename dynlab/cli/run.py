@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_WORKERS = 1000  # processes of one machine
 _INTERRUPTED = 130  # the exit status of what SIGINT ended, in shells
-_MEASURES = {"acc_test": "accuracy", "explosions_test": "explosions", "attractors": "attractors"}
+_MEASURES = ("acc_test", "explosions_test", "attractors")  # shown at the end
 
 
 def run(
@@ -263,20 +263,20 @@ def _print_answers(answers: Answers, folder: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from dynlab.studies.columns import COLUMNS, measured
     from dynlab.studies.groups import groups_of
-    from dynlab.studies.readme import with_sd
     from dynlab.studies.rows import as_cell, differing_settings
 
     groups = groups_of(answers.rows)
     differing = differing_settings([group.settings for group in groups])
     shown = [column for column in _MEASURES if any(group.of(column).n for group in groups)]
     if groups:
-        table = Table(*differing, "seeds", *(_MEASURES[column] for column in shown), box=SIMPLE_HEAD)
+        table = Table(*differing, "seeds", *(COLUMNS[column].name for column in shown), box=SIMPLE_HEAD)
         for group in groups:
             table.add_row(
                 *(Text(str(as_cell(group.settings.value(name)))) for name in differing),
                 str(len(group.rows)),
-                *(with_sd(group.of(column), column) for column in shown),
+                *(measured(group.of(column), COLUMNS[column].digits) for column in shown),
             )
         Console().print(table)
     print(f"models: {len(answers.rows)} of {answers.models}")

@@ -11,7 +11,7 @@ from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.evaluation.results import Attractor
 from dynlab.report.pictures import Screen
-from dynlab.report.words import LETTERS, count, or_zero, percent
+from dynlab.report.words import LETTERS, count, or_zero, percent, signed
 
 SHOWN = 120  # attractors of a gallery that are shown at once
 FOLDED = 480  # of the others, those that can be unfolded
@@ -185,7 +185,7 @@ def coordinates(state: Tensor) -> str:
     values = [or_zero(value) for value in state.flatten().tolist()]
     if len(values) > _FEW:
         return ""
-    return f"({', '.join(f'{value:.4g}' for value in values)})".replace("-", "−")
+    return f"({', '.join(signed(value, '.4g') for value in values)})"
 
 
 def _audit_card(analysis: Analysis, screen: Screen, attractor: Attractor) -> Card:

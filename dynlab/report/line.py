@@ -61,7 +61,7 @@ def line_view(analysis: Analysis, screen: Screen) -> LineView | None:
     sentences.append("The strip shows where each state goes.")
     if len(np.unique(codes[(codes >= 0) | (codes < DIVERGED)])) > len(COLOURS):
         sentences.append("Basins without a colour of their own are grey on it, in shades that neighbours may share.")
-    return LineView(" ".join(sentences).replace("-", "−"), keys_of(analysis, screen, codes, coloured(codes)))
+    return LineView(" ".join(sentences), keys_of(analysis, screen, codes, coloured(codes)))
 
 
 def line_figure(analysis: Analysis) -> go.Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynlab.evaluation.pictured import PicturedFixedPoint
-from dynlab.report.words import count, enumeration, or_zero, plural
+from dynlab.report.words import count, enumeration, or_zero, plural, signed
 
 NAMED = 6  # fixed points that are written out
 _NOTHING = 5e-5  # imaginary part that four digits do not show
@@ -13,7 +13,7 @@ _NOTHING = 5e-5  # imaginary part that four digits do not show
 
 def fixed_point_text(point: PicturedFixedPoint) -> str:
     """Where a fixed point is, and its multipliers."""
-    numbers = ", ".join(f"{or_zero(value):.6g}" for value in point.state)
+    numbers = ", ".join(signed(or_zero(value), ".6g") for value in point.state)
     where = numbers if len(point.state) == 1 else f"({numbers})"
     return f"{where} with {plural(len(point.multipliers), 'multiplier')} {enumeration(_multipliers(point))}"
 
@@ -29,12 +29,12 @@ def unstable_words(points: Sequence[PicturedFixedPoint]) -> str:
         others
     )
     named = f": {'; '.join(map(fixed_point_text, unstable))}" if len(unstable) <= NAMED else ""
-    return f"Newton's method found {enumeration(kinds)} here{named}.".replace("-", "−")
+    return f"Newton's method found {enumeration(kinds)} here{named}."
 
 
 def _multipliers(point: PicturedFixedPoint) -> list[str]:
     parts = []
     for real, imaginary in point.multipliers:
-        turns = f" {imaginary:+.4g}i" if abs(imaginary) > _NOTHING else ""
-        parts.append(f"{or_zero(real):.4g}{turns}")
+        turns = f" {signed(imaginary, '+.4g')}i" if abs(imaginary) > _NOTHING else ""
+        parts.append(f"{signed(or_zero(real), '.4g')}{turns}")
     return parts

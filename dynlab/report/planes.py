@@ -223,7 +223,7 @@ def _unstable(analysis: Analysis, drawn: _Drawn) -> list[tuple[list[float], str,
     if not drawn.is_whole:
         return []
     found = [
-        (point.state, "x" if point.unstable == 1 else "square", fixed_point_text(point).replace("-", "−"))
+        (point.state, "x" if point.unstable == 1 else "square", fixed_point_text(point))
         for point in analysis.results.pictured or ()
         if point.unstable
     ]

@@ -45,6 +45,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     filters: dict[str, Callable[..., Any]] = {
+        "signed": words.signed,
         "percent": words.percent,
         "number": words.number,
         "count": words.count,

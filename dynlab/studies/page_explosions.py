@@ -18,8 +18,9 @@ from dynlab.report.study_explosion_figures import ReachLine, reach_figure
 from dynlab.report.study_figures import Series
 from dynlab.report.study_parts import Chart, Part, Picture, PictureTable, Table
 from dynlab.report.words import count, number, percent
+from dynlab.studies.columns import NOTHING
 from dynlab.studies.grid import Cell
-from dynlab.studies.page_models import NOTHING, Answer, Family, Models
+from dynlab.studies.page_models import Answer, Family, Models
 from dynlab.studies.page_pictures import tensors_of
 
 _PICTURED = 5  # models of a family

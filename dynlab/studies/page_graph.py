@@ -15,8 +15,9 @@ from dynlab.report.drawing import drawing_of
 from dynlab.report.pictures import Screen
 from dynlab.report.study_parts import Chart, Part, Table
 from dynlab.report.words import count, number
+from dynlab.studies.columns import NOTHING
 from dynlab.studies.grid import Cell
-from dynlab.studies.page_models import NOTHING, Answer, Models
+from dynlab.studies.page_models import Answer, Models
 from dynlab.studies.page_pictures import which
 
 if TYPE_CHECKING:

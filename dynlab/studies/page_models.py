@@ -16,8 +16,8 @@ from typing import Any
 
 from dynlab.files import read_json
 from dynlab.report.study_parts import Part
+from dynlab.studies.columns import NOTHING
 from dynlab.studies.grid import Cell
-from dynlab.studies.groups import Statistic
 from dynlab.studies.points import DIMENSIONS, FAMILY, LEVEL, SCHEDULE
 from dynlab.studies.rows import Row
 from dynlab.studies.specification import Study
@@ -43,25 +43,6 @@ HEADS = {
     "annealing": "annealing α",
     "epochs": "epochs N",
 }
-
-
-# What columns of `results.csv` are called, and how many digits they have on the page.
-NAMES: dict[str, tuple[str, str]] = {
-    "acc_train": ("accuracy, training set", ".3f"),
-    "acc_test": ("accuracy, test set", ".3f"),
-    "acc_net_test": ("by a network", ".3f"),
-    "acc_best_test": ("best on the orbit", ".3f"),
-    "steps_best": ("at step", ".3g"),
-    "explosions_train": ("explosions, training set", ".1f"),
-    "explosions_test": ("explosions, test set", ".1f"),
-    "mse_test": ("MSE, test set", ".3f"),
-    "mse_wb_train": ("walkback MSE, training set", ".3f"),
-    "mse_wb_test": ("walkback MSE, test set", ".3f"),
-    "steps_test": ("steps, test set", ".1f"),
-    "attractors": ("attractors", ".1f"),
-    "purity": ("purity of basins", ".3f"),
-}
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -209,7 +190,7 @@ def value_words(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return "-".join(map(str, value))
     if value is None:
-        return "–"
+        return NOTHING
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -225,11 +206,3 @@ def _words(name: str, settings: TrainingSettings | Row) -> str:
     if name == "hidden":
         return f"{words} hidden"
     return words if name in ("tied", "loss") else f"{HEADS.get(name, name)} {words}"
-
-
-def measured(ours: Statistic, digits: str) -> str:
-    """A mean with its standard deviation."""
-    if ours.mean is None:
-        return NOTHING
-    spread = "" if ours.sd is None else f" ± {ours.sd:{digits}}"
-    return f"{ours.mean:{digits}}{spread}"

@@ -14,9 +14,10 @@ from dynlab.report.study_figures import (
     setting_dots,
 )
 from dynlab.report.study_parts import Chart, Part, Table
-from dynlab.report.words import count, number, percent
+from dynlab.report.words import count, number, percent, signed
+from dynlab.studies.columns import COLUMNS, NOTHING, interval_text, measured, number_text
 from dynlab.studies.groups import Group, correlations, groups_of
-from dynlab.studies.page_models import HEADS, NAMES, NOTHING, Answer, Models, measured, value_words
+from dynlab.studies.page_models import HEADS, Answer, Models, value_words
 from dynlab.studies.rows import Row
 
 _LONG = 8  # rows of a table that is folded away
@@ -70,15 +71,16 @@ def _settings_table(models: Models, groups: Sequence[Group]) -> Table:
     names = models.varying or ("sigma", "walkback")
     measures = [name for name in _OF_SETTINGS if any(group.of(name).n for group in groups)]
     raw = any(group.of("acc_raw_test").n for group in groups)
-    heads = [HEADS.get(name, name) for name in names] + ["seeds"] + [NAMES[name][0] for name in measures]
+    heads = [HEADS.get(name, name) for name in names] + ["seeds"] + [COLUMNS[name].name for name in measures]
     heads += ["above raw pixels"] if raw else []
     rows = []
     for group in groups:
         row = [value_words(name, group.settings.value(name)) for name in names] + [number(len(group.rows))]
-        row += [measured(group.of(name), NAMES[name][1]) for name in measures]
+        row += [measured(group.of(name), COLUMNS[name].digits) for name in measures]
         if raw:
             ours, pixels = group.of("acc_test").mean, group.of("acc_raw_test").mean
-            row.append(NOTHING if ours is None or pixels is None else f"{ours - pixels:+.3f}")
+            above = None if ours is None or pixels is None else ours - pixels
+            row.append(number_text(above, COLUMNS["acc_test"].digits, is_difference=True))
         rows.append(row)
     return Table("All settings", heads, rows)
 
@@ -96,8 +98,8 @@ def _dots(models: Models, groups: Sequence[Group]) -> list[Chart]:
             )
         if not any(value for _, values, _ in rows for value in values):
             continue
-        figure = setting_dots(rows, NAMES[name][0], name)
-        words = f"{NAMES[name][0]} of {count(len(groups), 'setting')}, a row of points each"
+        figure = setting_dots(rows, COLUMNS[name].name, name)
+        words = f"{COLUMNS[name].name} of {count(len(groups), 'setting')}, a row of points each"
         drawing = drawing_of(f"settings-{name.replace('_', '-')}", figure, words)
         if drawing:
             charts.append(Chart(heading, "", drawing))
@@ -131,7 +133,9 @@ def _network(models: Models, groups: Sequence[Group]) -> Part:
     rows = []
     if raw is not None and raw.get("acc_raw_net_test") is not None:
         regression, network = raw["acc_raw_test"], raw["acc_raw_net_test"]
-        rows.append(("raw pixels", NOTHING, f"{regression:.3f}", f"{network:.3f}", f"{network - regression:+.3f}"))
+        rows.append(
+            ("raw pixels", NOTHING, f"{regression:.3f}", f"{network:.3f}", signed(network - regression, "+.3f"))
+        )
     known = [group for group in groups if group.of("acc_net_test").n]
     for group in known:
         before, after = group.of("acc_test").mean or 0.0, group.of("acc_net_test").mean or 0.0
@@ -141,7 +145,7 @@ def _network(models: Models, groups: Sequence[Group]) -> Part:
                 number(group.of("acc_net_test").n),
                 f"{before:.3f}",
                 f"{after:.3f}",
-                f"{after - before:+.3f}",
+                signed(after - before, "+.3f"),
             )
         )
     heads = ("states", "seeds", "logistic regression", "network", "gained")
@@ -209,7 +213,6 @@ def _correlations(models: Models, rows: Sequence[Row]) -> Part:
         if found.r is None:
             continue
         low, high = found.low, found.high
-        sure = low is not None and high is not None
         verdict = NOTHING
         if low is not None and high is not None:
             verdict = (
@@ -221,8 +224,8 @@ def _correlations(models: Models, rows: Sequence[Row]) -> Part:
                 "all" if found.is_pooled else models.family(found.settings),
                 number(found.runs),
                 number(found.trainings),
-                f"{found.r:+.2f}",
-                f"{low:+.2f} to {high:+.2f}" if sure else NOTHING,
+                number_text(found.r, 2, is_difference=True),
+                interval_text(low, high, 2),
                 verdict,
             )
         )

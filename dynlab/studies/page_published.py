@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from dynlab.report.study_parts import Part, Table
 from dynlab.report.words import count, number
+from dynlab.studies.columns import COLUMNS, NOTHING, column_of, measured, number_text
 from dynlab.studies.comparison import Comparison, Line, Quantity
-from dynlab.studies.page_models import NAMES, NOTHING, Answer, measured
+from dynlab.studies.groups import Statistic
+from dynlab.studies.page_models import Answer
 
 
 def published_answer(comparison: Comparison) -> Answer:
@@ -48,7 +50,7 @@ def published_answer(comparison: Comparison) -> Answer:
             )
         )
     if any(found.ours.n for found in comparison.others):
-        rows = [(found.name, *_beside(found, ".4f")) for found in comparison.others if found.ours.n]
+        rows = [(found.name, *_beside(found)) for found in comparison.others if found.ours.n]
         heads = ("what the text says", "seeds", "published", "ours", "difference", "in units of chance")
         parts.append(Part("What the text says beside the table", tables=[Table("Figures of the text", heads, rows)]))
     if any(one.ours is not None for one in comparison.contrasts):
@@ -62,13 +64,14 @@ def _entry(line: Line) -> str:
     return words + (f", N = {entry.epochs}, α = {entry.alpha:g}" if entry.epochs and entry.alpha else "")
 
 
-def _beside(found: Quantity, digits: str) -> tuple[str, ...]:
+def _beside(found: Quantity) -> tuple[str, ...]:
+    digits = column_of(found.name).digits
     return (
         number(found.ours.n),
-        NOTHING if found.published is None else f"{found.published:{digits}}",
+        NOTHING if found.published is None else f"{found.published:.12g}",
         measured(found.ours, digits),
-        NOTHING if found.difference is None else f"{found.difference:+{digits}}",
-        NOTHING if found.in_sd is None else f"{found.in_sd:+.1f}",
+        number_text(found.difference, digits, is_difference=True),
+        number_text(found.in_sd, 1, is_difference=True),
     )
 
 
@@ -77,16 +80,14 @@ def _line_tables(lines: Sequence[Line]) -> list[Table]:
     tables = []
     names = dict.fromkeys(found.name for line in lines for found in line.quantities)
     for name in names:
-        words, digits = NAMES.get(name, (name, ".3f"))
+        words = column_of(name).name
         rows = []
         for line in lines:
             found = next((one for one in line.quantities if one.name == name), None)
             if found is None or line.group is None or found.published is None:
                 continue
             ours = line.group.settings
-            rows.append(
-                (_entry(line), str(ours.epochs), f"{ours.annealing:g}", str(ours.batch_size), *_beside(found, digits))
-            )
+            rows.append((_entry(line), str(ours.epochs), f"{ours.annealing:g}", str(ours.batch_size), *_beside(found)))
         if rows:
             heads = (words, "N", "α", "b", "seeds", "published", "ours", "difference", "in units of chance")
             tables.append(Table(f"{words}: ours beside the published", heads, rows))
@@ -96,7 +97,7 @@ def _line_tables(lines: Sequence[Line]) -> list[Table]:
 def _contrasts(comparison: Comparison) -> Part:
     known = [one for one in comparison.contrasts if one.ours is not None]
     same = sum(bool(one.same_way) for one in known)
-    rows = []
+    rows, digits = [], COLUMNS["acc_test"].digits
     for one in known:
         epochs = {one.first_epochs, one.second_epochs}
         rows.append(
@@ -105,8 +106,8 @@ def _contrasts(comparison: Comparison) -> Part:
                 " → ".join(str(value) for value in dict.fromkeys((one.first_epochs, one.second_epochs)))
                 if len(epochs) > 1
                 else str(one.first_epochs),
-                f"{one.published:+.3f}",
-                f"{one.ours:+.3f}" + ("" if one.standard_error is None else f" ± {one.standard_error:.3f}"),
+                number_text(one.published, digits, is_difference=True),
+                measured(Statistic(1, one.ours, one.standard_error), digits, is_difference=True),
                 "yes" if one.same_way else "no",
             )
         )

@@ -13,7 +13,7 @@ from dynlab.report.pictures import Screen
 from dynlab.report.study_orbit_figures import Bundle, cosines_figure, distances_figure, step_lengths_figure
 from dynlab.report.study_parts import Chart, Part, Picture, PictureTable, Table
 from dynlab.report.study_pictures import signed_pixels
-from dynlab.report.words import count
+from dynlab.report.words import count, signed
 from dynlab.studies.grid import Cell
 from dynlab.studies.page_models import Answer, Family, Models
 from dynlab.studies.page_pictures import films_of, tensors_of, which
@@ -75,7 +75,7 @@ def weights_answer(models: Models, looks: Screen) -> Answer:
         (
             family.label + (f", layer {layer['layer'] + 1}" if len(layers) > 1 else ""),
             f"{layer['median']:.2f}",
-            f"{layer['shuffled_mean']:+.2f} ± {layer['shuffled_sd']:.2f}",
+            f"{signed(layer['shuffled_mean'], '+.2f')} ± {layer['shuffled_sd']:.2f}",
             f"{100 * layer['nearest_share']:.0f}%",
             f"{layer['whole']:.2f}",
             f"{layer['length_ratio']:.2f}",

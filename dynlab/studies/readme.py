@@ -14,38 +14,22 @@ from typing import Any
 
 from dynlab import __version__
 from dynlab.studies.acceptance import Contrast
+from dynlab.studies.columns import COLUMNS, NOTHING, column_of, interval_text, measured, number_text
 from dynlab.studies.comparison import Comparison, Line, Quantity
 from dynlab.studies.failures import Failure
-from dynlab.studies.groups import Correlation, Group, Statistic, correlations, groups_of
+from dynlab.studies.groups import Correlation, Group, correlations, groups_of
 from dynlab.studies.points import FAMILY
 from dynlab.studies.rows import SETTINGS, Row, as_cell, differing_settings
 from dynlab.studies.specification import Study, shipped_studies
 from dynlab.studies.study_data import StudyData
 
-_NONE = "–"
 _TITLES = {"table_1a": "Table 1a", "table_1b": "Table 1b"}
-# Shown of each setting, with what they are called; those that no row has are left out.
-_SHOWN = {
-    "acc_test": "accuracy",
-    "acc_best_test": "best on the orbit",
-    "steps_best": "after steps",
-    "acc_net_test": "network",
-    "mse_test": "error",
-    "mse_wb_test": "walkback error",
-    "explosions_test": "explosions",
-    "steps_test": "steps",
-    "attractors": "attractors",
-    "purity": "purity",
-}
-_WORDS = {
-    "acc_train": "Accuracy, training set",
-    "acc_test": "Accuracy, test set",
-    "mse_wb_train": "Walkback error, training set",
-    "mse_wb_test": "Walkback error, test set",
-    "explosions_train": "Explosions, training set",
-    "explosions_test": "Explosions, test set",
-}
-_HOLDS: dict[bool | None, str] = {True: "yes", False: "**no**", None: _NONE}
+# Columns of each setting; those that no row has are left out.
+_SHOWN = (
+    *("acc_test", "acc_best_test", "steps_best", "acc_net_test", "mse_test", "mse_wb_test", "explosions_test"),
+    *("steps_test", "attractors", "purity"),
+)
+_HOLDS: dict[bool | None, str] = {True: "yes", False: "**no**", None: NOTHING}
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -95,25 +79,8 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]], *, words: int = 1
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
 
 
-def number(value: float | None, column: str, *, signed: bool = False) -> str:
-    """A number with as many digits as a reader needs of that column."""
-    if value is None:
-        return _NONE
-    if column.startswith("mse"):
-        digits = 3
-    elif column.startswith(("explosions", "steps", "attractors")):
-        digits = 1
-    else:
-        digits = 4
-    shown = round(value, digits)
-    text = f"{shown:{'+' if signed else ''}.{digits}f}" if shown else f"{0:.{digits}f}"  # zero has no sign
-    return text.replace("-", "−")
-
-
-def with_sd(found: Statistic, column: str) -> str:
-    """A mean, and its standard deviation if there is one."""
-    mean = number(found.mean, column)
-    return mean if found.sd is None else f"{mean} ± {number(found.sd, column)}"
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _plain(name: str) -> str:
@@ -177,28 +144,29 @@ def _lines_tables(lines: Sequence[Line]) -> list[str]:
             values = (row.walkback, row.sigma, row.epochs, row.annealing, row.batch_size)
             setting = tuple(map(_text, values))
             for one in line.quantities:
-                cells.setdefault(one.name, []).append((*setting, *_quantity_cells(one, one.name)))
-    return [f"{_WORDS[name]}:\n\n{table(head, rows, words=5)}" for name, rows in cells.items()]
+                cells.setdefault(one.name, []).append((*setting, *_quantity_cells(one)))
+    return [f"{_capitalized(column_of(name).name)}:\n\n{table(head, rows, words=5)}" for name, rows in cells.items()]
 
 
 def _others_table(quantities: Sequence[Quantity]) -> str:
     head = ("", "seeds", "ours", "published", "difference")
-    return table(head, [(escaped(one.name), *_quantity_cells(one, "share")[:-1]) for one in quantities])
+    return table(head, [(escaped(one.name), *_quantity_cells(one)[:-1]) for one in quantities])
 
 
-def _quantity_cells(one: Quantity, column: str) -> tuple[str, ...]:
+def _quantity_cells(one: Quantity) -> tuple[str, ...]:
+    digits = column_of(one.name).digits
     return (
         str(one.ours.n),
-        with_sd(one.ours, column),
+        measured(one.ours, digits),
         _text(one.published),
-        number(one.difference, column, signed=True),
-        _NONE if one.in_sd is None else f"{one.in_sd:+.1f}".replace("-", "−"),
+        number_text(one.difference, digits, is_difference=True),
+        number_text(one.in_sd, 1, is_difference=True),
     )
 
 
 def _contrasts_table(contrasts: Sequence[Contrast]) -> str:
     head = ("from", "to", "N", "published", "ours", "standard error")
-    lines = []
+    lines, digits = [], COLUMNS["acc_test"].digits
     for one in contrasts:
         same = one.first_epochs == one.second_epochs
         epochs = str(one.first_epochs) if same else f"{one.first_epochs} and {one.second_epochs}"
@@ -207,9 +175,9 @@ def _contrasts_table(contrasts: Sequence[Contrast]) -> str:
                 escaped(one.first.label),
                 escaped(one.second.label),
                 epochs,
-                number(one.published, "acc", signed=True),
-                number(one.ours, "acc", signed=True),
-                number(one.standard_error, "acc"),
+                number_text(one.published, digits, is_difference=True),
+                number_text(one.ours, digits, is_difference=True),
+                number_text(one.standard_error, digits),
             )
         )
     return table(head, lines, words=3)
@@ -227,7 +195,7 @@ def _all_settings(rows: Sequence[Row]) -> list[str]:
         )
         for group in groups
     ]
-    head = (*map(escaped, differing), "seeds", *(_SHOWN[column] for column in shown))
+    head = (*map(escaped, differing), "seeds", *(COLUMNS[column].name for column in shown))
     common = [name for name in SETTINGS if name != "seed" and name not in differing]
     first = groups[0].settings
     told = ", ".join(f"{name} {_text(as_cell(first.value(name)))}" for name in common)
@@ -242,9 +210,10 @@ def _all_settings(rows: Sequence[Row]) -> list[str]:
         words.append("Purity is the share of samples that have the majority class of their basin.")
     raw = next((row for row in rows if row.acc_raw_test is not None), None)
     if raw is not None:
+        digits = COLUMNS["acc_test"].digits
         words.append(
-            f"On raw pixels logistic regression has {number(raw.acc_raw_test, 'acc')} on the test set and "
-            f"{number(raw.acc_raw_train, 'acc')} on the training set."
+            f"On raw pixels logistic regression has {number_text(raw.acc_raw_test, digits)} on the test set and "
+            f"{number_text(raw.acc_raw_train, digits)} on the training set."
         )
     words.append("A mean is followed by the standard deviation over seeds.")
     return [*parts, " ".join(words)]
@@ -252,7 +221,7 @@ def _all_settings(rows: Sequence[Row]) -> list[str]:
 
 def _with_n(group: Group, column: str) -> str:
     found = group.of(column)
-    return with_sd(found, column) + (f" ({found.n} seeds)" if 0 < found.n < len(group.rows) else "")
+    return measured(found, COLUMNS[column].digits) + (f" ({found.n} seeds)" if 0 < found.n < len(group.rows) else "")
 
 
 def _error_and_accuracy(found: Sequence[Correlation], rows: Sequence[Row]) -> list[str]:
@@ -273,8 +242,8 @@ def _error_and_accuracy(found: Sequence[Correlation], rows: Sequence[Row]) -> li
             "all" if one.is_pooled else family(one.settings),
             str(one.runs),
             str(one.trainings),
-            f"{one.r:+.2f}".replace("-", "−"),
-            _NONE if one.low is None or one.high is None else f"{one.low:+.2f} to {one.high:+.2f}".replace("-", "−"),
+            number_text(one.r, 2, is_difference=True),
+            interval_text(one.low, one.high, 2),
         )
         for one in known
     ]
@@ -294,8 +263,7 @@ def _how(study: Study, data: StudyData) -> list[str]:
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
     sets = [
         f"- {role}: {escaped(one.name)}, {len(one.images)} samples, SHA-256 {one.sha256[:16]}…"
-        for role, one in (("train", data.train), ("validation", data.validation), ("test", data.test))
-        if one is not None
+        for role, one in data.sets.items()
     ]
     name = study.name if study.name in shipped_studies() else f"{study.name}.toml"
     commands = (
@@ -313,5 +281,5 @@ def _how(study: Study, data: StudyData) -> list[str]:
 
 def _text(value: Any) -> str:
     if value is None:
-        return _NONE
+        return NOTHING
     return f"{value:.12g}" if isinstance(value, float) else str(value)

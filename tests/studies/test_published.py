@@ -14,9 +14,11 @@ import pytest
 from study_rows import row
 
 from dynlab.published import figures_of, published_figures
+from dynlab.studies.columns import interval_text, measured, number_text
 from dynlab.studies.comparison import Comparison, compare
 from dynlab.studies.failures import Failure
-from dynlab.studies.readme import escaped, number, readme_of
+from dynlab.studies.groups import statistic
+from dynlab.studies.readme import escaped, readme_of
 from dynlab.studies.rows import Row
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.study_data import load_study_data
@@ -266,7 +268,10 @@ def test_text_is_escaped(text: str, shown: str) -> None:
     assert escaped(text) == shown
 
 
-def test_numbers_have_the_digits_that_a_reader_needs() -> None:
-    found = [number(-0.00004, "acc_test", signed=True), number(0.01, "acc", signed=True), number(-1.5, "mse_test")]
-    assert found == ["0.0000", "+0.0100", "−1.500"]
-    assert (number(2, "steps_test"), number(None, "purity")) == ("2.0", "–")
+def test_numbers_have_the_digits_and_the_sign_that_a_reader_needs() -> None:
+    differences = [number_text(value, 4, is_difference=True) for value in (-0.00004, 0.01, -0.5, None)]
+    assert differences == ["0.0000", "+0.0100", "−0.5000", "–"]
+    assert [number_text(-1.5, 3), number_text(2, 1), number_text(None, 4)] == ["−1.500", "2.0", "–"]
+    assert measured(statistic([1.0, 2.0, 3.0]), 1) == "2.0 ± 1.0"
+    assert [measured(statistic(values), 1) for values in ([2.0], [None])] == ["2.0", "–"]
+    assert [interval_text(-0.5, high, 2) for high in (0.25, None)] == ["−0.50 to +0.25", "–"]

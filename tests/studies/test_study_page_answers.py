@@ -133,8 +133,8 @@ def test_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
     text = text_of(written(study, cells, nothing, rows_of(cells), tmp_path))
     assert "The best setting is σ = 0.5, with an accuracy of 0.825 on the transformed test set, 0.900 on raw" in text
     # sigma, seeds; means 0.805, 0.825, standard deviation 0.01 / sqrt(2); above raw pixels
-    assert "0.3 2 0.805 ± 0.007 0.850 ± 0.000 5.0 ± 7.1 5.500 ± 0.707 -0.095" in text
-    assert "0.5 2 0.825 ± 0.007 0.850 ± 0.000 25.0 ± 7.1 7.500 ± 0.707 -0.075" in text
+    assert "0.3 2 0.8050 ± 0.0071 0.8500 ± 0.0000 5.0 ± 7.1 5.500 ± 0.707 −0.0950" in text
+    assert "0.5 2 0.8250 ± 0.0071 0.8500 ± 0.0000 25.0 ± 7.1 7.500 ± 0.707 −0.0750" in text
     assert "The study has 4 models, of 2 settings, trained on digits/train." in text
     assert "level σ (0.3, 0.5) and seed (2 of them)" in text
     assert "A correlation takes three models of one level." in text
@@ -264,10 +264,10 @@ def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
             rows.append(row_of(cell, acc_test=0.8, explosions_test=900))
     text = text_of(written(study, cells, nothing, rows, tmp_path, comparison=compare(study, rows)))
     # 0.91 - 0.915 in units of 0.01 sqrt(1/3 + 1/5) = 0.0073
-    assert "k = 3, σ = 0.7 250 0.99 20 3 0.915 0.910 ± 0.010 -0.005 -0.7" in text
-    assert "k = 1, σ = 0.7 250 0.99 20 1 0.822 0.800 -0.022 –" in text
+    assert "k = 3, σ = 0.7 250 0.99 20 3 0.915 0.9100 ± 0.0100 −0.0050 −0.7" in text
+    assert "k = 1, σ = 0.7 250 0.99 20 1 0.822 0.8000 −0.0220 –" in text
     assert "k = 1, σ = 0.7 250 0.99 20 1 887.8 900.0 +12.2 –" in text
-    assert "k = 1, σ = 0.7 → k = 3, σ = 0.7 250 +0.093 +0.110 yes" in text
+    assert "k = 1, σ = 0.7 → k = 3, σ = 0.7 250 +0.0930 +0.1100 yes" in text
     assert "Nothing of ours yet for 7 published settings: k = 1, σ = 0.3;" in text
     assert "contrasts of 2 points or more in Table 1a, after 250 epochs all the published way 1 of 1 yes" in text
 
