@@ -27,7 +27,8 @@ from sklearn.neural_network import MLPClassifier
 from stage_summaries import of_tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
-from dynlab.evaluation import classifiers, kinds, looks, networks, recognizer
+from dynlab.evaluation import classifiers, kinds
+from dynlab.evaluation.recognizer import looks, networks, recognizer
 from dynlab.studies.stages import separability
 
 # Of each stage that learns.

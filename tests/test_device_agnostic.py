@@ -28,9 +28,9 @@ from dynlab.dynamics import newton
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.spectra import spectrum
 from dynlab.errors import InputError
-from dynlab.evaluation import networks
 from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.films import film_states
+from dynlab.evaluation.recognizer import networks
 from dynlab.maps import DenoisingAutoencoder, Map, float64_copy, map_hash
 from dynlab.maps.classical import Henon, Logistic
 from dynlab.training import reconstruction_errors, train_on_dataset

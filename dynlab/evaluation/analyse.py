@@ -34,7 +34,7 @@ from dynlab.evaluation.identity import data_identity, map_identity, shown_shape,
 from dynlab.evaluation.inputs import check_inputs, labelled_pixels, learnable
 from dynlab.evaluation.kinds import Outcome, outcomes_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
-from dynlab.evaluation.members import MEMBERS, typical_members
+from dynlab.evaluation.members import NAMED_STARTS, typical_members
 from dynlab.evaluation.pictures import pictures_of
 from dynlab.evaluation.recognizer import Recognizer, train_recognizer
 from dynlab.evaluation.restless import restless_of
@@ -144,7 +144,7 @@ def analyse(
         )
         report("logistic regression", 1.0)
 
-    statistics = basin_statistics(basins, data.images, orbits.steps, data.labels, MEMBERS)
+    statistics = basin_statistics(basins, data.images, orbits.steps, data.labels, NAMED_STARTS)
     member_samples, member_states = typical_members(statistics, data.images)
     attractors = attractors_of(basins, recognizer, statistics)
     looks = [(attractor.kind, attractor.label) for attractor in attractors]

@@ -15,7 +15,7 @@ from torch import Tensor
 from dynlab.attractors.statistics import BasinStatistics
 from dynlab.evaluation.numbers import finite_or_none
 
-MEMBERS = 3  # nearest starts that are named, and as many farthest ones
+NAMED_STARTS = 3  # nearest starts that are named, and as many farthest ones
 PICTURED = 30  # attractors whose typical members are kept as states, those with the largest basins
 
 

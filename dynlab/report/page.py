@@ -19,7 +19,7 @@ from dynlab.evaluation.kinds import Outcome
 from dynlab.files import check_writable_folder, written_atomically
 from dynlab.report import words
 from dynlab.report.labels import in_order, labels_of
-from dynlab.report.ladder_view import ladder_of
+from dynlab.report.ladder.view import ladder_of
 from dynlab.report.matching import match_rows
 from dynlab.report.pictures import screen_of
 from dynlab.report.shell import assets, environment

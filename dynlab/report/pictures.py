@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.drawing import grey_image_sides
+from dynlab.evaluation.recognizer.strokes import grey_image_sides
 from dynlab.report.png import png_uri
 
 _ROUNDING = 1e-6  # by which a state in float32 may leave [0, 1]

@@ -13,7 +13,7 @@ from dynlab.report.drawing import inline_json
 from dynlab.report.palette import PALETTE
 from dynlab.report.published_for_map import TEST_SAMPLES
 from dynlab.report.restless import exponents_text
-from dynlab.report.shock_films import STEPS as SHOCK_STEPS
+from dynlab.report.robustness.films import STEPS as SHOCK_STEPS
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -20,9 +20,9 @@ from dynlab.report.pictures import Screen, screen_of
 from dynlab.report.planes import Plane, plane_figures, planes_of
 from dynlab.report.published_for_map import PublishedForMap, published_for
 from dynlab.report.restless import restless_words
-from dynlab.report.robustness import RobustnessView, escape_words, robustness_view
-from dynlab.report.robustness_figures import escape_figure, shock_figure
-from dynlab.report.shock_words import shock_words
+from dynlab.report.robustness.figures import escape_figure, shock_figure
+from dynlab.report.robustness.section import RobustnessView, escape_words, robustness_view
+from dynlab.report.robustness.words import shock_words
 
 _EQUAL_COUNTS = "Attractors at equal sample size"
 

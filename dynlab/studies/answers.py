@@ -81,9 +81,9 @@ def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = T
     path = None
     if page:
         from dynlab.report.png import encode_png
-        from dynlab.report.study_page import write_page
-        from dynlab.report.study_sheets import sheets_of
-        from dynlab.studies.page import study_page
+        from dynlab.report.study.page import write_page
+        from dynlab.report.study.sheets import sheets_of
+        from dynlab.studies.page.sections import study_page
 
         shown = study_page(study, asked.cells, found, rows, comparison, failures)
         path = write_page(shown, folder / PAGE)

@@ -11,7 +11,7 @@ from dynlab.attractors import basin_statistics
 from dynlab.attractors.basins import Basins
 from dynlab.datasets import Dataset, dataset_of
 from dynlab.evaluation.attractors import attractors_of
-from dynlab.evaluation.members import MEMBERS, PICTURED, typical_members
+from dynlab.evaluation.members import NAMED_STARTS, PICTURED, typical_members
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.maps.classical import MultiWell
 
@@ -51,8 +51,8 @@ def test_an_analysis_counts_the_members_of_each_basin(device: torch.device) -> N
         assert attractor.slow_steps == pytest.approx(np.quantile(steps, 0.9))
         apart = np.linalg.norm(starts[members] - arrays.fixed_points[attractor.id].numpy(), axis=1)
         order = members[np.argsort(apart)]
-        assert attractor.nearest == order[:MEMBERS].tolist()
-        assert attractor.farthest == order[::-1][:MEMBERS].tolist()
+        assert attractor.nearest == order[:NAMED_STARTS].tolist()
+        assert attractor.farthest == order[::-1][:NAMED_STARTS].tolist()
         # The score interval holds the fractions p for which the observed one is within 1.96 standard deviations of p.
         for end in attractor.basin_interval:
             distance = abs(attractor.basin_fraction - end)
@@ -84,7 +84,7 @@ def test_only_the_largest_basins_are_pictured_and_small_ones_name_whom_they_have
     zeros = torch.zeros(attractors, dtype=torch.float64)
     basins = Basins("a", points, zeros, torch.zeros(attractors, 1, dtype=torch.complex128), labels, labels)
     starts = points.float() + 0.25
-    found = basin_statistics(basins, starts, torch.full((attractors,), -1), None, MEMBERS)
+    found = basin_statistics(basins, starts, torch.full((attractors,), -1), None, NAMED_STARTS)
     samples, states = typical_members(found, starts)
     assert samples.tolist() == list(range(PICTURED))
     assert torch.equal(states, starts[:PICTURED])
@@ -104,7 +104,7 @@ def test_no_attractor_has_no_members() -> None:
         torch.full((3,), -1),
         torch.arange(3),
     )
-    found = basin_statistics(basins, torch.zeros(3, 2), torch.full((3,), -1), torch.zeros(3).long(), MEMBERS)
+    found = basin_statistics(basins, torch.zeros(3, 2), torch.full((3,), -1), torch.zeros(3).long(), NAMED_STARTS)
     samples, states = typical_members(found, torch.zeros(3, 2))
     assert (samples.shape, states.shape) == ((0,), (0, 2))
     assert attractors_of(basins, None, found) == []

@@ -9,7 +9,7 @@ import torch
 
 from dynlab.errors import InputError
 from dynlab.evaluation.recognizer import Recognizer, RecognizerReport
-from dynlab.evaluation.recognizer_files import load_recognizer, save_recognizer
+from dynlab.evaluation.recognizer.files import load_recognizer, save_recognizer
 from dynlab.files import read_tensors, write_tensors
 
 

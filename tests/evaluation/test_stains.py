@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dynlab.datasets import Dataset
-from dynlab.evaluation.stains import (
+from dynlab.evaluation.recognizer.stains import (
     FITTING_SHARES,
     JUDGED_KINDS,
     MIRRORED,

@@ -31,7 +31,7 @@ from dynlab.evaluation.arrays import Arrays, outcome_codes
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind, Outcome, black_fraction, outcomes_of, white_fraction
 from dynlab.evaluation.linearization import AttractorCertificate, IndexSum, Linearization
-from dynlab.evaluation.members import MEMBERS, basin_numbers, typical_members
+from dynlab.evaluation.members import NAMED_STARTS, basin_numbers, typical_members
 from dynlab.evaluation.planes import PlanePicture
 from dynlab.evaluation.recognizer import Judgement, RecognizerReport
 from dynlab.evaluation.results import SCHEMA_VERSION, Attractor, DataIdentity, MapIdentity, Results, TransformedSet
@@ -320,7 +320,7 @@ def _make(
     )
     known = torch.from_numpy(classes) if labelled else None
     starts = torch.rand(samples, images.shape[1], generator=torch.Generator().manual_seed(seed))
-    statistics = basin_statistics(basins, starts, torch.from_numpy(steps), known, MEMBERS)
+    statistics = basin_statistics(basins, starts, torch.from_numpy(steps), known, NAMED_STARTS)
     member_samples, member_states = typical_members(statistics, starts)
     found = [
         Attractor(
@@ -556,11 +556,11 @@ def _recognizer() -> RecognizerReport:
         method="Distance to the nearest training images of each class, calibrated.",
         train_samples=1000,
         threshold=0.42,
-        threshold_set_on=["held-out digits", "noise"],
+        threshold_set_on=["other held-out images"],
         balanced_accuracy=0.931,
         class_accuracy=0.972,
         confusion=[
-            Judgement("digits", stains=False, judged=400, called_member=380, called_stain=20),
+            Judgement("held-out images", stains=False, judged=400, called_member=380, called_stain=20),
             Judgement("blobs", stains=True, judged=200, called_member=2, called_stain=198),
             Judgement("overlaid digits", stains=True, judged=200, called_member=31, called_stain=169),
         ],

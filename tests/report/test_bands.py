@@ -25,10 +25,10 @@ from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.recognizer import Recognition, Recognizer, RecognizerReport
 from dynlab.report import write_report
-from dynlab.report.bands import band_figure
-from dynlab.report.branches import branches_of, event_words, level_words
 from dynlab.report.figure_data import figure_data
-from dynlab.report.ladder import (
+from dynlab.report.ladder.bands import band_figure
+from dynlab.report.ladder.branches import branches_of, event_words, level_words
+from dynlab.report.ladder.findings import (
     FOLDED,
     SHOWN,
     bands_words,
@@ -40,12 +40,12 @@ from dynlab.report.ladder import (
     noise_words,
     rungs_of,
 )
-from dynlab.report.ladder_identity import analysed_words, training_along
+from dynlab.report.ladder.identity import analysed_words, training_along
+from dynlab.report.ladder.stacking import DRAWN, Bands, bands_of
 from dynlab.report.matching import match_rows
 from dynlab.report.page import render_page
 from dynlab.report.palette import PALETTE
 from dynlab.report.pictures import Screen
-from dynlab.report.stacking import DRAWN, Bands, bands_of
 from dynlab.training import TrainingSettings
 from dynlab.training.ladder import ladder_settings
 

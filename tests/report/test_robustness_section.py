@@ -24,9 +24,9 @@ from dynlab.maps.classical import Linear
 from dynlab.report.figure_data import figure_data
 from dynlab.report.page import render_page, write_report
 from dynlab.report.pictures import screen_of
-from dynlab.report.robustness import chain_words, escape_words, robustness_view, sample_noise_words
-from dynlab.report.robustness_figures import DECADES, escape_figure, shock_figure
-from dynlab.report.shock_words import shock_words
+from dynlab.report.robustness.figures import DECADES, escape_figure, shock_figure
+from dynlab.report.robustness.section import chain_words, escape_words, robustness_view, sample_noise_words
+from dynlab.report.robustness.words import shock_words
 
 MakeAnalysis = Callable[..., Analysis]
 

@@ -17,8 +17,8 @@ from dynlab.report.drawing import drawing_of
 from dynlab.report.figure_data import figure_data
 from dynlab.report.palette import contrast
 from dynlab.report.pictures import screen_for
-from dynlab.report.study_explosion_figures import ReachLine, reach_figure
-from dynlab.report.study_figures import (
+from dynlab.report.study.explosion_figures import ReachLine, reach_figure
+from dynlab.report.study.figures import (
     ErrorPoints,
     OrbitLine,
     RunPoint,
@@ -28,9 +28,9 @@ from dynlab.report.study_figures import (
     range_of,
     setting_dots,
 )
-from dynlab.report.study_orbit_figures import Bundle, cosines_figure, distances_figure, step_lengths_figure
-from dynlab.report.study_page import markdown, render_study_page, write_page
-from dynlab.report.study_parts import (
+from dynlab.report.study.orbit_figures import Bundle, cosines_figure, distances_figure, step_lengths_figure
+from dynlab.report.study.page import markdown, render_study_page, write_page
+from dynlab.report.study.parts import (
     Chart,
     Failed,
     Link,
@@ -41,7 +41,7 @@ from dynlab.report.study_parts import (
     StudySection,
     Table,
 )
-from dynlab.report.study_pictures import sensitive_colours, sensitive_pixels, sensitive_scale, signed_pixels
+from dynlab.report.study.pictures import sensitive_colours, sensitive_pixels, sensitive_scale, signed_pixels
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -199,7 +199,7 @@ def page_of(text: str) -> StudyPage:
         scale=sensitive_scale(),
     )
     parts = [
-        Part(text, [text], [long], [Chart(text, text, drawing)] * 1, [pictures]),
+        Part(text, [text], [long], [Chart(text, drawing)], [pictures]),
         Part(text, tables=[long], folded=text),
     ]
     return StudyPage(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynlab.report.study_parts import Part, Picture, PictureTable, StudyPage, StudySection
-from dynlab.report.study_sheets import sheet_pixels, sheets_of
+from dynlab.report.study.parts import Part, Picture, PictureTable, StudyPage, StudySection
+from dynlab.report.study.sheets import sheet_pixels, sheets_of
 
 
 def table(rows: int, columns: int, *, colours: bool = False, is_strips: bool = False) -> PictureTable:

@@ -31,7 +31,8 @@ from stage_runs import method_file, run_recorded, run_stages
 from stage_summaries import differences, of_json, summary
 from train_runs import train_summary
 
-from dynlab.evaluation import classifiers, kinds, looks, networks, recognizer, stains
+from dynlab.evaluation import classifiers, kinds
+from dynlab.evaluation.recognizer import looks, networks, recognizer, stains
 from dynlab.studies.keys import TRAIN_VERSION
 from dynlab.studies.stages import STAGES, raw, separability
 from dynlab.studies.stages import recognizer as recognizer_stage

@@ -12,8 +12,8 @@ from stage_runs import SETTINGS
 from dynlab.attractors import load_graph
 from dynlab.report.pictures import screen_for
 from dynlab.studies.grid import Cell, cells_of
-from dynlab.studies.page_graph import graph_answer
-from dynlab.studies.page_models import Models
+from dynlab.studies.page.graph import graph_answer
+from dynlab.studies.page.models import Models
 from dynlab.studies.specification import load_study
 
 STUDY = """

@@ -42,7 +42,7 @@ from dynlab.evaluation.arrays import outcome_codes
 from dynlab.evaluation.attractors import attractors_of, cycles_of
 from dynlab.evaluation.explosions import explosion_points, explosion_starts
 from dynlab.evaluation.kinds import Kind, Outcome, is_explosion, outcomes_of
-from dynlab.evaluation.members import MEMBERS
+from dynlab.evaluation.members import NAMED_STARTS
 from dynlab.evaluation.separability import left_out_accuracy, majority_class_accuracy
 from dynlab.files import read_tensors, write_json, write_tensors
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at, shards_in
@@ -81,7 +81,7 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     basins.save(folder / BASINS_FILE)
     steps = torch.cat([read_tensors(shard / STEPS_FILE)[0]["steps"] for shard in shards])
     recognizer = recognizer_of(needed["recognizer"], device=torch.device(parameters["device"]))
-    statistics = basin_statistics(basins, first.images, steps, first.labels, MEMBERS)
+    statistics = basin_statistics(basins, first.images, steps, first.labels, NAMED_STARTS)
     attractors = attractors_of(basins, recognizer, statistics)
     outcomes = outcomes_of(
         basins.labels,

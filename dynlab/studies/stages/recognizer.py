@@ -4,7 +4,7 @@
 in each of two classes, nothing can be learned, `trained` is false and attractors have no kinds but explosions.
 
 Files
-    recognizer.safetensors: as `dynlab.evaluation.recognizer_files` writes it, if trained
+    recognizer.safetensors: as `dynlab.evaluation.recognizer.files` writes it, if trained
 
 Cost: about 35 s of one core for MNIST; 15000 samples at most are learned from.
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
-from dynlab.evaluation.recognizer_files import load_recognizer, save_recognizer
+from dynlab.evaluation.recognizer.files import load_recognizer, save_recognizer
 from dynlab.files import read_json, write_json
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work, dataset_at
 from dynlab.studies.stages.computing import RESULTS_FILE
@@ -64,4 +64,4 @@ def recognizer_of(folder: Path, *, device: torch.device | None = None) -> Recogn
     return load_recognizer(folder / _FILE, device=device) if trained else None
 
 
-RECOGNIZER = Stage("recognizer", 1, (), _parameters, compute, scope="data", cost=_cost)
+RECOGNIZER = Stage("recognizer", 2, (), _parameters, compute, scope="data", cost=_cost)

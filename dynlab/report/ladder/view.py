@@ -10,10 +10,10 @@ from dynlab.attractors.followed import Change, Followed
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.followed_kinds import FollowedKinds
 from dynlab.evaluation.kinds import Kind
-from dynlab.report.bands import band_figure
-from dynlab.report.branches import branches_of, level_words
 from dynlab.report.drawing import Drawing, drawing_of
-from dynlab.report.ladder import (
+from dynlab.report.ladder.bands import band_figure
+from dynlab.report.ladder.branches import branches_of, level_words
+from dynlab.report.ladder.findings import (
     BranchFilm,
     EventRow,
     Key,
@@ -27,9 +27,9 @@ from dynlab.report.ladder import (
     noise_words,
     rungs_of,
 )
-from dynlab.report.ladder_identity import analysed_words, identity_of, share_words, training_along, training_words
+from dynlab.report.ladder.identity import analysed_words, identity_of, share_words, training_along, training_words
+from dynlab.report.ladder.stacking import DRAWN, LARGE, bands_of
 from dynlab.report.pictures import Screen
-from dynlab.report.stacking import DRAWN, LARGE, bands_of
 
 
 @dataclass(frozen=True)

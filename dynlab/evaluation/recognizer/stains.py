@@ -28,7 +28,14 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from dynlab.evaluation.drawing import centred_coordinates, displaced, has_geometry, one_side, strokes, uniform
+from dynlab.evaluation.recognizer.strokes import (
+    centred_coordinates,
+    displaced,
+    has_geometry,
+    one_side,
+    strokes,
+    uniform,
+)
 
 Images = Float32[Tensor, "samples height width"]
 # Takes images, for each of them one of another class, and a generator.

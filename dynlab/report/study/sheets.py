@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynlab.report.study_parts import PictureTable, StudyPage
+from dynlab.report.study.parts import PictureTable, StudyPage
 
 # Sections that have a sheet, and how many of their tables of pictures stand on it.
 _SHEETS = {"films": 1, "fixed_points": 2, "explosions": 1}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dynlab.report.study_parts import Part, Table
+from dynlab.report.study.parts import Part, Table
 from dynlab.report.words import count, number
 from dynlab.studies.columns import COLUMNS, NOTHING, column_of, measured, number_text
 from dynlab.studies.comparison import Comparison, Line, Quantity
 from dynlab.studies.groups import Statistic
-from dynlab.studies.page_models import Answer
+from dynlab.studies.page.models import Answer
 
 
 def published_answer(comparison: Comparison) -> Answer:

@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import dynlab
-from dynlab.report.study_parts import Failed, Link, Part, StudyPage, StudySection
+from dynlab.report.study.parts import Failed, Link, Part, StudyPage, StudySection
 from dynlab.report.words import LONGEST_LIST, count, enumeration, number, plural, setting
-from dynlab.studies import (
-    page_explosions,
-    page_graph,
-    page_numbers,
-    page_orbits,
-    page_pictures,
-    page_published,
-    page_weights,
-)
 from dynlab.studies.comparison import Comparison
 from dynlab.studies.failures import Failure
 from dynlab.studies.grid import Cell
-from dynlab.studies.page_models import HEADS, Answer, Found, Models, value_words
+from dynlab.studies.page.explosions import explosions_answer
+from dynlab.studies.page.graph import graph_answer
+from dynlab.studies.page.models import HEADS, Answer, Found, Models, value_words
+from dynlab.studies.page.numbers import errors_answer, settings_answer
+from dynlab.studies.page.orbits import orbit_answer
+from dynlab.studies.page.pictures import films_answer, fixed_points_answer, reconstruction_answer, screen_for_models
+from dynlab.studies.page.published import published_answer
+from dynlab.studies.page.weights import convergence_answer, weights_answer
 from dynlab.studies.points import DIMENSIONS
 from dynlab.studies.rows import Row
 from dynlab.studies.specification import FIGURES, Study
@@ -56,7 +54,7 @@ def study_page(
     comparison: Comparison | None = None,
     failures: Sequence[Failure] = (),
 ) -> StudyPage:
-    """All that the page of a study shows; `dynlab.report.study_page.write_page` writes it.
+    """All that the page of a study shows; `dynlab.report.study.page.write_page` writes it.
 
     Args:
         study: Its specification.
@@ -70,25 +68,25 @@ def study_page(
         The page. It links to `results.csv` and `summary.csv` beside it.
     """
     models = Models(study, cells, found, rows)
-    looks = page_pictures.screen(models)
+    screen = screen_for_models(models)
     made: dict[str, Callable[[], Answer]] = {
-        "table": lambda: page_numbers.settings_answer(models, rows),
-        "accuracy_and_explosions": lambda: page_numbers.errors_answer(models, rows),
-        "along_orbit": lambda: page_orbits.orbit_answer(models),
-        "explosions": lambda: page_explosions.explosions_answer(models, looks),
-        "convergence": lambda: page_weights.convergence_answer(models),
+        "table": lambda: settings_answer(models, rows),
+        "accuracy_and_explosions": lambda: errors_answer(models, rows),
+        "along_orbit": lambda: orbit_answer(models),
+        "explosions": lambda: explosions_answer(models, screen),
+        "convergence": lambda: convergence_answer(models),
     }
-    if looks is not None:
+    if screen is not None:
         made |= {
-            "reconstruction": lambda: page_pictures.reconstruction_answer(models, looks),
-            "films": lambda: page_pictures.films_answer(models, looks),
-            "fixed_points": lambda: page_pictures.fixed_points_answer(models, looks),
-            "weights": lambda: page_weights.weights_answer(models, looks),
-            "graph": lambda: page_graph.graph_answer(models, looks),
+            "reconstruction": lambda: reconstruction_answer(models, screen),
+            "films": lambda: films_answer(models, screen),
+            "fixed_points": lambda: fixed_points_answer(models, screen),
+            "weights": lambda: weights_answer(models, screen),
+            "graph": lambda: graph_answer(models, screen),
         }
     sections = []
     if comparison is not None:
-        sections.append(_section("published", page_published.published_answer(comparison)))
+        sections.append(_section("published", published_answer(comparison)))
     sections += [_section(figure, made[figure]() if figure in made else None) for figure in study.figures]
     return StudyPage(
         title=study.title,

@@ -12,12 +12,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from dynlab.report.drawing import drawing_of
-from dynlab.report.study_figures import OrbitLine, Series, along_orbit, range_of
-from dynlab.report.study_parts import Chart, Part, Table
+from dynlab.report.study.figures import OrbitLine, Series, along_orbit, range_of
+from dynlab.report.study.parts import Chart, Part, Table
 from dynlab.report.words import count, number
-from dynlab.studies.page_models import Answer, Family, Models
-from dynlab.studies.page_pictures import tensors_of
+from dynlab.studies.page.models import Answer, Family, Models
 
 
 def orbit_answer(models: Models) -> Answer:
@@ -36,12 +34,9 @@ def orbit_answer(models: Models) -> Answer:
     charts = []
     for place, level in enumerate(models.levels):
         panel = [line for family, line in drawn if family.level == level]
-        if panel and (
-            drawing := drawing_of(
-                f"orbit-{place}", along_orbit(panel, raw, accuracies), f"Test accuracy along the orbit, {level}"
-            )
-        ):
-            charts.append(Chart(level, "", drawing))
+        if panel:
+            figure = along_orbit(panel, raw, accuracies)
+            charts += Chart.of(level, f"orbit-{place}", figure, f"Test accuracy along the orbit, {level}")
     rows, losses = [], []
     for family, found in lines:
         row, loss = _peak(family, found)
@@ -87,7 +82,7 @@ def _bound(models: Models) -> list[Part]:
 def _bound_row(models: Models, family: Family) -> tuple[str, ...] | None:
     ends, purities, others, samples = [], [], [], set()
     for cell, basins in models.with_stage(family.shown, "basins"):
-        right = tensors_of(models, cell, "separability", "end").get("right")
+        right = models.tensors(cell, "separability", "end").get("right")
         if right is None or basins["purity"] is None:
             continue
         samples.add(basins["samples"])

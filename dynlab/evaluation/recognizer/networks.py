@@ -2,7 +2,7 @@
 
 Two convolutions of 3 x 3, the second of stride 2, and a hidden layer; rows of numbers have the hidden layer only.
 They are trained by Adam with decoupled weight decay on cross-entropy, with stains as one more class. In each epoch the
-stains are new, half of the members are averages of near neighbours, and all get new looks (`dynlab.evaluation.looks`).
+stains are new, half of the members are averages of near neighbours, and all get new looks (`looks`, beside this file).
 
 Source: Hendrycks, Mazeika and Dietterich, Deep Anomaly Detection with Outlier Exposure, 2019; Lakshminarayanan, Pritzel
 and Blundell, Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, 2017.
@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
-from dynlab.evaluation.looks import local_means, nearest_of_class, with_looks
-from dynlab.evaluation.stains import fitting_stains
+from dynlab.evaluation.recognizer.looks import local_means, nearest_of_class, with_looks
+from dynlab.evaluation.recognizer.stains import fitting_stains
 
 _CHANNELS, _HIDDEN = (32, 64), 128
 _FEWEST_EPOCHS, _MOST_EPOCHS, _PRESENTED_MEMBERS = 4, 50, 60_000

@@ -1,18 +1,22 @@
 """What the page of a study is built of: parts with words, tables, charts and pictures, all plain values.
 
-Who gathers the answers of a study fills these; `dynlab.report.study_page` makes HTML of them and escapes all text.
+Who gathers the answers of a study fills these; `dynlab.report.study.page` makes HTML of them and escapes all text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynlab.report.drawing import Drawing
+from dynlab.report.drawing import Drawing, drawing_of
 from dynlab.report.png import png_uri
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,14 @@ class Table:
 class Chart:
     """A figure with what is above it."""
 
-    heading: str
-    note: str
+    heading: str  # empty where the part says it
     drawing: Drawing
+
+    @staticmethod
+    def of(heading: str, anchor: str, figure: go.Figure, words: str) -> list[Chart]:
+        """The chart of a figure; none where there is nothing in it. Arguments as in `drawing_of`."""
+        drawing = drawing_of(anchor, figure, words)
+        return [] if drawing is None else [Chart(heading, drawing)]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dynlab.files import read_json
-from dynlab.report.study_parts import Part
+import torch
+from torch import Tensor
+
+from dynlab.files import read_json, read_tensors
+from dynlab.report.study.parts import Part
 from dynlab.studies.columns import NOTHING
 from dynlab.studies.grid import Cell
 from dynlab.studies.points import DIMENSIONS, FAMILY, LEVEL, SCHEDULE
@@ -95,6 +98,21 @@ class Models:
     def with_stage(self, cells: Sequence[Cell], stage: str) -> list[tuple[Cell, dict[str, Any]]]:
         """Those of the models for which a stage is there, with what it found."""
         return [(cell, results) for cell in cells if (results := self.results(cell, stage)) is not None]
+
+    def films(self, cell: Cell) -> dict[str, Any]:
+        """What the film strips of a model show; nothing if they are not there."""
+        results = self.results(cell, "iterate")
+        return {} if results is None else results["films"]
+
+    def tensors(self, cell: Cell, stage: str, name: str) -> dict[str, Tensor]:
+        """The arrays `<name>.safetensors` of a stage of a model, in float32; none if the stage is not there."""
+        folder = self.folder(cell, stage)
+        found = {} if folder is None else read_tensors(folder / f"{name}.safetensors")[0]
+        return {key: values.to(torch.float32) for key, values in found.items()}
+
+    def which(self, cell: Cell) -> str:
+        """A model in words."""
+        return f"the map of {self.setting(cell.settings)}, seed {cell.settings.seed}"
 
     def level(self, settings: TrainingSettings | Row) -> str:
         """The level in words."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dynlab.errors import InputError
-from dynlab.evaluation.recognizer import Recognizer, RecognizerReport
+from dynlab.evaluation.recognizer.recognizer import Recognizer, RecognizerReport
 from dynlab.files import read_tensors, write_tensors
 
 _KIND = "recognizer"

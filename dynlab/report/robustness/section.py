@@ -12,12 +12,12 @@ from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.robustness_results import AttractorEscape, NoiseSource, Robustness, Shock
 from dynlab.report.gallery import Card, card_of
 from dynlab.report.pictures import Screen
-from dynlab.report.shock_films import ShockFilm, shock_films
-from dynlab.report.shock_words import shock_words, unsampled_words
+from dynlab.report.robustness.films import ShockFilm, shock_films
+from dynlab.report.robustness.words import shock_words, unsampled_words
 from dynlab.report.words import count, number, percent
 
 PICTURED_ATTRACTORS, PICTURED_SAMPLES = 6, 4  # shocks with pictures
-GROUPS, MEMBERS = 8, 10  # metastable groups, and attractors of each, that are shown
+GROUPS, OF_A_GROUP = 8, 10  # metastable groups, and attractors of each, that are shown
 
 _SOURCES = {
     NoiseSource.GIVEN: "as asked for",
@@ -212,7 +212,7 @@ def _groups(analysis: Analysis, screen: Screen, found: Robustness) -> list[Group
     attractors = analysis.results.attractors
     return [
         Group(
-            cards=[card_of(analysis, screen, attractors[escape.attractor]) for escape in group[:MEMBERS]],
+            cards=[card_of(analysis, screen, attractors[escape.attractor]) for escape in group[:OF_A_GROUP]],
             members=len(group),
             share=percent(share) if (share := sum(escape.stationary for escape in group)) else "",
         )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from dynlab.evaluation.drawing import centred_coordinates, displaced
+from dynlab.evaluation.recognizer.strokes import centred_coordinates, displaced
 
 _MOST_NEIGHBOURS, _FEWEST_NEIGHBOURS, _NEIGHBOUR_SHARE = 60, 6, 0.05  # of an image in its class, itself among them
 _AVERAGED = 12

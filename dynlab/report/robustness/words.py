@@ -8,7 +8,7 @@ from statistics import median
 
 from dynlab.attractors.pulled_back import LowerBound
 from dynlab.evaluation.robustness_results import Shock
-from dynlab.report.shock_films import at_most
+from dynlab.report.robustness.films import at_most
 from dynlab.report.words import count, enumeration, number
 
 _NO_PROOF = ", which does not say that there is none."

@@ -1,7 +1,7 @@
 """The figure of bands: basin fractions over the levels of a parameter, stacked up to the whole of the samples.
 
 Each large branch has a band of its own, the others share one, and so do the samples that reach no fixed point;
-`dynlab.report.stacking` says which band stands where. Fractions are known at the levels alone; in between they are
+`stacking`, beside this file, says which band stands where. Fractions are known at the levels alone; in between they are
 joined by straight lines.
 
 Source: the picture is that of Datseris, Rossi and Wagemakers, Framework for global stability analysis of dynamical
@@ -19,11 +19,11 @@ import torch
 
 from dynlab.attractors.followed import Change, Followed
 from dynlab.attractors.statistics import wilson_interval
-from dynlab.report.branches import Branch, event_words, level_digits, level_words
 from dynlab.report.figure_data import column_names
+from dynlab.report.ladder.branches import Branch, event_words, level_digits, level_words
+from dynlab.report.ladder.stacking import Bands, looks
 from dynlab.report.layout import blank_figure, label_text
 from dynlab.report.palette import light
-from dynlab.report.stacking import Bands, looks
 from dynlab.report.words import number, percent
 
 if TYPE_CHECKING:

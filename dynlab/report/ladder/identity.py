@@ -7,7 +7,7 @@ from typing import Any
 
 from dynlab.attractors.followed import Followed
 from dynlab.evaluation.analysis import Analysis
-from dynlab.report.branches import level_words
+from dynlab.report.ladder.branches import level_words
 from dynlab.report.words import count, enumeration, number
 from dynlab.training.ladder import noise_of_level
 

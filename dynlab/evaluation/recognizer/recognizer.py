@@ -1,6 +1,6 @@
 """Is an image a clear member of a class, or a stain? A recognizer for attractors, learned from real images.
 
-A few small convolutional networks tell the classes apart from each other and from stains (`dynlab.evaluation.stains`).
+A few small convolutional networks tell the classes apart from each other and from stains (`stains`, beside this file).
 The score of an image is the log odds of its likeliest class against everything else, the other classes and the stains:
 what is no digit has a low score, and so has what might be this digit or that one. An image is a member if its score
 reaches the threshold, which is the one that 95% of held-out real images reach.
@@ -28,12 +28,12 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from dynlab.errors import InputError
-from dynlab.evaluation.drawing import grey_image_sides, has_geometry
-from dynlab.evaluation.networks import Network, fit_network, scores_of
-from dynlab.evaluation.stains import judged_stains, symmetric_classes
+from dynlab.evaluation.recognizer.networks import Network, fit_network, scores_of
+from dynlab.evaluation.recognizer.stains import judged_stains, symmetric_classes
+from dynlab.evaluation.recognizer.strokes import grey_image_sides, has_geometry
 from dynlab.short_repr import short_repr
 
-MEMBERS = "digits"
+_REAL = "held-out images"
 _FEWEST = 5  # samples that two classes must have
 _KEPT_MEMBERS = 0.95  # share of held-out real images that the threshold keeps
 _SHARES = (0.7, 0.15, 0.15)  # of the samples: for fitting, for the threshold, for judging
@@ -46,7 +46,7 @@ _NETWORKS = 2
 class Judgement:
     """What the recognizer said of one kind of images it was judged on."""
 
-    images: str  # how the images came about: "digits" for held-out real ones, else the kind of stain
+    images: str  # how the images came about: "held-out images" for real ones, else the kind of stain
     stains: bool  # whether they are stains in truth
     judged: int
     called_member: int  # recognized as a member of some class
@@ -228,7 +228,7 @@ def _report(
 ) -> RecognizerReport:
     """Judge on held-out images and stains made of them in full size, as `recognize` would be asked."""
     scores, found = scores_of(networks, _reduced(held_out))
-    confusion = [_judgement(MEMBERS, scores >= threshold, stains=False)]
+    confusion = [_judgement(_REAL, scores >= threshold, stains=False)]
     for kind, made in stains.items():
         confusion.append(_judgement(kind, scores_of(networks, _reduced(made))[0] >= threshold, stains=True))
     member_rate = confusion[0].called_member / confusion[0].judged
@@ -238,7 +238,7 @@ def _report(
         method=f"{len(networks)} {kind_of_network} fitted to real images and synthetic stains of other kinds",
         train_samples=train_samples,
         threshold=threshold,
-        threshold_set_on=[f"held-out {MEMBERS}"],
+        threshold_set_on=[f"other {_REAL}"],
         balanced_accuracy=(member_rate + sum(stain_rates) / len(stain_rates)) / 2,
         class_accuracy=float((found == truth).double().mean()),
         confusion=confusion,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dynlab.report.figure_data import column_names
 from dynlab.report.layout import blank_figure, label_text
-from dynlab.report.study_figures import Range, Series
+from dynlab.report.study.figures import Range, Series
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

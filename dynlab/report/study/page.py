@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dynlab.errors import InputError
 from dynlab.files import check_writable_folder, written_atomically
 from dynlab.report.shell import assets, environment
-from dynlab.report.study_parts import StudyPage
+from dynlab.report.study.parts import StudyPage
 
 if TYPE_CHECKING:
     from markupsafe import Markup

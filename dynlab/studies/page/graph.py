@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from dynlab.attractors import load_graph
 from dynlab.report.connections import connection_figure
-from dynlab.report.drawing import drawing_of
 from dynlab.report.pictures import Screen
-from dynlab.report.study_parts import Chart, Part, Table
+from dynlab.report.study.parts import Chart, Part, Table
 from dynlab.report.words import count, number
 from dynlab.studies.columns import NOTHING
 from dynlab.studies.grid import Cell
-from dynlab.studies.page_models import Answer, Models
-from dynlab.studies.page_pictures import which
+from dynlab.studies.page.models import Answer, Models
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -35,7 +33,7 @@ _HEADS = (
 )
 
 
-def graph_answer(models: Models, looks: Screen) -> Answer:
+def graph_answer(models: Models, screen: Screen) -> Answer:
     """How many saddles join the largest attractors of each family, how unstable they are, and the graph of one map."""
     rows = [row for family in models.families if (row := _row(models, family.label, family.shown))]
     if not rows:
@@ -54,11 +52,10 @@ def graph_answer(models: Models, looks: Screen) -> Answer:
         joined = sum(degree > 0 for _, degree in graph.degree())
         told = (
             f"{count(graph.number_of_edges(), 'saddle')} and the {count(joined, 'attractor')} that they join, under "
-            f"{which(models, cell)}"
+            f"{models.which(cell)}"
         )
-        if drawing := drawing_of("graph-largest", connection_figure(graph, looks), told):
-            chart = Chart("", "", drawing)
-            parts.append(Part("The graph of one map", [f"{told}. Pictures grow with the basins."], charts=[chart]))
+        if charts := Chart.of("", "graph-largest", connection_figure(graph, screen), told):
+            parts.append(Part("The graph of one map", [f"{told}. Pictures grow with the basins."], charts=charts))
     return "", parts
 
 

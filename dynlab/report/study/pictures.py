@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dynlab.report.pictures import Screen
 from dynlab.report.png import png_uri
-from dynlab.report.study_parts import Scale
+from dynlab.report.study.parts import Scale
 
 LOW, HIGH = 0.05, 0.95  # below and above these the scale is sensitive
 _STOPS = np.array([0.0, LOW / 2, LOW, LOW, HIGH, HIGH, (1 + HIGH) / 2, 1.0])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dynlab.report.drawing import drawing_of
-from dynlab.report.study_figures import (
+from dynlab.report.study.figures import (
     ErrorPoints,
     RunPoint,
     Series,
@@ -13,11 +12,11 @@ from dynlab.report.study_figures import (
     range_of,
     setting_dots,
 )
-from dynlab.report.study_parts import Chart, Part, Table
+from dynlab.report.study.parts import Chart, Part, Table
 from dynlab.report.words import count, number, percent, signed
 from dynlab.studies.columns import COLUMNS, NOTHING, interval_text, measured, number_text
 from dynlab.studies.groups import Group, correlations, groups_of
-from dynlab.studies.page_models import HEADS, Answer, Models, value_words
+from dynlab.studies.page.models import HEADS, Answer, Models, value_words
 from dynlab.studies.rows import Row
 
 _LONG = 8  # rows of a table that is folded away
@@ -100,9 +99,7 @@ def _dots(models: Models, groups: Sequence[Group]) -> list[Chart]:
             continue
         figure = setting_dots(rows, COLUMNS[name].name, name)
         words = f"{COLUMNS[name].name} of {count(len(groups), 'setting')}, a row of points each"
-        drawing = drawing_of(f"settings-{name.replace('_', '-')}", figure, words)
-        if drawing:
-            charts.append(Chart(heading, "", drawing))
+        charts += Chart.of(heading, f"settings-{name.replace('_', '-')}", figure, words)
     return charts
 
 
@@ -183,8 +180,7 @@ def errors_answer(models: Models, rows: Sequence[Row]) -> Answer:
             continue
         figure = accuracy_and_explosions(panel, accuracies, explosions)
         words = f"Accuracy and explosions against reconstruction error, {level}"
-        if drawing := drawing_of(f"errors-{place}", figure, words):
-            charts.append(Chart(level, "", drawing))
+        charts += Chart.of(level, f"errors-{place}", figure, words)
     words = (
         "Each small point is one model; a diamond is the average of those that differ in their seed only. Panels share "
         "their vertical axes."

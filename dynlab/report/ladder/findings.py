@@ -10,10 +10,10 @@ import torch
 
 from dynlab.attractors.followed import Change, Event, Followed
 from dynlab.evaluation.kinds import Kind
-from dynlab.report.branches import CHANGE_WORDS, Branch, Stage, largest_first, level_words, stages_of
 from dynlab.report.gallery import Mark, kind_mark
+from dynlab.report.ladder.branches import CHANGE_WORDS, Branch, Stage, largest_first, level_words, stages_of
+from dynlab.report.ladder.stacking import Bands
 from dynlab.report.pictures import Screen
-from dynlab.report.stacking import Bands
 from dynlab.report.words import count, number, percent
 
 FILMS = 16  # branches, those with the largest fractions

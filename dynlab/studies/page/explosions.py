@@ -12,16 +12,14 @@ from typing import Any
 import torch
 
 from dynlab.attractors import wilson_interval
-from dynlab.report.drawing import drawing_of
 from dynlab.report.pictures import Screen
-from dynlab.report.study_explosion_figures import ReachLine, reach_figure
-from dynlab.report.study_figures import Series
-from dynlab.report.study_parts import Chart, Part, Picture, PictureTable, Table
+from dynlab.report.study.explosion_figures import ReachLine, reach_figure
+from dynlab.report.study.figures import Series
+from dynlab.report.study.parts import Chart, Part, Picture, PictureTable, Table
 from dynlab.report.words import count, number, percent
 from dynlab.studies.columns import NOTHING
 from dynlab.studies.grid import Cell
-from dynlab.studies.page_models import Answer, Family, Models
-from dynlab.studies.page_pictures import tensors_of
+from dynlab.studies.page.models import Answer, Family, Models
 
 _PICTURED = 5  # models of a family
 _WAYS = (  # of probing an explosion: their name in results, what the page says, the axis, the column
@@ -30,7 +28,7 @@ _WAYS = (  # of probing an explosion: their name in results, what the page says,
 )
 
 
-def explosions_answer(models: Models, looks: Screen | None) -> Answer:
+def explosions_answer(models: Models, screen: Screen | None) -> Answer:
     """Whether explosions are one fixed point, why it attracts, and what they start from."""
     known = models.with_stage(models.cells, "basins")
     if not known:
@@ -39,7 +37,7 @@ def explosions_answer(models: Models, looks: Screen | None) -> Answer:
     if any(results["explosions"]["points"]["samples"] for _, results in known):
         parts = [
             _points(models),
-            _pictures(models, looks),
+            _pictures(models, screen),
             _spectra(models),
             _reach(models),
             _starts(models),
@@ -114,22 +112,22 @@ def _points(models: Models) -> Part:
     return Part("One fixed point or several?", [words], [Table("Explosions of each map", heads, rows)])
 
 
-def _pictures(models: Models, looks: Screen | None) -> Part | None:
+def _pictures(models: Models, screen: Screen | None) -> Part | None:
     """The explosion of each model of a family, that of the first seeds, as it is and with all of its contrast."""
     rows = []
-    for family in models.families if looks is not None else ():
+    for family in models.families if screen is not None else ():
         shown: list[Picture | None] = []
         for cell, results in models.with_stage(family.shown, "spectra"):
-            if results["explosions"] and looks is not None:
-                point = tensors_of(models, cell, "spectra", "explosions")["fixed_points"][0]
+            if results["explosions"] and screen is not None:
+                point = models.tensors(cell, "spectra", "explosions")["fixed_points"][0]
                 words = f"Explosion of {family.label}, seed {cell.settings.seed}"
                 shown += [
-                    Picture(looks.pixels(point), words),
-                    Picture(looks.stretched_pixels(point), f"{words}, with full contrast"),
+                    Picture(screen.pixels(point), words),
+                    Picture(screen.stretched_pixels(point), f"{words}, with full contrast"),
                 ]
         if shown:
             rows.append((family.label, shown[: 2 * _PICTURED]))
-    if not rows or looks is None:
+    if not rows or screen is None:
         return None
     most = max(len(shown) for _, shown in rows)
     heads = ["", *("as it is" if column % 2 == 0 else "stretched" for column in range(most))]
@@ -138,7 +136,7 @@ def _pictures(models: Models, looks: Screen | None) -> Part | None:
         heads,
         [(label, [*shown, *[None] * (most - len(shown))]) for label, shown in rows],
         apart=frozenset(range(2, most, 2)),
-        is_strips=looks.is_strip,
+        is_strips=screen.is_strip,
     )
     words = (
         "The largest explosion of each model, a pair of pictures a seed: as it is, and stretched, with its own least "
@@ -211,8 +209,7 @@ def _reach(models: Models) -> Part | None:
             lines = [_reach_line(models, family, probes, way) for family, probes in probed if family.level == level]
             title = f"{heading}, {level}"
             figure = reach_figure(lines, axis, column, log=log)
-            if drawing := drawing_of(f"explosions-{way}-{place}", figure, f"{title}: share that explodes"):
-                charts.append(Chart(title, "", drawing))
+            charts += Chart.of(title, f"explosions-{way}-{place}", figure, f"{title}: share that explodes")
     kinds = list(dict.fromkeys(probe["states"] for _, probes in probed for probe in probes if probe["value"] is None))
     rows = []
     for family, probes in probed:

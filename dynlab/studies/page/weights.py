@@ -8,15 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from dynlab.maps import load_map
-from dynlab.report.drawing import drawing_of
 from dynlab.report.pictures import Screen
-from dynlab.report.study_orbit_figures import Bundle, cosines_figure, distances_figure, step_lengths_figure
-from dynlab.report.study_parts import Chart, Part, Picture, PictureTable, Table
-from dynlab.report.study_pictures import signed_pixels
+from dynlab.report.study.orbit_figures import Bundle, cosines_figure, distances_figure, step_lengths_figure
+from dynlab.report.study.parts import Chart, Part, Picture, PictureTable, Table
+from dynlab.report.study.pictures import signed_pixels
 from dynlab.report.words import count, signed
 from dynlab.studies.grid import Cell
-from dynlab.studies.page_models import Answer, Family, Models
-from dynlab.studies.page_pictures import films_of, tensors_of, which
+from dynlab.studies.page.models import Answer, Family, Models
 from dynlab.studies.stages.convergence import REFERENCE_STEP
 from dynlab.studies.training import MAP_FILE
 
@@ -34,7 +32,7 @@ def convergence_answer(models: Models) -> Answer:
         if not chosen:
             return None
         cell, name = chosen[0][1], "films"
-        samples = films_of(models, cell)["samples"]
+        samples = models.films(cell)["samples"]
         bundles = [Bundle("samples", "kept", "solid", range(len(samples)), samples)]
     else:
         good, wrong = found["picks"]["good"]["samples"], found["picks"]["misclassified"]["samples"]
@@ -43,7 +41,7 @@ def convergence_answer(models: Models) -> Answer:
             Bundle("misclassified", "changed", "dash", range(len(good), len(good) + len(wrong)), wrong),
         ]
     bundles = [bundle for bundle in bundles if bundle.samples]
-    tensors = tensors_of(models, cell, "separability" if name == "picks" else "iterate", name)
+    tensors = models.tensors(cell, "separability" if name == "picks" else "iterate", name)
     lengths, distances = (tensors[key].double().numpy() for key in ("step_lengths", "distances"))
     figures = (
         (f"First {_FIRST_STEPS} steps", step_lengths_figure(lengths, bundles, _FIRST_STEPS, log=False)),
@@ -52,17 +50,17 @@ def convergence_answer(models: Models) -> Answer:
     )
     charts = []
     for number, (heading, figure) in enumerate(figures):
-        if drawing := drawing_of(f"convergence-{number}", figure, f"{heading} of {count(lengths.shape[1], 'sample')}"):
-            charts.append(Chart(heading, "", drawing))
+        told = f"{heading} of {count(lengths.shape[1], 'sample')}"
+        charts += Chart.of(heading, f"convergence-{number}", figure, told)
     whose = "the samples above" if name == "picks" and "fixed_points" in models.study.figures else "some samples"
     words = (
-        f"The way of {whose} under {which(models, cell)}. A straight line on a logarithmic axis is exponential "
+        f"The way of {whose} under {models.which(cell)}. A straight line on a logarithmic axis is exponential "
         "convergence; it ends where 32-bit floating point numbers do."
     )
     return "", [Part(words=[words], charts=charts)]
 
 
-def weights_answer(models: Models, looks: Screen) -> Answer:
+def weights_answer(models: Models, screen: Screen) -> Answer:
     """Section 6.4: the rows of `W1` beside the columns of `W2`, and how similar they are."""
     chosen = [
         (family, cell, found["weights"])
@@ -100,14 +98,14 @@ def weights_answer(models: Models, looks: Screen) -> Answer:
     untied = [entry for entry in chosen if not entry[1].settings.tied] or chosen
     best = models.best("iterate", "train")
     shown = next((entry for entry in untied if best is not None and entry[1].key == best.key), untied[0])
-    parts += _weights_of(models, *shown[:2], looks)
+    parts += _weights_of(models, *shown[:2], screen)
     return "", parts
 
 
-def _weights_of(models: Models, family: Family, cell: Cell, looks: Screen) -> list[Part]:
+def _weights_of(models: Models, family: Family, cell: Cell, screen: Screen) -> list[Part]:
     """Hidden units of the first layer of one map, from the most to the least similar, and the cosines of all."""
     folder = models.folder(cell, "train")
-    tensors = tensors_of(models, cell, "iterate", "weights")
+    tensors = models.tensors(cell, "iterate", "weights")
     own, strangers = (tensors[f"{name}_0"].double().numpy() for name in ("cosines", "shuffled"))
     parts = []
     if folder is not None:
@@ -120,21 +118,25 @@ def _weights_of(models: Models, family: Family, cell: Cell, looks: Screen) -> li
             (
                 name,
                 [
-                    Picture(signed_pixels(weights[unit], looks), f"Unit {unit}, {what}, cosine {own[unit]:.2f}")
+                    Picture(signed_pixels(weights[unit], screen), f"Unit {unit}, {what}, cosine {own[unit]:.2f}")
                     for unit in units
                 ],
             )
             for name, weights, what in (("row of W1", rows, "encoder"), ("column of W2", columns, "decoder"))
         ]
         table = PictureTable(
-            "Weights of hidden units", ["", *(f"{own[unit]:.2f}" for unit in units)], pictures, is_strips=looks.is_strip
+            "Weights of hidden units",
+            ["", *(f"{own[unit]:.2f}" for unit in units)],
+            pictures,
+            is_strips=screen.is_strip,
         )
         note = (
-            f"{words} of {which(models, cell)}, evenly spread from the most to the least similar, with their cosines "
+            f"{words} of {models.which(cell)}, evenly spread from the most to the least similar, with their cosines "
             "above. Middle grey is 0, and each picture has its own contrast."
         )
         parts.append(Part("Weights of single units", [note], pictures=[table]))
     figure = cosines_figure(own, strangers)
-    if drawing := drawing_of("weights-cosines", figure, f"Cosines of the weights of {family.label}"):
-        parts.append(Part(charts=[Chart("Cosines of all hidden units", "", drawing)]))
+    told = f"Cosines of the weights of {family.label}"
+    if charts := Chart.of("Cosines of all hidden units", "weights-cosines", figure, told):
+        parts.append(Part(charts=charts))
     return parts

@@ -9,17 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from dynlab.files import read_tensors
 from dynlab.maps import load_map
 from dynlab.report.pictures import Screen, screen_for
-from dynlab.report.study_parts import Part, Picture, PictureTable
-from dynlab.report.study_pictures import sensitive_pixels, sensitive_scale
+from dynlab.report.study.parts import Part, Picture, PictureTable
+from dynlab.report.study.pictures import sensitive_pixels, sensitive_scale
 from dynlab.report.words import enumeration
-from dynlab.studies.grid import Cell
-from dynlab.studies.page_models import Answer, Models
+from dynlab.studies.page.models import Answer, Models
 from dynlab.studies.stages.convergence import moved
 from dynlab.studies.training import MAP_FILE
 
@@ -27,7 +23,7 @@ _FILMS, _BESIDE = 6, 3  # samples on their way, and how many of them side by sid
 _FIRST_CLASS = 8  # of the first film, as in figures 3 and 4
 
 
-def screen(models: Models) -> Screen | None:
+def screen_for_models(models: Models) -> Screen | None:
     """How states of the study are shown, by the first map that is there."""
     for cell in models.cells:
         if folder := models.folder(cell, "train"):
@@ -35,26 +31,26 @@ def screen(models: Models) -> Screen | None:
     return None
 
 
-def reconstruction_answer(models: Models, looks: Screen) -> Answer:
+def reconstruction_answer(models: Models, screen: Screen) -> Answer:
     """Figure 3: one sample, corrupted, reconstructed and passed through clean, a row for each level and family."""
     chosen = models.representatives("iterate")
     if not chosen:
         return None
-    place = _first_film(films_of(models, chosen[0][1]))
-    corrupted_screen = Screen(looks.height, looks.width, looks.colours, looks.channels_first, -1.0, 1.0)
-    is_sensitive = not looks.colours
+    place = _first_film(models.films(chosen[0][1]))
+    corrupted_screen = Screen(screen.height, screen.width, screen.colours, screen.channels_first, -1.0, 1.0)
+    is_sensitive = not screen.colours
     rows, sample, what = [], 0, ""
     for family, cell in chosen:
-        films, tensors = films_of(models, cell), tensors_of(models, cell, "iterate", "films")
+        films, tensors = models.films(cell), models.tensors(cell, "iterate", "films")
         sample, what = films["samples"][place], _of_class(films, place)
         frames = tensors["frames"][place]
         states = (("original", frames[0]), ("reconstructed", tensors["reconstructed"][place]), ("clean", frames[1]))
         words = f"{family.label}, sample {sample}"
         pictures = [Picture(corrupted_screen.pixels(tensors["corrupted"][place]), f"{words}, corrupted")]
-        pictures += [Picture(looks.pixels(state), f"{words}, {name}") for name, state in states]
+        pictures += [Picture(screen.pixels(state), f"{words}, {name}") for name, state in states]
         if is_sensitive:
             pictures += [
-                Picture(sensitive_pixels(state, looks), f"{words}, {name}, in the sensitive colours")
+                Picture(sensitive_pixels(state, screen), f"{words}, {name}, in the sensitive colours")
                 for name, state in states
             ]
         rows.append((family.label, pictures))
@@ -65,7 +61,7 @@ def reconstruction_answer(models: Models, looks: Screen) -> Answer:
         rows,
         apart=frozenset({1, 4}),
         scale=sensitive_scale() if is_sensitive else None,
-        is_strips=looks.is_strip,
+        is_strips=screen.is_strip,
     )
     how = (
         f"Sample {sample} of the test set{what}: corrupted, as it is, reconstructed from the corrupted one, and passed "
@@ -80,14 +76,14 @@ def reconstruction_answer(models: Models, looks: Screen) -> Answer:
     return "", [Part(words=words, pictures=[table])]
 
 
-def films_answer(models: Models, looks: Screen) -> Answer:
+def films_answer(models: Models, screen: Screen) -> Answer:
     """Figure 4: a few samples on their way, under the map of each level and family."""
     chosen = models.representatives("iterate")
     if not chosen:
         return None
-    every = [(family, films_of(models, cell), tensors_of(models, cell, "iterate", "films")) for family, cell in chosen]
+    every = [(family, models.films(cell), models.tensors(cell, "iterate", "films")) for family, cell in chosen]
     distances = np.array([films["distances"] for _, films, _ in every]).min(axis=0)
-    first, least = every[0][1], moved(looks.height * looks.width * (3 if looks.colours else 1))
+    first, least = every[0][1], moved(screen.height * screen.width * (3 if screen.colours else 1))
     places, are_far = film_places(first["classes"], distances.tolist(), least)
     frames = len(first["steps"])
     tables = []
@@ -97,7 +93,7 @@ def films_answer(models: Models, looks: Screen) -> Answer:
             (
                 family.label,
                 [
-                    Picture(looks.pixels(frame), f"{family.label}, sample {found['samples'][place]}, step {step}")
+                    Picture(screen.pixels(frame), f"{family.label}, sample {found['samples'][place]}, step {step}")
                     for place in beside
                     for step, frame in zip(found["steps"], tensors["frames"][place], strict=True)
                 ],
@@ -112,7 +108,7 @@ def films_answer(models: Models, looks: Screen) -> Answer:
                 rows,
                 groups=[(name[0].upper() + name[1:], frames) for name in names],
                 apart=frozenset(range(frames, frames * len(beside), frames)),
-                is_strips=looks.is_strip,
+                is_strips=screen.is_strip,
             )
         )
     kinds = "of different classes" if first["classes"] is not None else "chosen at random"
@@ -158,13 +154,13 @@ def film_places(classes: Sequence[int] | None, distances: Sequence[float], least
     return [first, *sorted(others)], all(distances[place] >= least for place in others)
 
 
-def fixed_points_answer(models: Models, looks: Screen) -> Answer:
+def fixed_points_answer(models: Models, screen: Screen) -> Answer:
     """Figure 6: samples and where they stand in the transformed set, classified rightly and wrongly."""
     cell = models.best("separability")
     found = None if cell is None else models.results(cell, "separability")
     if cell is None or found is None:
         return None
-    tensors, parts = tensors_of(models, cell, "separability", "picks"), []
+    tensors, parts = models.tensors(cell, "separability", "picks"), []
     for name, heading in (("good", "Good"), ("misclassified", "Misclassified")):
         picks = found["picks"][name]
         if not picks["samples"]:
@@ -175,10 +171,10 @@ def fixed_points_answer(models: Models, looks: Screen) -> Answer:
         for place, sample in enumerate(picks["samples"]):
             known, guess = picks["classes"][place], picks["predicted"][place]
             heads.append(str(known) if known == guess else f"{known} → {guess}")
-            originals.append(Picture(looks.pixels(tensors[f"{name}_originals"][place]), f"Sample {sample}, a {known}"))
+            originals.append(Picture(screen.pixels(tensors[f"{name}_originals"][place]), f"Sample {sample}, a {known}"))
             transformed.append(
                 Picture(
-                    looks.pixels(tensors[f"{name}_transformed"][place]),
+                    screen.pixels(tensors[f"{name}_transformed"][place]),
                     f"Sample {sample}, transformed, classified as {guess}",
                 )
             )
@@ -186,32 +182,16 @@ def fixed_points_answer(models: Models, looks: Screen) -> Answer:
             f"{heading} fixed points",
             heads,
             [("original", originals), ("fixed point", transformed)],
-            is_strips=looks.is_strip,
+            is_strips=screen.is_strip,
         )
         parts.append(Part(heading, pictures=[table]))
-    least = moved(looks.height * looks.width * (3 if looks.colours else 1))
+    least = moved(screen.height * screen.width * (3 if screen.colours else 1))
     words = (
-        f"Samples of the test set under {which(models, cell)}, chosen at random: good ones are classified rightly and "
+        f"Samples of the test set under {models.which(cell)}, chosen at random: good ones are classified rightly and "
         f"moved by {least:.2g} or more, misclassified ones are just that. Above each stands its class, and the class "
         "it is taken for where that is another."
     )
     return "", [Part(words=[words]), *parts]
-
-
-def which(models: Models, cell: Cell) -> str:
-    return f"the map of {models.setting(cell.settings)}, seed {cell.settings.seed}"
-
-
-def films_of(models: Models, cell: Cell) -> dict[str, Any]:
-    results = models.results(cell, "iterate")
-    return {} if results is None else results["films"]
-
-
-def tensors_of(models: Models, cell: Cell, stage: str, name: str) -> dict[str, Tensor]:
-    folder = models.folder(cell, stage)
-    if folder is None:
-        return {}
-    return {key: values.to(torch.float32) for key, values in read_tensors(folder / f"{name}.safetensors")[0].items()}
 
 
 def _first_film(films: dict[str, Any]) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dynlab.attractors.followed import Event, Followed
 from dynlab.evaluation.kinds import Kind
-from dynlab.report.branches import Branch, largest_first
+from dynlab.report.ladder.branches import Branch, largest_first
 from dynlab.report.palette import CLASSES
 
 DRAWN = 60  # branches with a band of their own, at most

@@ -1,0 +1,1 @@
+"""What the page says and shows of critical shocks and of escapes by noise."""
