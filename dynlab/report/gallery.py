@@ -11,7 +11,7 @@ from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
 from dynlab.evaluation.results import Attractor
 from dynlab.report.pictures import Screen
-from dynlab.report.words import LETTERS, count, or_zero, percent, signed
+from dynlab.report.words import LETTERS, count, kind_words, or_zero, percent, signed
 
 SHOWN = 120  # attractors of a gallery that are shown at once
 FOLDED = 480  # of the others, those that can be unfolded
@@ -91,10 +91,8 @@ class AuditGroup:
 
 def kind_mark(kind: Kind, label: int | None) -> Mark:
     """The mark of an attractor: a prototype's holds its class."""
-    if kind == Kind.PROTOTYPE and label is not None:
-        return Mark("prototype", str(label), f"prototype of class {label}")
-    words = {Kind.UNKNOWN: "kind unknown"}.get(kind, kind.value)
-    return Mark(kind.value, LETTERS[kind.value], words)
+    is_of_class = kind is Kind.PROTOTYPE and label is not None
+    return Mark(kind.value, str(label) if is_of_class else LETTERS[kind.value], kind_words(kind, label))
 
 
 def outcome_mark(outcome: Outcome) -> Mark:

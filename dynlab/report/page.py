@@ -11,12 +11,11 @@ from pathlib import Path
 
 from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.attractors.followed import Followed
-from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.arrays import check_arrays, check_results
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.kinds import Outcome
-from dynlab.files import check_writable_folder, written_atomically
+from dynlab.files import check_writable_file, written_atomically
 from dynlab.report import words
 from dynlab.report.labels import in_order, labels_of
 from dynlab.report.ladder.view import ladder_of
@@ -62,9 +61,7 @@ def write_report(
         raise ValueError("analyses is empty, expected at least one")
     for analysis in analyses:
         _check(analysis)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a file name")
-    check_writable_folder(path.parent, parameter="path")
+    check_writable_file(path, parameter="path")
     page = render_page(analyses, followed, followed_kinds, control)
     with written_atomically(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -7,7 +7,7 @@ the greatest value there is, and the page says which these are.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ class Screen:
     width: int
     colours: bool  # red, green and blue
     channels_first: bool
-    low: float  # the value that is black
-    high: float  # the value that is white
+    low: float = 0.0  # the value that is black
+    high: float = 1.0  # the value that is white
 
     @property
     def is_strip(self) -> bool:
@@ -40,6 +40,15 @@ class Screen:
     def is_unit(self) -> bool:
         """Whether black is 0 and white is 1."""
         return self.low == 0.0 and self.high == 1.0
+
+    def fitted_to(self, *states: Tensor) -> Screen:
+        """The screen with black and white at 0 and 1, or at the least and greatest value of states that leave these."""
+        values = np.concatenate([_numbers(array).ravel() for array in states])
+        values = values[np.isfinite(values)]
+        low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
+        if low >= -_ROUNDING and high <= 1 + _ROUNDING:  # also if there are none
+            low, high = 0.0, 1.0
+        return replace(self, low=low, high=high)
 
     def picture(self, state: Tensor) -> str:
         """One state, shape (dim,), as the data URI of a PNG file."""
@@ -71,29 +80,20 @@ class Screen:
 
 def screen_of(analysis: Analysis) -> Screen:
     """How to show the states of an analysis: by the shape of its states, and their range."""
-    return screen_for(analysis.results.map.state_shape, *_range(analysis))
+    screen = screen_for(analysis.results.map.state_shape)
+    return screen.fitted_to(analysis.arrays.fixed_points, analysis.arrays.film_states)
 
 
-def screen_for(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Screen:
-    """How to show states of that shape: as grey or coloured images where it is one of them, else as strips."""
+def screen_for(shape: tuple[int, ...]) -> Screen:
+    """How to show states in [0, 1] of that shape: as grey or coloured images where it is one of them, else strips."""
     sides = grey_image_sides(shape)
     if sides is not None:
-        return Screen(*sides, False, False, low, high)
+        return Screen(*sides, colours=False, channels_first=False)
     if len(shape) == 3 and shape[2] == 3:
-        return Screen(shape[0], shape[1], True, False, low, high)
+        return Screen(shape[0], shape[1], colours=True, channels_first=False)
     if len(shape) == 3 and shape[0] == 3:
-        return Screen(shape[1], shape[2], True, True, low, high)
-    return Screen(1, math.prod(shape), False, False, low, high)
-
-
-def _range(analysis: Analysis) -> tuple[float, float]:
-    shown = [_numbers(array).ravel() for array in (analysis.arrays.fixed_points, analysis.arrays.film_states)]
-    values = np.concatenate(shown)
-    values = values[np.isfinite(values)]
-    low, high = float(values.min(initial=0.0)), float(values.max(initial=1.0))
-    if low >= -_ROUNDING and high <= 1 + _ROUNDING:
-        return 0.0, 1.0
-    return float(values.min()), float(values.max())
+        return Screen(shape[1], shape[2], colours=True, channels_first=True)
+    return Screen(1, math.prod(shape), colours=False, channels_first=False)
 
 
 def _numbers(array: Tensor) -> NDArray[np.float64]:

@@ -85,6 +85,13 @@ def spelled(how_many: int) -> str:
     return _SMALL[how_many] if how_many < len(_SMALL) else number(how_many)
 
 
+def kind_words(kind: Kind, label: int | None) -> str:
+    """Kind and class in words."""
+    if kind is Kind.UNKNOWN:
+        return "kind unknown"
+    return kind.value if label is None else f"{kind.value} of class {label}"
+
+
 def outcome_share(analysis: Analysis, outcome: Outcome) -> float:
     """Share of all samples with that outcome."""
     return analysis.results.outcomes.get(outcome.value, 0) / max(1, analysis.results.data.samples)

@@ -32,7 +32,7 @@ _ALWAYS_TOLD = (  # in what tells trainings apart, whatever the defaults are
     "hidden_nonlinearity",
     "output_nonlinearity",
 )
-_REAL = ("sigma", "annealing", "learning_rate", "contraction")  # of which 1 and 1.0 are the same
+_REAL = ("sigma", "annealing", "learning_rate", "contraction")  # kept as floats: of these 1 and 1.0 are the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for field in fields(self):
             object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
-        for name in ("sigma", "annealing", "learning_rate", "contraction"):
+        for name in _REAL:
             value = getattr(self, name)
             _check(name, value, "a number", _is_integer(value) or isinstance(value, float | None))
             object.__setattr__(self, name, value if value is None else float(value))
@@ -130,7 +130,7 @@ class TrainingSettings:
         """
         defaults = {field.name: field.default for field in fields(self)}
         return {
-            name: float(value) if name in _REAL and value is not None else value
+            name: value
             for name, value in self.as_json().items()
             if name in _ALWAYS_TOLD or (name != "epochs" and value != defaults[name])
         }

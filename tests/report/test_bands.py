@@ -34,7 +34,6 @@ from dynlab.report.ladder.findings import (
     bands_words,
     branch_films,
     event_rows,
-    fitted,
     keys_of,
     ladder_words,
     noise_words,
@@ -333,7 +332,7 @@ def test_no_samples_and_no_attractors() -> None:
     nothing = make_followed([{}] * 2, [1, 2], [])
     figure = _figure(nothing, make_kinds(nothing, KINDS))
     assert [_height(area, 1) for area in _areas(figure)] == [0, 1]
-    assert branch_films(nothing, [], fitted(SCREEN, nothing)) == []
+    assert branch_films(nothing, [], SCREEN) == []
 
 
 def test_words_where_there_is_nothing(make_analysis: MakeAnalysis) -> None:
@@ -631,9 +630,9 @@ def test_films_have_gaps_where_a_branch_does_not_exist(followed: Followed, kinds
 
 
 def test_black_and_white_are_fitted_to_states_beyond_the_unit_interval(followed: Followed) -> None:
-    assert fitted(replace(SCREEN, low=-3.0), followed) == SCREEN
+    assert replace(SCREEN, low=-3.0).fitted_to(*(basins.fixed_points for basins in followed.basins)) == SCREEN
     basins = [replace(one, fixed_points=10 * one.fixed_points - 1) for one in followed.basins]
-    screen = fitted(SCREEN, replace(followed, basins=basins))
+    screen = SCREEN.fitted_to(*(one.fixed_points for one in basins))
     assert (screen.low, screen.high) == pytest.approx((-1.0, 10 * 0.32 - 1))
 
 

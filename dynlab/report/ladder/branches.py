@@ -14,7 +14,7 @@ from dynlab.attractors.followed import Change, Event, Followed
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.evaluation.followed_kinds import FollowedKinds
 from dynlab.evaluation.kinds import Kind
-from dynlab.report.words import percent
+from dynlab.report.words import kind_words, percent
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,6 @@ def branches_of(followed: Followed, kinds: FollowedKinds) -> list[Branch]:
 def largest_first(branches: list[Branch]) -> list[Branch]:
     """By falling largest basin fraction."""
     return sorted(branches, key=lambda branch: (-branch.most, branch.number))
-
-
-def kind_words(kind: Kind, label: int | None) -> str:
-    """Kind and class in words."""
-    if kind is Kind.UNKNOWN:
-        return "kind unknown"
-    return kind.value if label is None else f"{kind.value} of class {label}"
 
 
 def level_words(followed: Followed) -> list[str]:

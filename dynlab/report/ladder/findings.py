@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
-
-import torch
+from dataclasses import dataclass
 
 from dynlab.attractors.followed import Change, Event, Followed
 from dynlab.evaluation.kinds import Kind
@@ -228,17 +226,6 @@ def branch_films(followed: Followed, branches: list[Branch], screen: Screen) -> 
         caption = f"branch {branch.number}, up to {percent(branch.most)}"
         films.append(BranchFilm(frames, kind_mark(*branch.kind), caption))
     return films
-
-
-def fitted(screen: Screen, followed: Followed) -> Screen:
-    """The screen with black and white fitted to the states that were followed, as `dynlab.report.pictures` does it."""
-    states = torch.cat([basins.fixed_points for basins in followed.basins])
-    if not states.numel():
-        return replace(screen, low=0.0, high=1.0)
-    low, high = float(states.min()), float(states.max())
-    if low >= -_ROUNDING and high <= 1 + _ROUNDING:
-        low, high = 0.0, 1.0
-    return replace(screen, low=low, high=high)
 
 
 def _ends(followed: Followed) -> str:

@@ -21,7 +21,6 @@ from dynlab.report.ladder.findings import (
     bands_words,
     branch_films,
     event_rows,
-    fitted,
     keys_of,
     ladder_words,
     noise_words,
@@ -69,7 +68,8 @@ def ladder_of(
 
     By `control` the noise of training is told; see `noise_words`. The analyses are those on the same page.
     """
-    branches, screen = branches_of(followed, kinds), fitted(looked_at, followed)
+    states = [basins.fixed_points for basins in followed.basins]
+    branches, screen = branches_of(followed, kinds), looked_at.fitted_to(*states)
     bands = bands_of(followed, branches)
     events, folded, left_out = event_rows(followed, branches, screen)
     training = training_along(followed, analyses)

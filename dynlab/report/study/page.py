@@ -11,8 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynlab.errors import InputError
-from dynlab.files import check_writable_folder, written_atomically
+from dynlab.files import check_writable_file, written_atomically
 from dynlab.report.shell import assets, environment
 from dynlab.report.study.parts import StudyPage
 
@@ -43,9 +42,7 @@ def write_page(page: StudyPage, path: str | Path) -> Path:
         InputError: If the file cannot be written.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a file name")
-    check_writable_folder(path.parent, parameter="path")
+    check_writable_file(path, parameter="path")
     text = render_study_page(page)
     with written_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -10,6 +10,8 @@ Source: Bahdanau and Jaeger 2014, figure 3 (which does not give the colours of i
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -72,5 +74,5 @@ def sensitive_scale() -> Scale:
 def signed_pixels(values: Tensor, screen: Screen) -> NDArray[np.uint8]:
     """Weights of one hidden unit, shape (dim,): middle grey is 0, white and black the largest modulus."""
     most = float(values.abs().max()) or 1.0
-    signed = Screen(screen.height, screen.width, screen.colours, screen.channels_first, -most, most)
+    signed = replace(screen, low=-most, high=most)
     return signed.pixels(values)

@@ -6,6 +6,7 @@ Source: Bahdanau and Jaeger 2014, figures 3, 4 and 6.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def reconstruction_answer(models: Models, screen: Screen) -> Answer:
     if not chosen:
         return None
     place = _first_film(models.films(chosen[0][1]))
-    corrupted_screen = Screen(screen.height, screen.width, screen.colours, screen.channels_first, -1.0, 1.0)
+    corrupted_screen = replace(screen, low=-1.0, high=1.0)
     is_sensitive = not screen.colours
     rows, sample, what = [], 0, ""
     for family, cell in chosen:
