@@ -82,6 +82,12 @@ def written_atomically(path: Path) -> Iterator[Path]:
         raise
 
 
+def set_aside(path: Path) -> None:
+    """Give a damaged file, if it is still there, a name that nobody takes it for a whole one by."""
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(f"{path.name}.damaged"))
+
+
 def check_writable_folder(path: Path, *, parameter: str) -> None:
     """Check that files can be written to the folder `path`, which need not exist yet; nothing is left behind.
 

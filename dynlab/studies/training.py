@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,14 +21,15 @@ from typing import Any
 from dynlab.datasets import Dataset
 from dynlab.devices import resolve_device
 from dynlab.errors import InputError
-from dynlab.files import read_tensors
+from dynlab.files import set_aside
 from dynlab.maps import Autoencoder, load_map
-from dynlab.studies.keys import FOLDER_DIGITS, folder_name, sha256_of
+from dynlab.studies.keys import folder_name, sha256_of
 from dynlab.studies.stage import Report, dataset_at
 from dynlab.studies.store import Place
 from dynlab.studies.task import Order
 from dynlab.training import EpochProgress, TrainingDiverged, TrainingFailed, TrainingSettings, train, train_ensemble
 from dynlab.training.checkpoint import standing_of
+from dynlab.training.ensemble_folder import set_aside_damaged
 
 STAGE = "train"
 MAP_FILE = "map.safetensors"
@@ -118,7 +118,7 @@ def train_together(order: Order, report: Report) -> dict[str, str]:
     else:
         members = [member for member in every if any(name in missing for name in member["epochs"])]
     folder = trainings / _ensemble_folder(members)
-    _check_ensemble(folder)
+    set_aside_damaged(folder, [member["folder"] for member in members])
     settings = [TrainingSettings.of_json(member["settings"]) for member in members]
     epochs = settings[0].epochs
     shares, rates = [0.0] * len(members), [0.0] * len(members)
@@ -187,38 +187,13 @@ def _finished(trainings: Path, name: str, wanted: set[int]) -> dict[int, Autoenc
     return found
 
 
-def _check_ensemble(folder: Path) -> None:
-    """Rename the files of an ensemble that are damaged, so that what they held is trained anew."""
-    manifest = folder / "ensemble.json"
-    if manifest.exists():
-        try:
-            json.loads(manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):  # nothing tells any more what the folder is
-            shutil.rmtree(folder)
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            if path.name.endswith(".checkpoint.safetensors"):
-                standing_of(path)
-            else:
-                read_tensors(path)
-        except InputError:
-            _set_aside(path)
-            for other in folder.glob(f"{path.name[:FOLDER_DIGITS]}*.safetensors"):  # one member goes as a whole
-                _set_aside(other)
-
-
 def _reached(checkpoint: Path) -> float:
     """How many epochs a training stands after, more by a half within the next one; 0 without a checkpoint."""
     if checkpoint.exists():
         try:
             standing = standing_of(checkpoint)
         except InputError:
-            _set_aside(checkpoint)
+            set_aside(checkpoint)
         else:
             return standing.epochs + (0 if standing.is_between_epochs else 0.5)
     return 0
-
-
-def _set_aside(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        path.replace(path.with_name(f"{path.name}.damaged"))

@@ -4,29 +4,56 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dynlab.errors import InputError
-from dynlab.files import check_writable_file, check_writable_folder, read_json, write_json
-from dynlab.training.checkpoint import read_checkpoint
+from dynlab.files import check_writable_file, check_writable_folder, read_json, read_tensors, set_aside, write_json
+from dynlab.training.checkpoint import read_checkpoint, standing_of
 from dynlab.training.member import Member
 
 KIND = "ensemble"
 _MANIFEST = "ensemble.json"
+_UNDER_WAY = ".checkpoint.safetensors"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.part")  # `dynlab.files.written_atomically`
 
 
 def members_checkpoint(folder: Path) -> Path:
     """Where members that are trained side by side are kept on the way."""
-    return folder / "members.checkpoint.safetensors"
+    return folder / f"members{_UNDER_WAY}"
 
 
 def remove_checkpoints(members: Sequence[Member]) -> None:
     """Remove all checkpoints of an ensemble."""
     for path in (members_checkpoint(members[0].folder), *(member.checkpoint_path for member in members)):
         path.unlink(missing_ok=True)
+
+
+def set_aside_damaged(folder: Path, names: Sequence[str]) -> None:
+    """Rename damaged files of an ensemble, with all others of the same member, so that it is trained anew.
+
+    Args:
+        folder: That of the ensemble, if there is one; it goes as a whole where nothing tells any more what it is.
+        names: Of the members; none begins with another one.
+    """
+    if (folder / _MANIFEST).exists():
+        try:
+            read_json(folder / _MANIFEST)
+        except InputError:
+            shutil.rmtree(folder)
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            if path.name.endswith(_UNDER_WAY):
+                standing_of(path)
+            else:
+                read_tensors(path)
+        except InputError:
+            set_aside(path)
+            for name in (name for name in names if path.name.startswith(name)):
+                for other in folder.glob(f"{name}*.safetensors"):
+                    set_aside(other)
 
 
 def claim_folder(members: Sequence[Member], known: Mapping[str, Any]) -> None:
