@@ -1,9 +1,11 @@
-"""Which device computes, and on how many threads."""
+"""Which device computes, on how many threads, and what processes that compute beside each other are started with."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from dynlab.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+# In the environment of a process, which then multiplies on one thread.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _NAMES = re.compile(r"auto|cpu|cuda(:\d+)?", flags=re.ASCII)
 
 
@@ -47,6 +51,24 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{refusal} ({reason})") from error
     return device
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def sigint_blocked() -> Iterator[None]:
+    """Let a process that is started in the block be deaf to SIGINT, which a terminal sends to all; it stays so."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from dynlab.cli.options import DataDir, Device, Quiet, integer
 from dynlab.cli.output import print_error
+from dynlab.devices import available_cores
 from dynlab.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def run(
     folder = Path("reports", whole.name) if out is None else out
     check_writable_folder(folder, parameter="out")
     data = load_study_data(part, data_dir=data_dir)
-    count = _cores() if workers is None else workers
+    count = available_cores() if workers is None else workers
     kept_rows(folder)  # a file that cannot be read is told now, and not after hours
     with contextlib.closing(_workers(scheduler, count)) as chosen:
         if dry_run:
@@ -185,10 +185,6 @@ def report(
         keep_specification(found, folder)
     answers = write_answers(found, load_study_data(found, data_dir=data_dir), folder)
     _print_answers(answers, folder)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _workers(scheduler: str | None, count: int) -> Workers:

@@ -18,9 +18,9 @@ from multiprocessing import connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
+from dynlab.devices import ONE_THREAD, sigint_blocked
 from dynlab.studies.task import Order, Outcome, Stopped, perform
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _LAST_SECONDS = 30.0  # that a process may take to end after SIGTERM
 
 
@@ -28,13 +28,12 @@ class _WorkerProcess(SpawnProcess):
     def start(self) -> None:
         """Start, with one thread for products, without the main module, and deaf to SIGINT."""
         main = sys.modules["__main__"]
-        before = {name: os.environ.get(name) for name in _ONE_THREAD}
-        mask = getattr(signal, "pthread_sigmask", None)
-        blocked = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None
+        before = {name: os.environ.get(name) for name in ONE_THREAD}
         try:
-            os.environ |= _ONE_THREAD
+            os.environ |= ONE_THREAD
             sys.modules["__main__"] = types.ModuleType("__main__")
-            super().start()
+            with sigint_blocked():
+                super().start()
         finally:
             sys.modules["__main__"] = main
             for name, value in before.items():
@@ -42,8 +41,6 @@ class _WorkerProcess(SpawnProcess):
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-            if mask:
-                mask(signal.SIG_SETMASK, blocked)
 
 
 class WorkerContext(SpawnContext):

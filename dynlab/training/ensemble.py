@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from dynlab.devices import one_thread, resolve_device
+from dynlab.devices import available_cores, one_thread, resolve_device
 from dynlab.errors import InputError
 from dynlab.maps import Autoencoder, map_hash
 from dynlab.training.batched import BatchedRun, check_shared, obstacle_to_batches
@@ -32,7 +32,7 @@ from dynlab.training.initialization import beginning
 from dynlab.training.interruption import Interruption, held_back
 from dynlab.training.member import TEMPORARY, EnsembleMember, Member, OnProgress, Work
 from dynlab.training.objective import check_objective
-from dynlab.training.processes import available_cores, train_in_processes
+from dynlab.training.processes import train_in_processes
 from dynlab.training.run import EpochProgress, TrainingDiverged
 from dynlab.training.settings import TrainingSettings
 from dynlab.training.trainer import check_images, check_snapshots, images_hash

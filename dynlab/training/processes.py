@@ -20,29 +20,22 @@ import sys
 import sysconfig
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 
 import dynlab
+from dynlab.devices import ONE_THREAD, sigint_blocked
 from dynlab.errors import InputError
 from dynlab.training.member import Member, Work
 from dynlab.training.run import EpochProgress, TrainingDiverged, TrainingFailed
 
 _TRIES = 3  # of a member whose process ends
 _PATIENCE = 0.1  # seconds between two looks at whether a signal arrived
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # In bytes, for glibc: a training takes and gives back the same memory at every step (`dynlab.training.products`).
 _PAGES_ARE_KEPT = {"MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 26)}
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def train_in_processes(work: Work, processes: int) -> None:
@@ -81,10 +74,10 @@ class _Worker:
     def __init__(self, images: Path, messages: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]) -> None:
         self.member: Member | None = None  # which it trains
         self.is_ready = False
-        environment = _ONE_THREAD | _PAGES_ARE_KEPT | _path_to_dynlab()
+        environment = ONE_THREAD | _PAGES_ARE_KEPT | _path_to_dynlab()
         # Not `-m` alone, which would prefer modules in the current folder to all others.
         command = [sys.executable, "-P", "-m", "dynlab.training.worker", str(images)]
-        with _sigint_blocked():  # and so it stays in the process, which ends when it is told to
+        with sigint_blocked():  # and so it stays in the process, which ends when it is told to
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | environment
             )
@@ -220,15 +213,3 @@ class _Team:
             self._false_starts += 1
             if self._false_starts >= _TRIES:
                 raise RuntimeError(f"processes for training end before they can begin, the last one with {status}")
-
-
-@contextlib.contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
