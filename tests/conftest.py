@@ -37,6 +37,7 @@ from recorded import Recordings  # noqa: E402
 
 analyse = importlib.import_module("dynlab.evaluation.analyse")  # the package has a function of that name
 
+LONG_FILES = {"test_commands.py", "test_demo.py", "test_readme.py", "test_recognizer.py"}
 DEVICES = [
     "cpu",
     pytest.param(
@@ -53,6 +54,11 @@ DEVICES = [
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each device at hand; CUDA is skipped, and says so, where there is none."""
     return torch.device(request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 @pytest.hookimpl(tryfirst=True)

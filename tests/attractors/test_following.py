@@ -607,7 +607,7 @@ def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) ->
         inspect.unwrap(follow_attractors)(**given)
 
 
-@pytest.mark.parametrize("step", [1e-3, 1e-5, 5e-6, 2e-6, 1e-6])
+@pytest.mark.parametrize("step", [1e-3, 5e-6, 1e-6])
 def test_a_slow_attractor_that_moves_a_little_is_one_branch(step: float) -> None:
     # Of multiplier 1 - 1e-5, so that a small distance to it is a far smaller step.
     maps = [Formula(1, lambda x, c=c: x - 1e-5 * (x - c) - (x - c) ** 3) for c in (0.0, step)]

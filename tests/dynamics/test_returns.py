@@ -95,7 +95,7 @@ def test_turns_of_an_exact_period_are_periodic_at_once(device: torch.device):
 def test_where_every_orbit_is_a_cycle_few_are_looked_at(monkeypatch: pytest.MonkeyPatch):
     looked, examined = [], []
     newton, examine = cycles.newton_together, cycles.examine_fixed_points
-    monkeypatch.setattr(cycles, "newton_together", lambda *a: (looked.append(len(a[2])), newton(*a))[1])
+    monkeypatch.setattr(cycles, "newton_together", lambda *a, **k: (looked.append(len(a[2])), newton(*a, **k))[1])
     monkeypatch.setattr(cycles, "examine_fixed_points", lambda *a: (examined.append(len(a[2])), examine(*a))[1])
     turn = Linear(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
     for samples in (1000, 2000):

@@ -342,14 +342,6 @@ def test_escapes_leave_with_the_analysis_they_belong_to(small: dl.Analysis, tmp_
     assert after.arrays.shock_ends is None
 
 
-def test_folders_from_before_are_read(tmp_path: Path):
-    analysed(wells(), samples(30, 5), robustness=False).save(tmp_path)
-    results = json.loads((tmp_path / "results.json").read_text())
-    del results["robustness"]
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    assert dl.Analysis.load(tmp_path).results.robustness is None
-
-
 @pytest.mark.parametrize("name", ["shock_starts", "shock_ends", "shock_others"])
 def test_damaged_arrays_are_named(small: dl.Analysis, tmp_path: Path, name: str):
     small.save(tmp_path)
