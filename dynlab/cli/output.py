@@ -48,6 +48,10 @@ def print_summary(analyses: Sequence[Analysis]) -> None:
     for report in {id(r.recognizer): r.recognizer for r in results if r.recognizer}.values():
         confusion = Table("recognizer, judged on", "a member", "a stain", box=SIMPLE_HEAD)
         for judgement in report.confusion:
-            confusion.add_row(judgement.images, str(judgement.called_member), str(judgement.called_stain))
+            confusion.add_row(
+                judgement.images if judgement.stains else "held-out images",
+                str(judgement.called_member),
+                str(judgement.called_stain),
+            )
         console.print(confusion)
         console.print(f"balanced accuracy of the recognizer: {report.balanced_accuracy:.3f}", highlight=False)

@@ -78,7 +78,7 @@ def test_the_report_counts_what_it_says(recognizer: Recognizer) -> None:
     assert report.balanced_accuracy == pytest.approx(_balanced_accuracy(report), abs=1e-12)
     assert report.threshold == recognizer.threshold
     assert report.train_samples == 700
-    assert [row.images for row in report.confusion] == ["held-out images", *JUDGED_KINDS]
+    assert [row.images for row in report.confusion] == ["digits", *JUDGED_KINDS]
     assert not set(report.threshold_set_on) & set(JUDGED_KINDS)
     for row in report.confusion:
         assert row.called_member + row.called_stain == row.judged

@@ -556,11 +556,11 @@ def _recognizer() -> RecognizerReport:
         method="Distance to the nearest training images of each class, calibrated.",
         train_samples=1000,
         threshold=0.42,
-        threshold_set_on=["other held-out images"],
+        threshold_set_on=["held-out digits"],
         balanced_accuracy=0.931,
         class_accuracy=0.972,
         confusion=[
-            Judgement("held-out images", stains=False, judged=400, called_member=380, called_stain=20),
+            Judgement("digits", stains=False, judged=400, called_member=380, called_stain=20),
             Judgement("blobs", stains=True, judged=200, called_member=2, called_stain=198),
             Judgement("overlaid digits", stains=True, judged=200, called_member=31, called_stain=169),
         ],

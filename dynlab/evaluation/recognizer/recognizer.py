@@ -33,7 +33,7 @@ from dynlab.evaluation.recognizer.stains import judged_stains, symmetric_classes
 from dynlab.evaluation.recognizer.strokes import grey_image_sides, has_geometry
 from dynlab.short_repr import short_repr
 
-_REAL = "held-out images"
+_REAL = "digits"  # in reports; what is shown says held-out images, as they need not be digits
 _FEWEST = 5  # samples that two classes must have
 _KEPT_MEMBERS = 0.95  # share of held-out real images that the threshold keeps
 _SHARES = (0.7, 0.15, 0.15)  # of the samples: for fitting, for the threshold, for judging
@@ -46,7 +46,9 @@ _NETWORKS = 2
 class Judgement:
     """What the recognizer said of one kind of images it was judged on."""
 
-    images: str  # how the images came about: "held-out images" for real ones, else the kind of stain
+    images: (
+        str  # how the images came about: "digits" for held-out real ones, whatever they show, else the kind of stain
+    )
     stains: bool  # whether they are stains in truth
     judged: int
     called_member: int  # recognized as a member of some class
@@ -238,7 +240,7 @@ def _report(
         method=f"{len(networks)} {kind_of_network} fitted to real images and synthetic stains of other kinds",
         train_samples=train_samples,
         threshold=threshold,
-        threshold_set_on=[f"other {_REAL}"],
+        threshold_set_on=[f"held-out {_REAL}"],
         balanced_accuracy=(member_rate + sum(stain_rates) / len(stain_rates)) / 2,
         class_accuracy=float((found == truth).double().mean()),
         confusion=confusion,

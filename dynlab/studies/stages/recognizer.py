@@ -64,4 +64,4 @@ def recognizer_of(folder: Path, *, device: torch.device | None = None) -> Recogn
     return load_recognizer(folder / _FILE, device=device) if trained else None
 
 
-RECOGNIZER = Stage("recognizer", 2, (), _parameters, compute, scope="data", cost=_cost)
+RECOGNIZER = Stage("recognizer", 1, (), _parameters, compute, scope="data", cost=_cost)
