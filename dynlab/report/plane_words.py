@@ -45,8 +45,11 @@ def picture_words(picture: PlanePicture, side: int, attractors: int, *, is_whole
         what = "diverges: it is" if picture.diverged == 1 else "diverge: they are"
         sentences.append(f"{count(picture.diverged, 'state')} {what} blank, and one more basin below.")
     if picture.unresolved:
-        what = "it is pale, and counts" if picture.unresolved == 1 else "they are pale, and count"
-        sentences.append(f"{count(picture.unresolved, 'state')} remained unresolved: {what} as one more basin below.")
+        what, counts = ("it is pale", "counts") if picture.unresolved == 1 else ("they are pale", "count")
+        # Where there is nothing else, nothing is said of basins below.
+        others = picture.basins + picture.cycles + picture.diverged
+        more = f", and {counts} as one more basin below" if others else ""
+        sentences.append(f"{count(picture.unresolved, 'state')} remained unresolved: {what}{more}.")
     if picture.basins + picture.cycles > len(COLOURS):
         sentences.append("Basins without a colour of their own are grey, in three shades that neighbours may share.")
     return " ".join(sentences)

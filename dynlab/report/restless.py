@@ -5,7 +5,7 @@ from __future__ import annotations
 from dynlab.dynamics import Status
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.restless import Course, RestlessSample
-from dynlab.report.words import count, number, signed, spelled
+from dynlab.report.words import count, number, or_zero, signed, spelled
 
 # Of one sample, of several, and why.
 _COURSES = {
@@ -44,7 +44,7 @@ def restless_words(analysis: Analysis) -> str:
     sentences = [f"{who} followed for {number(found.steps)} steps more, for the growth of small differences."]
     leading = [one.exponents[0] for one in found.samples if one.exponents[0] is not None]
     if leading:
-        low, high = signed(min(leading)), signed(max(leading))
+        low, high = signed(or_zero(min(leading))), signed(or_zero(max(leading)))
         what = "Leading Lyapunov exponents are" if followed > 1 else "The leading Lyapunov exponent is"
         sentences.append(f"{what} {low if low == high else f'{low} to {high}'} per step.")
     for course, (one, several, why) in _COURSES.items():
@@ -62,4 +62,4 @@ def exponents_text(sample: RestlessSample) -> str:
 
 
 def _exponent(value: float | None, error: float | None) -> str:
-    return "–" if value is None or error is None else f"{signed(value)} ± {signed(error)}"
+    return "–" if value is None or error is None else f"{signed(or_zero(value))} ± {or_zero(error):.3g}"

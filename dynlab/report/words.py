@@ -66,7 +66,7 @@ def signed(value: float, form: str = ".3g") -> str:
 
 
 def or_zero(value: float) -> float:
-    """A coordinate or multiplier; 0 where it is nothing but the rounding of fixed points, which are known to 1e-12."""
+    """A coordinate, multiplier or exponent; 0 where it is nothing but rounding, as all of these are known to 1e-12."""
     return value if abs(value) > _ROUNDING else 0.0
 
 

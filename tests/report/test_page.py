@@ -310,3 +310,5 @@ def test_where_nothing_comes_to_rest_nobody_is_said_to() -> None:
     text = _text(render_page([dl.analyse(identity, states, settings=settings)]))
     assert "All are unresolved" in text
     assert "steps to rest" not in text
+    assert "No step of a recorded sample has a length" in text
+    assert "remained unresolved: they are pale." in text  # nothing is said of basins, which there are not
