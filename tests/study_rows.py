@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynlab.studies.rows import Row
+from dynlab.studies.answers.rows import Row
 
 
 def row(**changes: Any) -> Row:

@@ -16,10 +16,10 @@ from typing import Any
 
 from dynlab.files import write_json
 from dynlab.studies.keys import stage_inputs
+from dynlab.studies.running.task import Order, Outcome, Task, perform
 from dynlab.studies.stage import Report
 from dynlab.studies.store import MANIFEST, Place
 from dynlab.studies.study_tasks import fill_stage
-from dynlab.studies.task import Order, Outcome, Task, perform
 
 CHUNK = 1500  # bytes of one file
 STEPS = 6  # of a toy training

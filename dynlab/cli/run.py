@@ -14,12 +14,12 @@ from dynlab.devices import available_cores
 from dynlab.errors import InputError
 
 if TYPE_CHECKING:
-    from dynlab.studies.answers import Answers
-    from dynlab.studies.executors import Workers
+    from dynlab.studies.answers.files import Answers
     from dynlab.studies.plan import Plan
+    from dynlab.studies.running.executors import Workers
+    from dynlab.studies.running.summary import Summary
     from dynlab.studies.specification import Study
     from dynlab.studies.study_tasks import StudyTasks
-    from dynlab.studies.summary import Summary
 
 _MOST_WORKERS = 1000  # processes of one machine
 _INTERRUPTED = 130  # the exit status of what SIGINT ended, in shells
@@ -86,14 +86,14 @@ def run(
     computed; it is listed at the end, and the exit status is 1.
     """
     from dynlab.files import check_writable_folder
-    from dynlab.studies.answers import check_folder, keep_specification, kept_rows, write_answers
+    from dynlab.studies.answers.files import check_folder, keep_specification, kept_rows, write_answers
     from dynlab.studies.part import part_of
     from dynlab.studies.plan import plan_of
     from dynlab.studies.runner import run_study, study_tasks
+    from dynlab.studies.running.display import shown_study
     from dynlab.studies.specification import load_study
     from dynlab.studies.stages import STAGES
     from dynlab.studies.study_data import load_study_data
-    from dynlab.studies.study_display import shown_study
 
     if scheduler is not None and workers is not None:
         raise InputError(f"workers is {workers}, expected none beside a scheduler, whose workers compute")
@@ -143,8 +143,8 @@ def status(
     ),
 ) -> None:
     """Show how a study stands, while it runs or after."""
-    from dynlab.studies.progress import read_status
-    from dynlab.studies.study_display import summary_line, task_line
+    from dynlab.studies.running.display import summary_line, task_line
+    from dynlab.studies.running.progress import read_status
 
     found = read_status(folder)
     print(found.title)
@@ -174,7 +174,7 @@ def report(
     Nothing is computed, so that it can be done while the study runs. Rows of results.csv stay where what they were
     made from is no longer in the folder, or was computed on another machine.
     """
-    from dynlab.studies.answers import keep_specification, study_in, write_answers
+    from dynlab.studies.answers.files import keep_specification, study_in, write_answers
     from dynlab.studies.specification import load_study
     from dynlab.studies.study_data import load_study_data
 
@@ -188,7 +188,7 @@ def report(
 
 
 def _workers(scheduler: str | None, count: int) -> Workers:
-    from dynlab.studies.executors import DaskWorkers, InProcess, LocalProcesses
+    from dynlab.studies.running.executors import DaskWorkers, InProcess, LocalProcesses
 
     if scheduler is not None:
         return DaskWorkers(scheduler)
@@ -204,9 +204,9 @@ def _print_plan(study: Study, plan: Plan, asked: StudyTasks) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dynlab.studies.rows import as_cell, differing_settings
+    from dynlab.studies.answers.rows import as_cell, differing_settings
+    from dynlab.studies.running.display import duration
     from dynlab.studies.store import State
-    from dynlab.studies.study_display import duration
 
     names = list(dict.fromkeys(place.stage for one in plan.planned for place in one.task.places))
     seconds: dict[str, float] = {}  # of each folder of a cell
@@ -259,9 +259,9 @@ def _print_answers(answers: Answers, folder: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dynlab.studies.columns import COLUMNS, measured
-    from dynlab.studies.groups import groups_of
-    from dynlab.studies.rows import as_cell, differing_settings
+    from dynlab.studies.answers.columns import COLUMNS, measured
+    from dynlab.studies.answers.groups import groups_of
+    from dynlab.studies.answers.rows import as_cell, differing_settings
 
     groups = groups_of(answers.rows)
     differing = differing_settings([group.settings for group in groups])

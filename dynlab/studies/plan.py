@@ -15,10 +15,10 @@ from pathlib import Path
 
 from dynlab.datasets import Dataset
 from dynlab.devices import one_thread
+from dynlab.studies.running.task import Task
 from dynlab.studies.store import State, Store
 from dynlab.studies.study_data import StudyData
 from dynlab.studies.study_tasks import StudyTasks, training_operations
-from dynlab.studies.task import Task
 from dynlab.studies.training import train_one, train_together
 from dynlab.training import TrainingSettings
 from dynlab.training.initialization import beginning

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dynlab.devices import check_device, resolve_device
-from dynlab.studies.executors import DaskWorkers, InProcess, Workers
 from dynlab.studies.plan import with_estimates
-from dynlab.studies.scheduling import GRACE_SECONDS, run_tasks
+from dynlab.studies.running.display import StudyDisplay
+from dynlab.studies.running.executors import DaskWorkers, InProcess, Workers
+from dynlab.studies.running.scheduling import GRACE_SECONDS, run_tasks
+from dynlab.studies.running.summary import Summary
 from dynlab.studies.specification import Study
 from dynlab.studies.stage import Stage
 from dynlab.studies.study_data import StudyData
-from dynlab.studies.study_display import StudyDisplay
 from dynlab.studies.study_tasks import CHECKPOINT_SECONDS, StudyTasks, tasks_of
-from dynlab.studies.summary import Summary
 
 
 def run_study(
@@ -47,7 +47,7 @@ def run_study(
             With Dask each worker sees for itself what "auto" is. For CUDA, what computes there goes only to workers
             with the resource GPU, and waits for one if need be; for "auto" if a worker has it when the run begins.
         data_dir: As in `load_dataset`; workers read the data sets from there.
-        display: Where to say what happens (`dynlab.studies.study_display`).
+        display: Where to say what happens (`dynlab.studies.running.display`).
         checkpoint_seconds: How often trainings write checkpoints, at least 0.
         grace_seconds: How long tasks may take to end in order after SIGINT or SIGTERM, at least 0.
         on_begin: Called once the folder belongs to this run.

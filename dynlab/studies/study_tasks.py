@@ -19,11 +19,11 @@ from dynlab.devices import resolve_device
 from dynlab.errors import InputError
 from dynlab.studies.grid import Cell, Training, cells_of, ensembles_of, trainings_of
 from dynlab.studies.keys import TRAIN_VERSION, data_cell_name, data_sha256, sha256_of, stage_inputs
+from dynlab.studies.running.task import Order, Task
 from dynlab.studies.specification import Study
 from dynlab.studies.stage import Cost, Report, Stage, Work
 from dynlab.studies.store import Place
 from dynlab.studies.study_data import StudyData
-from dynlab.studies.task import Order, Task
 from dynlab.studies.training import STAGE, train_one, train_together
 from dynlab.training import TrainingSettings
 from dynlab.training.batched import obstacle_to_batches

@@ -24,9 +24,9 @@ from dynlab.errors import InputError
 from dynlab.files import set_aside
 from dynlab.maps import Autoencoder, load_map
 from dynlab.studies.keys import folder_name, sha256_of
+from dynlab.studies.running.task import Order
 from dynlab.studies.stage import Report, dataset_at
 from dynlab.studies.store import Place
-from dynlab.studies.task import Order
 from dynlab.training import EpochProgress, TrainingDiverged, TrainingFailed, TrainingSettings, train, train_ensemble
 from dynlab.training.checkpoint import standing_of
 from dynlab.training.ensemble_folder import set_aside_damaged

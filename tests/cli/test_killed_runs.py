@@ -14,9 +14,9 @@ from pathlib import Path
 import toy_study
 
 import dynlab
-from dynlab.studies.answers import write_answers
-from dynlab.studies.executors import InProcess
-from dynlab.studies.scheduling import run_tasks
+from dynlab.studies.answers.files import write_answers
+from dynlab.studies.running.executors import InProcess
+from dynlab.studies.running.scheduling import run_tasks
 from dynlab.studies.specification import load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.study_data import load_study_data

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dynlab.errors import InputError
-from dynlab.studies.lock import held
+from dynlab.studies.answers.rows import MEASURES, read_results
 from dynlab.studies.part import part_of
-from dynlab.studies.rows import MEASURES, read_results
+from dynlab.studies.running.lock import held
 from dynlab.studies.specification import load_study
 
 Run = Callable[..., tuple[int, str, str]]

@@ -21,15 +21,15 @@ import toy_study
 import dynlab
 from dynlab.errors import InputError
 from dynlab.files import sha256
-from dynlab.studies.executors import DaskWorkers, InProcess
-from dynlab.studies.progress import StudyStatus, read_status
 from dynlab.studies.runner import run_study, study_tasks
-from dynlab.studies.scheduling import run_tasks
+from dynlab.studies.running.display import StudyDisplay
+from dynlab.studies.running.executors import DaskWorkers, InProcess
+from dynlab.studies.running.progress import StudyStatus, read_status
+from dynlab.studies.running.scheduling import run_tasks
+from dynlab.studies.running.task import Order, Outcome, progress_path
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.study_data import load_study_data
-from dynlab.studies.study_display import StudyDisplay
-from dynlab.studies.task import Order, Outcome, progress_path
 from dynlab.studies.training import train_one, train_together
 
 distributed = pytest.importorskip("distributed")

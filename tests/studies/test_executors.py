@@ -15,18 +15,18 @@ import toy_study
 
 import dynlab
 from dynlab.errors import InputError
-from dynlab.studies.executors import DaskWorkers, InProcess, LocalProcesses
-from dynlab.studies.progress import read_status
-from dynlab.studies.scheduling import run_tasks
+from dynlab.studies.running.executors import DaskWorkers, InProcess, LocalProcesses
+from dynlab.studies.running.progress import read_status
+from dynlab.studies.running.scheduling import run_tasks
 
 # As people write it: without `if __name__ == "__main__"`, which processes that import the main module would need.
 SCRIPT = """
 import sys
 from pathlib import Path
 import toy_study
-from dynlab.studies.executors import LocalProcesses
-from dynlab.studies.scheduling import run_tasks
-from dynlab.studies.study_display import shown_study
+from dynlab.studies.running.executors import LocalProcesses
+from dynlab.studies.running.scheduling import run_tasks
+from dynlab.studies.running.display import shown_study
 
 folder = Path(sys.argv[1])
 tasks = toy_study.tasks(folder / "diary", pause=0.02, **eval(sys.argv[2]))

@@ -14,12 +14,12 @@ import pytest
 from study_rows import row
 
 from dynlab.published import figures_of, published_figures
-from dynlab.studies.columns import interval_text, measured, number_text
-from dynlab.studies.comparison import Comparison, compare
-from dynlab.studies.failures import Failure
-from dynlab.studies.groups import statistic
-from dynlab.studies.readme import escaped, readme_of
-from dynlab.studies.rows import Row
+from dynlab.studies.answers.columns import interval_text, measured, number_text
+from dynlab.studies.answers.comparison import Comparison, compare
+from dynlab.studies.answers.groups import statistic
+from dynlab.studies.answers.readme import escaped, readme_of
+from dynlab.studies.answers.rows import Row
+from dynlab.studies.running.failures import Failure
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.study_data import load_study_data
 

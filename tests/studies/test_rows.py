@@ -16,8 +16,8 @@ import pytest
 from study_rows import row
 
 from dynlab.errors import InputError
-from dynlab.studies.groups import correlations, groups_of, statistic, write_summary
-from dynlab.studies.rows import COLUMNS, MEASURES, SETTINGS, read_results, rows_of, write_results
+from dynlab.studies.answers.groups import correlations, groups_of, statistic, write_summary
+from dynlab.studies.answers.rows import COLUMNS, MEASURES, SETTINGS, read_results, rows_of, write_results
 from dynlab.studies.specification import load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.store import Store

@@ -21,13 +21,13 @@ import toy_study
 from rich.console import Console
 
 from dynlab.errors import InputError
-from dynlab.studies.executors import InProcess
-from dynlab.studies.lock import Holder
-from dynlab.studies.progress import read_status
-from dynlab.studies.scheduling import run_tasks
+from dynlab.studies.running.display import StudyDisplay, summary_line, table_of, task_line
+from dynlab.studies.running.executors import InProcess
+from dynlab.studies.running.lock import Holder
+from dynlab.studies.running.progress import read_status
+from dynlab.studies.running.scheduling import run_tasks
+from dynlab.studies.running.task import Order, Outcome, Task
 from dynlab.studies.store import State, Store
-from dynlab.studies.study_display import StudyDisplay, summary_line, table_of, task_line
-from dynlab.studies.task import Order, Outcome, Task
 
 KILLS = 25
 LONGEST = 0.35  # seconds until a kill; a run takes about twice as long

@@ -11,8 +11,8 @@ from dynlab.attractors import Basins, basins_of_attraction
 from dynlab.errors import SpecificationError
 from dynlab.files import sha256
 from dynlab.maps import load_map
-from dynlab.studies.executors import InProcess, LocalProcesses, Workers
 from dynlab.studies.runner import run_study
+from dynlab.studies.running.executors import InProcess, LocalProcesses, Workers
 from dynlab.studies.specification import load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.study_data import load_study_data

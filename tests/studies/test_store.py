@@ -12,9 +12,9 @@ import pytest
 import toy_study
 
 from dynlab.errors import InputError
-from dynlab.studies.executors import InProcess
 from dynlab.studies.keys import stage_inputs
-from dynlab.studies.scheduling import run_tasks
+from dynlab.studies.running.executors import InProcess
+from dynlab.studies.running.scheduling import run_tasks
 from dynlab.studies.store import MANIFEST, Place, State, Store
 
 

@@ -19,13 +19,13 @@ import pytest
 from dynlab.errors import InputError
 from dynlab.files import read_tensors
 from dynlab.report.study.page import write_page
-from dynlab.studies.comparison import compare
-from dynlab.studies.failures import Failure
+from dynlab.studies.answers.comparison import compare
+from dynlab.studies.answers.rows import SETTINGS, Row
 from dynlab.studies.grid import Cell, cells_of
 from dynlab.studies.page.models import Models
 from dynlab.studies.page.pictures import film_places
 from dynlab.studies.page.sections import study_page
-from dynlab.studies.rows import SETTINGS, Row
+from dynlab.studies.running.failures import Failure
 from dynlab.studies.specification import FIGURES, Study, load_study, shipped_studies
 
 HOSTILE = "</script><b>b</b> & co"

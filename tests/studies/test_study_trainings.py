@@ -14,16 +14,16 @@ import toy_study
 
 from dynlab.errors import InputError
 from dynlab.maps import load_map
-from dynlab.studies.executors import InProcess
 from dynlab.studies.plan import plan_of
 from dynlab.studies.runner import run_study
-from dynlab.studies.scheduling import run_tasks
+from dynlab.studies.running.executors import InProcess
+from dynlab.studies.running.scheduling import run_tasks
+from dynlab.studies.running.task import Order, Stopped, Task
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.stage import Report, Stage, dataset_at
 from dynlab.studies.store import State, Store
 from dynlab.studies.study_data import StudyData, load_study_data
 from dynlab.studies.study_tasks import StudyTasks, tasks_of
-from dynlab.studies.task import Order, Stopped, Task
 from dynlab.studies.training import train_one
 from dynlab.training import TrainingFailed, TrainingSettings, train
 

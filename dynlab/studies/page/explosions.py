@@ -17,7 +17,7 @@ from dynlab.report.study.explosion_figures import ReachLine, reach_figure
 from dynlab.report.study.figures import Series
 from dynlab.report.study.parts import Chart, Part, Picture, PictureTable, Table
 from dynlab.report.words import count, number, percent
-from dynlab.studies.columns import NOTHING
+from dynlab.studies.answers.columns import NOTHING
 from dynlab.studies.grid import Cell
 from dynlab.studies.page.models import Answer, Family, Models
 

@@ -14,7 +14,7 @@ from dynlab.report.connections import connection_figure
 from dynlab.report.pictures import Screen
 from dynlab.report.study.parts import Chart, Part, Table
 from dynlab.report.words import count, number
-from dynlab.studies.columns import NOTHING
+from dynlab.studies.answers.columns import NOTHING
 from dynlab.studies.grid import Cell
 from dynlab.studies.page.models import Answer, Models
 

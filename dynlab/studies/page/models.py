@@ -19,10 +19,10 @@ from torch import Tensor
 
 from dynlab.files import read_json, read_tensors
 from dynlab.report.study.parts import Part
-from dynlab.studies.columns import NOTHING
+from dynlab.studies.answers.columns import NOTHING
+from dynlab.studies.answers.rows import Row
 from dynlab.studies.grid import Cell
 from dynlab.studies.points import DIMENSIONS, FAMILY, LEVEL, SCHEDULE
-from dynlab.studies.rows import Row
 from dynlab.studies.specification import Study
 from dynlab.studies.stages.computing import RESULTS_FILE
 from dynlab.training import TrainingSettings

@@ -14,10 +14,10 @@ from dynlab.report.study.figures import (
 )
 from dynlab.report.study.parts import Chart, Part, Table
 from dynlab.report.words import count, number, percent, signed
-from dynlab.studies.columns import COLUMNS, NOTHING, interval_text, measured, number_text
-from dynlab.studies.groups import Group, correlations, groups_of
+from dynlab.studies.answers.columns import COLUMNS, NOTHING, interval_text, measured, number_text
+from dynlab.studies.answers.groups import Group, correlations, groups_of
+from dynlab.studies.answers.rows import Row
 from dynlab.studies.page.models import HEADS, Answer, Models, value_words
-from dynlab.studies.rows import Row
 
 _LONG = 8  # rows of a table that is folded away
 MOST_DOTS = 40  # settings in a figure with a row for each

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from dynlab.report.study.parts import Part, Table
 from dynlab.report.words import count, number
-from dynlab.studies.columns import COLUMNS, NOTHING, column_of, measured, number_text
-from dynlab.studies.comparison import Comparison, Line, Quantity
-from dynlab.studies.groups import Statistic
+from dynlab.studies.answers.columns import COLUMNS, NOTHING, column_of, measured, number_text
+from dynlab.studies.answers.comparison import Comparison, Line, Quantity
+from dynlab.studies.answers.groups import Statistic
 from dynlab.studies.page.models import Answer
 
 

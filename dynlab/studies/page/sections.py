@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import dynlab
 from dynlab.report.study.parts import Failed, Link, Part, StudyPage, StudySection
 from dynlab.report.words import LONGEST_LIST, count, enumeration, number, plural, setting
-from dynlab.studies.comparison import Comparison
-from dynlab.studies.failures import Failure
+from dynlab.studies.answers.comparison import Comparison
+from dynlab.studies.answers.rows import Row
 from dynlab.studies.grid import Cell
 from dynlab.studies.page.explosions import explosions_answer
 from dynlab.studies.page.graph import graph_answer
@@ -23,7 +23,7 @@ from dynlab.studies.page.pictures import films_answer, fixed_points_answer, reco
 from dynlab.studies.page.published import published_answer
 from dynlab.studies.page.weights import convergence_answer, weights_answer
 from dynlab.studies.points import DIMENSIONS
-from dynlab.studies.rows import Row
+from dynlab.studies.running.failures import Failure
 from dynlab.studies.specification import FIGURES, Study
 
 # What a figure is called, and the stage whose results it shows.

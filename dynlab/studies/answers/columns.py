@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dynlab.report.words import signed
-from dynlab.studies.groups import Statistic
+from dynlab.studies.answers.groups import Statistic
 
 NOTHING = "–"
 

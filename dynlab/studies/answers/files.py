@@ -1,8 +1,8 @@
 """What a study answers, written into its folder: `results.csv`, `summary.csv`, `README.md` and the page `index.html`.
 
 Everything is made from what stands in the store, and from the `results.csv` that is there already for what does not
-(`dynlab.studies.rows`); nothing is computed. Beside them stands a copy of the specification, which says what the folder
-holds.
+(`rows`, beside this file); nothing is computed. Beside them stands a copy of the specification, which says what the
+folder holds.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from dynlab.errors import InputError
 from dynlab.files import written_atomically
-from dynlab.studies.comparison import Comparison, compare
-from dynlab.studies.failures import read_failures
+from dynlab.studies.answers.comparison import Comparison, compare
+from dynlab.studies.answers.groups import SUMMARY_CSV, groups_of, write_summary
+from dynlab.studies.answers.readme import readme_of
+from dynlab.studies.answers.rows import RESULTS_CSV, Row, read_results, rows_of, write_results
 from dynlab.studies.grid import Cell
-from dynlab.studies.groups import SUMMARY_CSV, groups_of, write_summary
-from dynlab.studies.readme import readme_of
-from dynlab.studies.rows import RESULTS_CSV, Row, read_results, rows_of, write_results
+from dynlab.studies.running.failures import read_failures
 from dynlab.studies.specification import Study, load_study, shipped_studies
 from dynlab.studies.stages import STAGES
 from dynlab.studies.store import State, Store

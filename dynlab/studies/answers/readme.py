@@ -13,13 +13,13 @@ from importlib.metadata import version
 from typing import Any
 
 from dynlab import __version__
-from dynlab.studies.acceptance import Contrast
-from dynlab.studies.columns import COLUMNS, NOTHING, column_of, interval_text, measured, number_text
-from dynlab.studies.comparison import Comparison, Line, Quantity
-from dynlab.studies.failures import Failure
-from dynlab.studies.groups import Correlation, Group, correlations, groups_of
+from dynlab.studies.answers.acceptance import Contrast
+from dynlab.studies.answers.columns import COLUMNS, NOTHING, column_of, interval_text, measured, number_text
+from dynlab.studies.answers.comparison import Comparison, Line, Quantity
+from dynlab.studies.answers.groups import Correlation, Group, correlations, groups_of
+from dynlab.studies.answers.rows import SETTINGS, Row, as_cell, differing_settings
 from dynlab.studies.points import FAMILY
-from dynlab.studies.rows import SETTINGS, Row, as_cell, differing_settings
+from dynlab.studies.running.failures import Failure
 from dynlab.studies.specification import Study, shipped_studies
 from dynlab.studies.study_data import StudyData
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynlab.studies.progress import StudyStatus, TaskStatus
+from dynlab.studies.running.progress import StudyStatus, TaskStatus
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

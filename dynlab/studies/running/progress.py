@@ -1,6 +1,6 @@
 """How a study stands while it runs: in `status.json` for other programs, and for whoever watches.
 
-Tasks say how far they are in files of their own (`dynlab.studies.task`); a thread of the runner gathers them, about
+Tasks say how far they are in files of their own (`task`); a thread of the runner gathers them, about
 once a second, beside what the runner knows.
 """
 
@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from dynlab.errors import InputError
 from dynlab.files import write_json
-from dynlab.studies.lock import Holder, is_held
-from dynlab.studies.task import Task, progress_path
+from dynlab.studies.running.lock import Holder, is_held
+from dynlab.studies.running.task import Task, progress_path
 
 STATUS = "status.json"
 _SECONDS = 1.0

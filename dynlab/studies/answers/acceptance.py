@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dynlab.published import Entry
-from dynlab.studies.groups import Group, Statistic, statistic
+from dynlab.studies.answers.groups import Group, Statistic, statistic
 
 CONTRAST = 0.02  # of accuracy; pairs of Table 1a that differ by less need not come out the published way
 WINNER_ACCURACY, WINNER_EXPLOSIONS, WINNER_ERROR = 0.929, 60, 0.03  # at least, at most, relative at most

@@ -23,9 +23,9 @@ from dynlab.published import (
     PublishedFigures,
     published_figures,
 )
-from dynlab.studies.acceptance import Check, Contrast, contrast_checks, contrasts_of, winner_checks
-from dynlab.studies.groups import Group, Statistic, groups_of, statistic
-from dynlab.studies.rows import Row
+from dynlab.studies.answers.acceptance import Check, Contrast, contrast_checks, contrasts_of, winner_checks
+from dynlab.studies.answers.groups import Group, Statistic, groups_of, statistic
+from dynlab.studies.answers.rows import Row
 from dynlab.studies.specification import Study
 
 FEWEST_SEEDS = 3  # for a difference in units of chance

@@ -25,14 +25,14 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dynlab.studies.executors import Workers
-from dynlab.studies.failures import Failure, forget_failures, write_failures, write_traceback
-from dynlab.studies.lock import Holder, held, let_go
-from dynlab.studies.progress import Board
+from dynlab.studies.running.display import StudyDisplay, duration
+from dynlab.studies.running.executors import Workers
+from dynlab.studies.running.failures import Failure, forget_failures, write_failures, write_traceback
+from dynlab.studies.running.lock import Holder, held, let_go
+from dynlab.studies.running.progress import Board
+from dynlab.studies.running.summary import Summary
+from dynlab.studies.running.task import PROGRESS, Order, Outcome, Stopped, Task, file_name, progress_path
 from dynlab.studies.store import Place, State, Store
-from dynlab.studies.study_display import StudyDisplay, duration
-from dynlab.studies.summary import Summary
-from dynlab.studies.task import PROGRESS, Order, Outcome, Stopped, Task, file_name, progress_path
 from dynlab.training.interruption import Interruption, held_back, raising_signals
 
 LOG = "run.log"

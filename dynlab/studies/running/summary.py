@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynlab.studies.failures import Failure
+from dynlab.studies.running.failures import Failure
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A task fills places of the store. What goes to an executor is an `Order`: a func
 that any process can do it that sees the folder of the study. What comes back is an `Outcome`, also of a task that
 failed; only what no task can help, such as the end of its process, is an error of the executor.
 
-A task ends early, with what it can keep, when its run is over (`dynlab.studies.lock`) or, in a process of its own, at
+A task ends early, with what it can keep, when its run is over (`lock`) or, in a process of its own, at
 SIGTERM.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 from dynlab.devices import one_thread_in_all
 from dynlab.errors import InputError
 from dynlab.files import write_json
-from dynlab.studies.lock import is_run_by
+from dynlab.studies.running.lock import is_run_by
 from dynlab.studies.stage import Cost, Report
 from dynlab.studies.store import Place, Store
 

@@ -20,8 +20,8 @@ from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from dynlab.errors import InputError
-from dynlab.studies.task import Order, Outcome, perform
-from dynlab.studies.worker_process import WorkerContext, begin_worker, perform_in_worker
+from dynlab.studies.running.task import Order, Outcome, perform
+from dynlab.studies.running.worker import WorkerContext, begin_worker, perform_in_worker
 from dynlab.training.interruption import raising_signals
 
 _SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")

@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from dynlab.devices import ONE_THREAD, sigint_blocked
-from dynlab.studies.task import Order, Outcome, Stopped, perform
+from dynlab.studies.running.task import Order, Outcome, Stopped, perform
 
 _LAST_SECONDS = 30.0  # that a process may take to end after SIGTERM
 

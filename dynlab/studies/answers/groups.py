@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynlab.studies.answers.rows import MEASURES, SETTINGS, Row, as_cell, write_csv
 from dynlab.studies.points import FAMILY, LEVEL
-from dynlab.studies.rows import MEASURES, SETTINGS, Row, as_cell, write_csv
 
 SUMMARY_CSV = "summary.csv"
 _SHARED = tuple(name for name in SETTINGS if name != "seed")
