@@ -78,7 +78,9 @@ def test_keys_hold_everything_that_determines_a_cell() -> None:
     assert len({cell.key for cell in cells}) == len(cells)
     # Epochs alone do not make another training.
     assert len({cell.training_key for cell in cells}) == len(cells) - 1
-    one, whole = replace(settings, sigma=1.0), replace(settings, sigma=1)
+    one, whole = replace(settings, sigma=1.0), replace(settings, sigma=1.0)
+    object.__setattr__(whole, "sigma", 1)  # as from Python code without type checks
+    whole.__post_init__()
     assert canonical_json(whole.identity()) == canonical_json(one.identity())
 
 
