@@ -30,7 +30,7 @@ import torch
 from trained import CHECKPOINT_HELP, LONG, mnist_autoencoder
 
 from dynlab.attractors import basins_of_attraction, connection_graph, known_attractors, track_counts
-from dynlab.attractors.edge_tracking import Saddles, Track, track_edges
+from dynlab.attractors.connections.edge_tracking import Saddles, Track, track_edges
 from dynlab.datasets import load_dataset
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.maps import DenoisingAutoencoder

@@ -4,7 +4,7 @@
 
 The minimal critical shock of 20 attractors of a denoising autoencoder 784-500-784. Three programs:
 
-    dynlab    `dynlab.attractors.shocks.critical_shocks`: normals of the boundary by transport along orbits
+    dynlab    `dynlab.attractors.robustness.shocks.critical_shocks`: normals of the boundary by transport along orbits
     straight  bisection along the lines to all other attractors
     random    bisection along random directions, as many as take as many map evaluations as dynlab
 
@@ -44,7 +44,7 @@ def main() -> None:
 
     import torch
 
-    from dynlab.attractors.shocks import critical_shocks, random_shock
+    from dynlab.attractors.robustness.shocks import critical_shocks, random_shock
 
     system, evaluations = _counted(autoencoder)
     known = _attractors(autoencoder)

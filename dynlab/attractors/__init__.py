@@ -1,10 +1,11 @@
 """WHERE it ends: attractors and their basins, the saddles between them, and how both change with the map."""
 
 from dynlab.attractors.basins import Basins, basins_of_attraction, basins_of_orbits, merge_basins
-from dynlab.attractors.bifurcations import Bifurcation, BifurcationKind
-from dynlab.attractors.chain import MarkovChain, markov_chain
-from dynlab.attractors.connection_graph import connection_graph, track_counts
-from dynlab.attractors.continuation import Branch, Stop, follow_fixed_point
+from dynlab.attractors.connections.edge_tracking import Track, Tracked
+from dynlab.attractors.connections.files import load_graph, save_graph
+from dynlab.attractors.connections.graph import connection_graph, track_counts
+from dynlab.attractors.connections.saddles import Saddle
+from dynlab.attractors.connections.search import FoundFixedPoints, search_fixed_points
 from dynlab.attractors.diversity import (
     AttractorCount,
     AttractorEstimate,
@@ -16,19 +17,18 @@ from dynlab.attractors.diversity import (
     rarefaction_curve,
     sample_coverage,
 )
-from dynlab.attractors.edge_tracking import Track, Tracked
-from dynlab.attractors.escape import EscapeGraph, SampleEscapes, escape_graph, escape_probability
-from dynlab.attractors.escape_files import load_escapes, save_escapes
-from dynlab.attractors.followed import Change, Event, Followed
-from dynlab.attractors.following import follow_attractors
-from dynlab.attractors.graph_files import load_graph, save_graph
+from dynlab.attractors.following.bifurcations import Bifurcation, BifurcationKind
+from dynlab.attractors.following.continuation import Branch, Stop, follow_fixed_point
+from dynlab.attractors.following.follow import follow_attractors
+from dynlab.attractors.following.followed import Change, Event, Followed
 from dynlab.attractors.matching import Matching, SharedSamples, match_attractors, shared_samples
 from dynlab.attractors.merging import merge_cycles, merge_states
 from dynlab.attractors.planes import BasinEntropy, BasinPlane, basin_entropy_of, basin_plane
 from dynlab.attractors.reached import Reached, attractors_reached, known_attractors
-from dynlab.attractors.saddles import Saddle
-from dynlab.attractors.search import FoundFixedPoints, search_fixed_points
-from dynlab.attractors.shocks import CriticalShocks, LowerBound, critical_shocks, random_shock
+from dynlab.attractors.robustness.chain import MarkovChain, markov_chain
+from dynlab.attractors.robustness.escape import EscapeGraph, SampleEscapes, escape_graph, escape_probability
+from dynlab.attractors.robustness.escape_files import load_escapes, save_escapes
+from dynlab.attractors.robustness.shocks import CriticalShocks, LowerBound, critical_shocks, random_shock
 from dynlab.attractors.statistics import BasinStatistics, basin_statistics, wilson_interval
 
 __all__ = [

@@ -135,8 +135,8 @@ def analyse(
         noise_draws=draws,
         seed=seed,
     )
-    from dynlab.attractors.escape_files import ESCAPES_FILE
-    from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE
+    from dynlab.attractors.connections.files import GRAPH_FILE, STATES_FILE
+    from dynlab.attractors.robustness.escape_files import ESCAPES_FILE
     from dynlab.cli.map_argument import found_map, map_on
     from dynlab.datasets import load_dataset, training_set_of
     from dynlab.devices import resolve_device

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from dynlab.attractors.basins import Basins
+from dynlab.attractors.connections.files import GRAPH_FILE, STATES_FILE, load_graph, save_graph
 from dynlab.attractors.cycles import cycles_of_arrays
-from dynlab.attractors.escape_files import ESCAPES_FILE, load_escapes, save_escapes
-from dynlab.attractors.graph_files import GRAPH_FILE, STATES_FILE, load_graph, save_graph
+from dynlab.attractors.robustness.escape_files import ESCAPES_FILE, load_escapes, save_escapes
 from dynlab.errors import InputError
 from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE, Arrays, check_arrays, check_results
 from dynlab.evaluation.kinds import Outcome
@@ -98,7 +98,7 @@ class Analysis:
         """Write `results.json` and `arrays.safetensors` into `folder`; the results last, so that all is there.
 
         A connection graph is written beside them, as `dynlab.attractors.save_graph` does; one that an earlier analysis
-        left there is removed. So are escapes, as `dynlab.attractors.escape_files.save_escapes` does.
+        left there is removed. So are escapes, as `dynlab.attractors.robustness.escape_files.save_escapes` does.
 
         Raises:
             InputError: If the folder cannot be written to.

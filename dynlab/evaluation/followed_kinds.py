@@ -11,7 +11,7 @@ from itertools import islice
 
 import torch
 
-from dynlab.attractors.followed import Followed
+from dynlab.attractors.following.followed import Followed
 from dynlab.evaluation.attractors import kinds_of
 from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.recognizer import Recognizer

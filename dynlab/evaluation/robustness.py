@@ -4,7 +4,7 @@ A shock is aimed, noise is not. The minimal critical shock is known as an interv
 lower end changes the outcome, the one of its upper end does. Gaussian noise in many coordinates hardly ever points
 where the boundary is nearest, so that how often it changes the outcome is another question, answered by counting.
 
-Source: `dynlab.attractors.shocks`, `pulled_back`, `escape` and `chain`.
+Source: `dynlab.attractors.robustness.shocks`, `pulled_back`, `escape` and `chain`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins
-from dynlab.attractors.escape import escape_graph, escape_probability
 from dynlab.attractors.reached import known_attractors
-from dynlab.attractors.shocks import critical_shocks
+from dynlab.attractors.robustness.escape import escape_graph, escape_probability
+from dynlab.attractors.robustness.shocks import critical_shocks
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.certificates import Certificate, CertificateStatus
 from dynlab.evaluation.linearization import AttractorCertificate

@@ -11,7 +11,7 @@ from enum import StrEnum
 from jaxtyping import Float64
 from torch import Tensor
 
-from dynlab.attractors.pulled_back import LowerBound
+from dynlab.attractors.robustness.pulled_back import LowerBound
 
 
 class NoiseSource(StrEnum):

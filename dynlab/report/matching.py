@@ -10,7 +10,7 @@ from itertools import pairwise
 from jaxtyping import Float64
 from torch import Tensor
 
-from dynlab.attractors.followed import Followed
+from dynlab.attractors.following.followed import Followed
 from dynlab.attractors.matching import Matching, SharedSamples, match_attractors, shared_samples
 from dynlab.evaluation.analysis import Analysis
 

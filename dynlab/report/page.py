@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dynlab.attractors.diversity import equal_sample_counts
-from dynlab.attractors.followed import Followed
+from dynlab.attractors.following.followed import Followed
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.arrays import check_arrays, check_results
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along

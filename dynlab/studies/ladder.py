@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from dynlab.attractors.followed import EVENT_COLUMNS, Followed
-from dynlab.attractors.following import follow_attractors
+from dynlab.attractors.following.follow import follow_attractors
+from dynlab.attractors.following.followed import EVENT_COLUMNS, Followed
 from dynlab.datasets import Dataset, labels_of
 from dynlab.devices import one_thread
 from dynlab.display import Display

@@ -18,8 +18,8 @@ from dynlab.attractors import (
     save_graph,
     track_counts,
 )
-from dynlab.attractors.edge_tracking import Saddles, track_edges
-from dynlab.attractors.saddles import examine_saddles
+from dynlab.attractors.connections.edge_tracking import Saddles, track_edges
+from dynlab.attractors.connections.saddles import examine_saddles
 from dynlab.datasets import Dataset
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.errors import InputError

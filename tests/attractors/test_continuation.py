@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import Buffer
 
-from dynlab.attractors import curve
-from dynlab.attractors.bifurcations import Bifurcation, BifurcationKind
-from dynlab.attractors.continuation import Branch, Stop, follow_fixed_point
+from dynlab.attractors.following import curve
+from dynlab.attractors.following.bifurcations import Bifurcation, BifurcationKind
+from dynlab.attractors.following.continuation import Branch, Stop, follow_fixed_point
 from dynlab.maps import DenoisingAutoencoder, Map, float64_copy
 from dynlab.maps.classical import DelayedLogistic, Henon, Logistic
 from dynlab.maps.gain import with_gain

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dynlab.attractors import Track, basins_of_attraction, connection_graph, known_attractors
-from dynlab.attractors.edge_tracking import Saddles, track_edges
-from dynlab.attractors.passages import passages
+from dynlab.attractors.connections.edge_tracking import Saddles, track_edges
+from dynlab.attractors.connections.passages import passages
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.maps.classical import DoubleWell
 
@@ -69,7 +69,7 @@ def test_pairs_left_open_are_tried_from_the_other_side(device: torch.device, mon
     # A stand-in for a first side that shows nothing: it tracks no pair whose first attractor is the first one.
     import importlib
 
-    module = importlib.import_module("dynlab.attractors.connection_graph")
+    module = importlib.import_module("dynlab.attractors.connections.graph")
     asked = []
 
     def one_sided(exact, inside, outside, pairs, known, saddles):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy.stats import binomtest, norm
 
-import dynlab.attractors.escape as escape_module
+import dynlab.attractors.robustness.escape as escape_module
 from dynlab.attractors import Basins, basins_of_attraction
-from dynlab.attractors.chain import markov_chain
-from dynlab.attractors.escape import EscapeGraph, SampleEscapes, escape_graph, escape_probability
 from dynlab.attractors.reached import known_attractors
+from dynlab.attractors.robustness.chain import markov_chain
+from dynlab.attractors.robustness.escape import EscapeGraph, SampleEscapes, escape_graph, escape_probability
 from dynlab.errors import InputError
 from dynlab.maps import Map, map_hash
 from dynlab.maps.classical import CubeRootNewton, DoubleWell, Linear

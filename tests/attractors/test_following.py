@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import Buffer
 
 from dynlab.attractors import BifurcationKind, Branch, Stop, basins_of_attraction, follow_fixed_point
-from dynlab.attractors.followed import Change, Followed
-from dynlab.attractors.following import follow_attractors
+from dynlab.attractors.following.follow import follow_attractors
+from dynlab.attractors.following.followed import Change, Followed
 from dynlab.datasets import Dataset
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors

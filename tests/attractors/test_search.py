@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dynlab.attractors import basins_of_attraction, connection_graph
-from dynlab.attractors.search import search_fixed_points
+from dynlab.attractors.connections.search import search_fixed_points
 from dynlab.datasets import Dataset
 from dynlab.dynamics import find_fixed_point
 from dynlab.dynamics.damped import newton_damped

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dynlab.attractors.reached import known_attractors
-from dynlab.attractors.shocks import CriticalShocks, LowerBound, critical_shocks, random_shock
+from dynlab.attractors.robustness.shocks import CriticalShocks, LowerBound, critical_shocks, random_shock
 from dynlab.dynamics import FixedPoint, certify
 from dynlab.maps import DenoisingAutoencoder, Map
 from dynlab.maps.classical import CubeRootNewton, DoubleWell, Linear, MultiWell

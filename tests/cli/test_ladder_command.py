@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load, load_file, save_file
 
 from dynlab import cli
-from dynlab.attractors.followed import Followed
-from dynlab.attractors.following import follow_attractors
+from dynlab.attractors.following.follow import follow_attractors
+from dynlab.attractors.following.followed import Followed
 from dynlab.cli.ladder import parse_levels
 from dynlab.datasets import dataset_of, load_dataset
 from dynlab.display import Display, shown

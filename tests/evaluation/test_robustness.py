@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import binomtest, norm
 
 import dynlab as dl
-from dynlab.attractors.escape import escape_graph
-from dynlab.attractors.escape_files import load_escapes, save_escapes
-from dynlab.attractors.pulled_back import LowerBound
 from dynlab.attractors.reached import known_attractors
-from dynlab.attractors.shocks import critical_shocks
+from dynlab.attractors.robustness.escape import escape_graph
+from dynlab.attractors.robustness.escape_files import load_escapes, save_escapes
+from dynlab.attractors.robustness.pulled_back import LowerBound
+from dynlab.attractors.robustness.shocks import critical_shocks
 from dynlab.errors import InputError
 from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.robustness import shocked_samples

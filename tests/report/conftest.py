@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from dynlab.attractors import Basins, Saddle, Track, Tracked, basin_diversity, basin_statistics
-from dynlab.attractors.chain import markov_chain
 from dynlab.attractors.cycles import cycle_arrays
-from dynlab.attractors.escape import EscapeGraph
 from dynlab.attractors.planes import basin_entropy_of
-from dynlab.attractors.pulled_back import LowerBound
+from dynlab.attractors.robustness.chain import markov_chain
+from dynlab.attractors.robustness.escape import EscapeGraph
+from dynlab.attractors.robustness.pulled_back import LowerBound
 from dynlab.datasets import load_dataset
 from dynlab.dynamics.certificates import CertificateStatus
 from dynlab.dynamics.rates import ConvergenceRates, Decay, rates_of_step_lengths

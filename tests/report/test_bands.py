@@ -19,7 +19,7 @@ import torch
 from scipy.stats import binomtest
 
 from dynlab.attractors.basins import Basins
-from dynlab.attractors.followed import Change, Event, Followed
+from dynlab.attractors.following.followed import Change, Event, Followed
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.kinds import Kind

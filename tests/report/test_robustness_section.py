@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 import dynlab as dl
-from dynlab.attractors.pulled_back import LowerBound
+from dynlab.attractors.robustness.pulled_back import LowerBound
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.robustness_results import NoiseSource, Robustness, Shock
 from dynlab.maps.classical import Linear

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dynlab.attractors.followed import Change, Followed
+from dynlab.attractors.following.followed import Change, Followed
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.report.figure_data import column_names
 from dynlab.report.ladder.branches import Branch, event_words, level_digits, level_words

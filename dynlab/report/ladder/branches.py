@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dynlab.attractors.followed import Change, Event, Followed
+from dynlab.attractors.following.followed import Change, Event, Followed
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.evaluation.followed_kinds import FollowedKinds
 from dynlab.evaluation.kinds import Kind

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from dynlab.attractors.followed import Change, Event, Followed
+from dynlab.attractors.following.followed import Change, Event, Followed
 from dynlab.evaluation.kinds import Kind
 from dynlab.report.gallery import Mark, kind_mark
 from dynlab.report.ladder.branches import CHANGE_WORDS, Branch, Stage, largest_first, level_words, stages_of

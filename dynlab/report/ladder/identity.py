@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dynlab.attractors.followed import Followed
+from dynlab.attractors.following.followed import Followed
 from dynlab.evaluation.analysis import Analysis
 from dynlab.report.ladder.branches import level_words
 from dynlab.report.words import count, enumeration, number

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynlab.attractors.followed import Event, Followed
+from dynlab.attractors.following.followed import Event, Followed
 from dynlab.evaluation.kinds import Kind
 from dynlab.report.ladder.branches import Branch, largest_first
 from dynlab.report.palette import CLASSES

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dynlab.attractors.followed import Change, Followed
+from dynlab.attractors.following.followed import Change, Followed
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.followed_kinds import FollowedKinds
 from dynlab.evaluation.kinds import Kind

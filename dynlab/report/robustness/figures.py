@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from dynlab.attractors.pulled_back import LowerBound
+from dynlab.attractors.robustness.pulled_back import LowerBound
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.robustness_results import Shock
 from dynlab.report.figure_data import column_names

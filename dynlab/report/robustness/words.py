@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from dynlab.attractors.pulled_back import LowerBound
+from dynlab.attractors.robustness.pulled_back import LowerBound
 from dynlab.evaluation.robustness_results import Shock
 from dynlab.report.robustness.films import at_most
 from dynlab.report.words import count, enumeration, number

@@ -1,6 +1,6 @@
 """The page of a study on the saddles that part the largest basins.
 
-Source: `dynlab.attractors.connection_graph`.
+Source: `dynlab.attractors.connections.graph`.
 """
 
 from __future__ import annotations

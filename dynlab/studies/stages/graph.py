@@ -7,7 +7,7 @@ Files
 
 Cost: 22 s of one core for 30 attractors of 784-500-784.
 
-Source: `dynlab.attractors.connection_graph`.
+Source: `dynlab.attractors.connections.graph`.
 """
 
 from __future__ import annotations

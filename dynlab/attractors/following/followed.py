@@ -1,7 +1,7 @@
 """Attractors along a parameter: branches, their basins at each level, and where they begin and end.
 
 A *level* is one value of the parameter, a *branch* the attractors of consecutive levels that are one and the same
-attractor as it moves. `dynlab.attractors.following` says when they are.
+attractor as it moves. `dynlab.attractors.following.follow` says when they are.
 """
 
 from __future__ import annotations

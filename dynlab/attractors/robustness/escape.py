@@ -26,8 +26,8 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins
-from dynlab.attractors.chain import MarkovChain, markov_chain
 from dynlab.attractors.reached import Reached, attractors_reached, known_attractors
+from dynlab.attractors.robustness.chain import MarkovChain, markov_chain
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import home_of

@@ -30,7 +30,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins, basins_of_orbits
-from dynlab.attractors.followed import Change, Event, Followed
+from dynlab.attractors.following.followed import Change, Event, Followed
 from dynlab.attractors.reached import Reached, attractors_reached
 from dynlab.dynamics import FixedPoint, Orbits, iterate, spectral_radius
 from dynlab.dynamics.blocks import home_of

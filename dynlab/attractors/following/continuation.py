@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Bool, Complex128, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.attractors.bifurcations import Bifurcation, bifurcations_between, zero_between
-from dynlab.attractors.curve import Curve, CurvePoint, LostError
+from dynlab.attractors.following.bifurcations import Bifurcation, bifurcations_between, zero_between
+from dynlab.attractors.following.curve import Curve, CurvePoint, LostError
 from dynlab.dynamics.newton import newton
 from dynlab.maps import Map, check_states
 from dynlab.short_repr import short_repr

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from dynlab.attractors.curve import Curve, CurvePoint
+from dynlab.attractors.following.curve import Curve, CurvePoint
 
 _ARCLENGTH = 1e-10  # to which a bifurcation is localized; the parameter changes no faster than the arclength
 # Arclength off a branch point at which the curve is well determined, and a cubic still exact: where it is crossed, and

@@ -22,8 +22,8 @@ from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynlab.attractors.passages import passages
-from dynlab.attractors.saddles import Saddle, examine_saddles
+from dynlab.attractors.connections.passages import passages
+from dynlab.attractors.connections.saddles import Saddle, examine_saddles
 from dynlab.dynamics.blocks import rows_of
 from dynlab.dynamics.fixed_points import FixedPoint
 from dynlab.dynamics.known import KnownFixedPoints, first_copies

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Complex128, Float64
 from torch import Tensor
 
-from dynlab.attractors.passages import passages
+from dynlab.attractors.connections.passages import passages
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.dynamics.spectra import eigenpairs, spectrum_across_one
 from dynlab.maps import Map

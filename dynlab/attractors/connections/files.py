@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dynlab.attractors.edge_tracking import Track, Tracked
-from dynlab.attractors.saddles import Saddle
+from dynlab.attractors.connections.edge_tracking import Track, Tracked
+from dynlab.attractors.connections.saddles import Saddle
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, sha256, write_tensors, written_atomically
 

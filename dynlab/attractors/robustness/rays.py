@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from dynlab.attractors.passages import passages
+from dynlab.attractors.connections.passages import passages
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.maps import Map

@@ -2,9 +2,9 @@
 
 Basins touch along boundaries, and a boundary mostly has a saddle with one unstable direction, whose unstable manifold
 ends in an attractor on either side. The graph has an edge for each such saddle. It is found by edge tracking
-(`dynlab.attractors.edge_tracking`) between attractors that are near neighbours, and between samples that are while
-their attractors differ. What is not found is not shown to be missing: `index_sum` tells how complete the set of fixed
-points may be (`dynlab.dynamics.completeness`), and a search (`dynlab.attractors.search`) makes it more so.
+(`edge_tracking`) between attractors that are near neighbours, and between samples that are while their attractors
+differ. What is not found is not shown to be missing: `index_sum` tells how complete the set of fixed points may be
+(`dynlab.dynamics.completeness`), and a search (`search`, beside this file) makes it more so.
 
 Source: Battelino et al., Multiple coexisting attractors, basin boundaries and basic sets, Physica D 32, 1988.
 """
@@ -20,10 +20,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins
-from dynlab.attractors.edge_tracking import CLOSING, Saddles, Track, Tracked, track_edges
+from dynlab.attractors.connections.edge_tracking import CLOSING, Saddles, Track, Tracked, track_edges
+from dynlab.attractors.connections.saddles import Saddle, examine_saddles
+from dynlab.attractors.connections.search import search_fixed_points
 from dynlab.attractors.reached import known_attractors
-from dynlab.attractors.saddles import Saddle, examine_saddles
-from dynlab.attractors.search import search_fixed_points
 from dynlab.dynamics import completeness, energy, spectral_radius
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.known import KnownFixedPoints

@@ -1,6 +1,6 @@
 """The minimal critical shock: how small a perturbation of a state sends it to another attractor.
 
-From below it is bounded by a ball from which nothing escapes (`dynlab.attractors.pulled_back`).
+From below it is bounded by a ball from which nothing escapes (`dynlab.attractors.robustness.pulled_back`).
 
 From above it is bounded by the best perturbation found. Along a ray to a state that goes elsewhere bisection finds a
 point of the basin boundary. There the boundary is mostly a hypersurface, the stable manifold of a saddle, and its
@@ -25,8 +25,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from dynlab.attractors.pulled_back import LowerBound, lower_bounds
-from dynlab.attractors.rays import Outcomes, Rays, bisect, outward, rays_to, room, shortest
+from dynlab.attractors.robustness.pulled_back import LowerBound, lower_bounds
+from dynlab.attractors.robustness.rays import Outcomes, Rays, bisect, outward, rays_to, room, shortest
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.certificates import Certificate
