@@ -1,6 +1,6 @@
-"""What the technical report printed, from `published.json`: typed, and checked on loading; and its protocol.
+"""What the technical report printed, from `published.json`: typed, and checked on loading.
 
-Figures are means over five seeds. Only what is legible in the text is there.
+Means over five seeds. Only what is legible in the text is there.
 
 Source: Bahdanau and Jaeger 2014, section 6, Table 1.
 """
@@ -19,8 +19,6 @@ Published = Literal["table_1a", "table_1b"]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[float, Field(ge=0)]
 RAW_GAIN = 0.01  # of the winner's accuracy over logistic regression on raw pixels, "a 1% gain" in section 6.2
-OBJECTIVE: Mapping[str, Any] = {"walkback_variant": "full", "loss": "squared-error", "contraction": 0.0}  # section 4
-TOLERANCE, SHARE = 1e-4, 0.75  # of the rule that stops a set, section 5.4
 _LEVELS = {"low": 0.3, "middle": 0.5, "high": 0.7}  # section 5.2
 
 

@@ -11,6 +11,9 @@ from dynlab.cli.options import DATA_HELP, PAGE, DataDir, Device, Labels, Limit, 
 from dynlab.cli.output import print_summary
 from dynlab.errors import InputError
 
+# Options that are called otherwise than the setting.
+_OPTIONS = {"certified_attractors": "certify", "basin_planes": "planes", "noise_draws": "draws"}
+
 
 def analyse(
     map_name: Annotated[
@@ -121,20 +124,24 @@ def analyse(
     for option, given in (("noise", noise), ("draws", draws)):
         if given is not None and not robustness:
             raise InputError(f"{option} {given}: given without robustness, expected both")
-    settings = AnalysisSettings(
-        tolerance=tolerance,
-        max_steps=max_steps,
-        max_exact_steps=max_exact_steps,
-        recorded_samples=recorded_samples,
-        certified_attractors=certify,
-        certificate_method="proof" if proof else "estimate",
-        basin_planes=planes,
-        graph=graph,
-        robustness=robustness,
-        noise=noise,
-        noise_draws=draws,
-        seed=seed,
-    )
+    try:
+        settings = AnalysisSettings(
+            tolerance=tolerance,
+            max_steps=max_steps,
+            max_exact_steps=max_exact_steps,
+            recorded_samples=recorded_samples,
+            certified_attractors=certify,
+            certificate_method="proof" if proof else "estimate",
+            basin_planes=planes,
+            graph=graph,
+            robustness=robustness,
+            noise=noise,
+            noise_draws=draws,
+            seed=seed,
+        )
+    except InputError as error:
+        option = _OPTIONS.get(str(error).partition(" ")[0])
+        raise InputError(f"{option}: {error}" if option else str(error)) from error
     from dynlab.attractors.connections.files import GRAPH_FILE, STATES_FILE
     from dynlab.attractors.robustness.escape_files import ESCAPES_FILE
     from dynlab.cli.map_argument import found_map, map_on

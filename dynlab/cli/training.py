@@ -235,7 +235,7 @@ def _print_ensemble(names: Sequence[str], maps: Sequence[Autoencoder | None]) ->
         column.justify, column.no_wrap = "right", True
     for name, one in zip(names, maps, strict=True):
         errors = {} if one is None else one.training_settings["errors"][which]
-        table.add_row(name, *(f"{errors[name]:.3f}" if errors else "diverged" for name in inputs))
+        table.add_row(name, *(f"{errors[given]:.3f}" if errors else "diverged" for given in inputs))
     Console().print(table)
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -221,10 +222,10 @@ class _Decide:
 def _check(tolerance: float, max_steps: int, max_exact_steps: int) -> None:
     if not 0 < tolerance < float("inf"):
         raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
-    if max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps}, expected at least 1")
-    if max_exact_steps < 0:
-        raise ValueError(f"max_exact_steps is {max_exact_steps}, expected at least 0")
+    for name, value, least in (("max_steps", max_steps, 1), ("max_exact_steps", max_exact_steps, 0)):
+        if not isinstance(value, Integral) or value < least:
+            whole = "" if isinstance(value, Integral) else "a whole number of "
+            raise ValueError(f"{name} is {value!r}, expected {whole}at least {least}")
 
 
 def _recorded(recorded: int | Sequence[int], samples: int | None) -> NDArray[np.int64]:

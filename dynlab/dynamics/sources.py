@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, check_is_map, check_states
 
 Batch: TypeAlias = Tensor | np.ndarray
 Samples: TypeAlias = Batch | Iterable[Batch]
@@ -35,6 +35,7 @@ class Source:
     """
 
     def __init__(self, system: Map, samples: Samples, *, parameter: str) -> None:
+        check_is_map(system)
         self._system, self._parameter = system, parameter
         self.taken = 0
         self.count: int | None = None  # how many there are, None where only the end will tell
@@ -45,8 +46,12 @@ class Source:
             if isinstance(samples, Tensor):
                 check_states(system, samples.reshape(len(samples), system.dim), parameter=parameter)
             self._batches: Iterator[Batch] = iter((samples,))
-        else:
+        elif isinstance(samples, Iterable):
             self._batches = iter(samples)
+        else:
+            raise ValueError(
+                f"{parameter} is a {type(samples).__name__}, expected a tensor, an array or batches of them"
+            )
         self._current: Batch | None = None
         self._position = 0
 

@@ -140,7 +140,11 @@ class Analysis:
             files = TypeAdapter(dict[str, str]).validate_python(raw.get("files", {}))
         except InputError:
             raise
-        except (RecursionError, ValueError, ValidationError) as error:
+        except ValidationError as error:  # a kind of ValueError, of several lines
+            first = error.errors()[0]
+            words = ": ".join([".".join(map(str, first["loc"])), first["msg"]]).removeprefix(": ")
+            raise InputError(f"{path}: not the results of an analysis ({words})") from error
+        except (RecursionError, ValueError) as error:
             raise InputError(f"{path}: not the results of an analysis ({str(error).splitlines()[0]})") from error
         path = Path(folder) / ARRAYS_FILE
         tensors, _ = read_tensors(path)

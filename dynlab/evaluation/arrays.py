@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType
@@ -14,7 +16,8 @@ from torch import Tensor
 
 from dynlab.attractors.cycles import cycles_of_arrays
 from dynlab.dynamics import Decay
-from dynlab.evaluation.kinds import Outcome
+from dynlab.evaluation.kinds import Outcome, outcomes_of
+from dynlab.evaluation.linearization import NEAR_UNITY_RADII
 from dynlab.evaluation.restless import DRAWN_DIM
 from dynlab.evaluation.results import Results
 from dynlab.evaluation.robustness_results import check_names
@@ -115,14 +118,31 @@ def check_arrays(arrays: Mapping[str, Tensor], results: Results) -> None:
 
 
 def check_results(results: Results, arrays: Arrays) -> None:
-    """Check that attractors and samples that results name are there.
+    """Check that results fit themselves and their arrays: what they name is there, and what they count is so many.
 
     Raises:
-        ValueError: If one is not there.
+        ValueError: If something does not fit; it is named.
     """
-    attractors = len(results.attractors)
+    attractors, dim, samples = len(results.attractors), results.map.dim, results.data.samples
+    shape = results.map.state_shape
+    if math.prod(shape) != dim or min(shape, default=1) < 1:
+        raise ValueError(f"map.state_shape is {tuple(shape)}, expected lengths whose product is {dim}, the dim")
     if [attractor.id for attractor in results.attractors] != list(range(attractors)):
         raise ValueError("ids of attractors are not their rows")
+    _check_counts("attractors", [one.basin_size for one in results.attractors], arrays.labels)
+    _check_counts("cycles", [one.basin_size for one in results.cycles], arrays.cycle_labels)
+    _check_outcomes(results, arrays)
+    for attractor in results.attractors:
+        for sample in (*attractor.nearest, *attractor.farthest):
+            if not 0 <= sample < samples:
+                raise ValueError(f"attractor {attractor.id} names sample {sample}, expected 0 to {samples - 1}")
+    for entry in results.linearizations:
+        if len(entry.near_unity) != len(NEAR_UNITY_RADII):
+            found = len(entry.near_unity)
+            raise ValueError(f"near_unity of a linearization has {found} counts, expected {len(NEAR_UNITY_RADII)}")
+    for point in results.pictured or ():
+        if len(point.state) != dim or len(point.multipliers) != dim:
+            raise ValueError(f"pictured has a state of {len(point.state)} numbers, expected {dim}, as multipliers")
     named = [entry.attractor for entry in (*results.linearizations, *results.certificates)]
     named += [attractor for picture in results.planes for attractor in picture.attractors]
     for attractor in named:
@@ -130,7 +150,40 @@ def check_results(results: Results, arrays: Arrays) -> None:
             raise ValueError(f"names attractor {attractor}, expected 0 to {attractors - 1}")
     if results.robustness is not None:
         others = 0 if arrays.shock_others is None else len(arrays.shock_others)
-        check_names(results.robustness, attractors, others, results.data.samples)
+        check_names(results.robustness, attractors, others, samples)
+
+
+def _check_counts(name: str, sizes: Sequence[int], labels: Int64[Tensor, " samples"]) -> None:
+    found = torch.bincount(labels[labels >= 0], minlength=len(sizes)).tolist()
+    for number, (size, members) in enumerate(zip(sizes, found, strict=True)):
+        if size != members:
+            raise ValueError(f"basin_size of {name}[{number}] is {size}, expected {members}, as many as have its label")
+
+
+def _check_outcomes(results: Results, arrays: Arrays) -> None:
+    """Check that outcomes are those that kinds and classes make, and are counted right."""
+    outcomes = list(Outcome)
+    counts = Counter(outcomes[code] for code in arrays.outcomes.tolist())
+    for outcome in outcomes:
+        found = results.outcomes.get(outcome.value)
+        if found != counts[outcome]:
+            raise ValueError(f"outcomes.{outcome.value} is {found}, expected {counts[outcome]}, as samples have it")
+    told = sum(results.statuses.values())
+    if told != results.data.samples:
+        raise ValueError(f"statuses count {told} samples, expected {results.data.samples}")
+    expected = outcomes_of(
+        arrays.labels,
+        arrays.classes if results.data.labelled else None,
+        [one.kind for one in results.attractors],
+        [one.label for one in results.attractors],
+        cycling=arrays.cycle_labels >= 0,
+        diverged=arrays.outcomes == outcomes.index(Outcome.DIVERGED),
+    )
+    for sample, (outcome, code) in enumerate(zip(expected, arrays.outcomes.tolist(), strict=True)):
+        if outcome is not outcomes[code]:
+            raise ValueError(
+                f"sample {sample} has outcome {outcomes[code]}, expected {outcome} by kind and class of its attractor"
+            )
 
 
 def _sizes(results: Results) -> dict[str, int]:
@@ -153,7 +206,7 @@ def _is_asked_for(name: str, results: Results) -> bool:
     """Whether an array that not all analyses have must be there."""
     if name.startswith("line_"):
         return results.pictured is not None and results.map.dim == 1
-    return results.robustness is not None
+    return name.startswith("shock_") and results.robustness is not None
 
 
 @cache

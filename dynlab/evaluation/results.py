@@ -17,7 +17,7 @@ from dynlab.evaluation.recognizer import RecognizerReport
 from dynlab.evaluation.restless import RestlessSummary
 from dynlab.evaluation.robustness_results import Robustness
 from dynlab.evaluation.separability import Separability
-from dynlab.published import OBJECTIVE
+from dynlab.protocol import OBJECTIVE
 from dynlab.short_repr import short_repr
 from dynlab.training.corruption import Gaussian, Schedule, parse_schedule
 

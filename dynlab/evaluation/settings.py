@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from dynlab.dynamics.certificates import METHODS
 from dynlab.errors import InputError
 from dynlab.evaluation.planes import BOX
+
+# What counts must be at least.
+_LEAST = {
+    **dict.fromkeys(("max_steps", "basin_train_samples", "orbit_train_samples", "noise_draws"), 1),
+    **dict.fromkeys(("max_exact_steps", "recorded_samples", "linearized_attractors", "certified_attractors"), 0),
+    **dict.fromkeys(("basin_planes", "shocked_attractors", "shocked_samples", "pulled_back_dim"), 0),
+    "plane_resolution": BOX,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +51,28 @@ class AnalysisSettings:
     seed: int = 0  # of the recognizer and of the choice of samples for film strips
 
     def __post_init__(self) -> None:
-        if not 0 < self.tolerance < float("inf"):
-            raise InputError(f"tolerance is {self.tolerance}, expected a finite number above 0")
-        if not 0 <= self.share < 1:
-            raise InputError(f"share is {self.share}, expected from 0 to below 1")
-        for name in ("max_steps", "basin_train_samples", "orbit_train_samples"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
-        counts = "max_exact_steps", "recorded_samples", "linearized_attractors", "certified_attractors", "basin_planes"
-        for name in counts:
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 0")
-        for name in ("shocked_attractors", "shocked_samples", "pulled_back_dim"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 0")
-        if self.noise is not None and not 0 < self.noise < float("inf"):
-            raise InputError(f"noise is {self.noise}, expected a finite number above 0")
-        if self.noise_draws is not None and self.noise_draws < 1:
-            raise InputError(f"noise_draws is {self.noise_draws}, expected at least 1")
-        if self.plane_resolution < BOX:
-            raise InputError(f"plane_resolution is {self.plane_resolution}, expected at least {BOX}")
+        for name, value in (("tolerance", self.tolerance), ("noise", 1.0 if self.noise is None else self.noise)):
+            if not (_is_number(value) and 0 < value < float("inf")):
+                raise InputError(f"{name} is {value!r}, expected a finite number above 0")
+        if not (_is_number(self.share) and 0 <= self.share < 1):
+            raise InputError(f"share is {self.share!r}, expected from 0 to below 1")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is None and name == "noise_draws":
+                continue
+            _check_count(name, value, least)
         if self.certificate_method not in METHODS:
             raise InputError(f"certificate_method is {self.certificate_method!r}, expected {' or '.join(METHODS)}")
-        if not 0 <= self.seed < 2**63:
+        if not (isinstance(self.seed, Integral) and 0 <= self.seed < 2**63):
             raise InputError(f"seed is {self.seed}, expected an integer from 0 to 2^63 - 1")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if not isinstance(value, Integral):
+        raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}")
+    if value < least:
+        raise InputError(f"{name} is {value}, expected at least {least}")

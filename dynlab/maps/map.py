@@ -11,6 +11,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -39,8 +40,8 @@ class Map(nn.Module):
 
     def __init__(self, dim: int, state_shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"dim is {dim}, expected at least 1")
+        if not isinstance(dim, Integral) or dim < 1:
+            raise ValueError(f"dim is {dim!r}, expected a whole number of at least 1")
         self.dim = dim
         self.state_shape = state_shape or (dim,)
         if min(self.state_shape) < 1 or math.prod(self.state_shape) != dim:
@@ -174,6 +175,16 @@ def map_hash(system: Map) -> str:
     return digest.hexdigest()
 
 
+def check_is_map(system: object, *, parameter: str = "system") -> None:
+    """Check that something is a `Map`, and no module or function that is yet to become one.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(system, Map):
+        raise ValueError(f"{parameter} is a {type(system).__name__}, expected a Map, as `dynlab.as_map` makes one")
+
+
 def check_is_one_map(system: Map, *, parameter: str = "system") -> None:
     """Check that a map holds no inputs, or those of one sample only.
 
@@ -189,8 +200,9 @@ def check_states(system: Map, states: object, *, parameter: str = "states") -> N
     """Check that `states` are finite floating point rows of the dimension of `system`.
 
     Raises:
-        ValueError: If they are not; the message names the parameter and what was found.
+        ValueError: If they are not, or `system` is no map; the message names the parameter and what was found.
     """
+    check_is_map(system)
     if not isinstance(states, Tensor):
         raise ValueError(f"{parameter} is of type {type(states).__name__}, expected a tensor")
     if states.ndim != 2 or states.shape[1] != system.dim:

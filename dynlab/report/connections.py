@@ -15,7 +15,7 @@ from dynlab.report.graph_layout import DRAWN, drawn_nodes, free_points, graph_la
 from dynlab.report.layout import KIND_LOOKS, blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
-from dynlab.report.words import count, number
+from dynlab.report.words import count, number, signed
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -172,11 +172,16 @@ def connection_words(analysis: Analysis) -> str:
         sentences.append(f"{count(found.other_saddles, 'unstable fixed point')} more {joins} no two attractors.")
     if analysis.results.index_sum is not None:
         sentences.append(
-            f"Over all fixed points known the signs of det(I − J) add up to {found.index_sum}, where "
+            f"Over all fixed points known the signs of det(I − J) add up to {signed(found.index_sum, 'd')}, where "
             f"{analysis.results.index_sum.expected} is due."
         )
-        if found.index_sum == analysis.results.index_sum.expected:
+        missing = analysis.results.index_sum.expected - found.index_sum
+        if missing == 0:
             sentences.append("That does not show that all are known: missing ones can cancel out.")
+        elif not found.index_undecided:
+            many, which = f"{count(abs(missing), 'fixed point')} more", "+1" if missing > 0 else "−1"
+            there, counts = ("is", "counts") if abs(missing) == 1 else ("are", "count")
+            sentences.append(f"So there {there} at least {many} that {counts} {which}.")
         if found.index_undecided:
             sentences.append(f"{count(found.index_undecided, 'sign')} could not be told.")
     if len(graph) > DRAWN:

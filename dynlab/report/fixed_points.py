@@ -147,9 +147,12 @@ def completeness_words(analysis: Analysis) -> str:
         return f"{rule}: there is one at least, though no attractor is known."
     if found.known == 1:
         return f"{rule}. The one attractor known adds up to that alone: nothing shows that others are missing."
+    sums = f"{rule}. The {number(found.known)} attractors known count +1 each"
+    if analysis.results.connections is not None:
+        return f"{sums}. What that says with the saddles found between them stands below, under Connections."
     return (
-        f"{rule}. The {number(found.known)} attractors known count +1 each. So at least {number(found.missing)} more "
-        "that count −1 are not known here: they are unstable, with a real multiplier above 1."
+        f"{sums}. So at least {number(found.missing)} more that count −1 are not known here: they are unstable, with a "
+        "real multiplier above 1."
     )
 
 

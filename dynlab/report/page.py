@@ -126,6 +126,8 @@ def _check_followed(followed: Followed, analysis: Analysis) -> None:
 
 def _check(analysis: Analysis) -> None:
     """Check what the page relies on."""
+    if not isinstance(analysis, Analysis):
+        raise ValueError(f"analyses holds a {type(analysis).__name__}, expected what `dynlab.analyse` gives")
     results, arrays = analysis.results, analysis.arrays
     try:
         check_arrays(arrays.by_name(), results)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dynlab.evaluation.analysis import Analysis
-from dynlab.published import OBJECTIVE, published_figures
+from dynlab.protocol import OBJECTIVE
+from dynlab.published import published_figures
 
 TEST_SAMPLES = 10_000
 

@@ -62,4 +62,4 @@ def exponents_text(sample: RestlessSample) -> str:
 
 
 def _exponent(value: float | None, error: float | None) -> str:
-    return "–" if value is None or error is None else f"{signed(or_zero(value))} ± {or_zero(error):.3g}"
+    return "–" if value is None or error is None else f"{signed(or_zero(value))} ± {signed(error)}"

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from dynlab import protocol
 from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.kinds import Kind, Outcome
-from dynlab.published import SHARE, TOLERANCE
 
 # What is written in the mark of a kind or an outcome, so that colour is never all that tells them apart.
 LETTERS = {
@@ -185,7 +185,7 @@ def _one(analysis: Analysis) -> list[str]:
     name = "" if results.map.name == "map" else f" {results.map.name}"
     opening = (
         f"Each of {count(results.data.samples, 'sample')}{of} was put through the map{name} again and again, its "
-        "output becoming its next input, until it was certain where it ends."
+        "output becoming its next input, until it was certain where it ends or the limit of steps came."
     )
     return [opening, *_fate(analysis)]
 
@@ -201,7 +201,7 @@ def _fate(analysis: Analysis) -> list[str]:
     where = "at one and the same attractor" if places == 1 else f"at {number(places)} different attractors"
     sentences = [f"{everyone} came to rest{pace}, {where}."]
     if at_rest == 0:
-        sentences = [f"None of the {count(results.data.samples, 'sample')} came to rest."]
+        sentences = [f"None of the {count(results.data.samples, 'sample')} came to rest at an attractor."]
     if fates := enumeration(_fates(analysis)):
         sentences.append(f"{fates[0].upper()}{fates[1:]}.")
     if at_rest and not kinds_known(analysis):
@@ -302,7 +302,7 @@ def rule_words(analysis: Analysis) -> str:
     share, tolerance = (analysis.results.settings.get(name) for name in ("share", "tolerance"))
     most = f"more than {100 * share:g}%" if isinstance(share, int | float) else "most"
     length = f"the tolerance, {tolerance:g}," if isinstance(tolerance, int | float) else "the tolerance"
-    is_published = (share, tolerance) == (SHARE, TOLERANCE)
+    is_published = (share, tolerance) == (protocol.SHARE, protocol.TOLERANCE)
     return (
         f"Where the whole set stands when {most} of its step lengths are below {length} for the first time: the "
         f"report's rule, which published figures refer to{'' if is_published else ', there with 75% and 0.0001'}."

@@ -49,10 +49,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from dynlab import protocol
 from dynlab.datasets import check_dataset_name
 from dynlab.errors import InputError
 from dynlab.files import printable
-from dynlab.published import SHARE, TOLERANCE, Published
+from dynlab.published import Published
 from dynlab.studies.points import Grid, equal_cells, points_of, readable_grid
 from dynlab.studies.wording import Problem, meant, problems_of, refused
 from dynlab.training import TrainingSettings
@@ -143,8 +144,9 @@ class DataNames(_Table):
 class IterationRule(_Table):
     """When a set that is transformed stops, as `dynlab.dynamics.transform` takes it."""
 
-    tolerance: float = Field(default=TOLERANCE, gt=0, allow_inf_nan=False)  # step length, in units of the state
-    share: float = Field(default=SHARE, ge=0, lt=1)  # of the set, above which it stops
+    # Step length, in units of the state.
+    tolerance: float = Field(default=protocol.TOLERANCE, gt=0, allow_inf_nan=False)
+    share: float = Field(default=protocol.SHARE, ge=0, lt=1)  # of the set, above which it stops
     max_steps: _Count = 10_000
 
 

@@ -55,10 +55,11 @@ class Stage:
     some. A stage that spends its time on the CPU anyway leaves the GPU to others, and is told "cpu".
 
     `compute(folder, cell, parameters, needed, report)` is a function of a module, as other processes find it by its
-    name. It fills the empty `folder`; `manifest.json` is not its own. `cell` holds `key` and, but for what belongs to
-    data alone, `settings`. `parameters` are those above, where `data` now tells for each set what `dataset_at` takes,
-    and `device` where to compute: "cpu", "cuda" or "cuda:1", never "auto". `needed` holds the folders of the stages
-    that are needed. What `report` raises it lets through, as that is how an interrupted study ends.
+    name. It is called where all libraries compute on one thread. It fills the empty `folder`; `manifest.json` is not
+    its own. `cell` holds `key` and, but for what belongs to data alone, `settings`. `parameters` are those above, where
+    `data` now tells for each set what `dataset_at` takes, and `device` where to compute: "cpu", "cuda" or "cuda:1",
+    never "auto". `needed` holds the folders of the stages that are needed. What `report` raises it lets through, as
+    that is how an interrupted study ends.
 
     `shards(parameters, sizes)`, where there is one, parts the work into tasks of their own, each with the parameters
     that it gives for it and a folder `<name>-<number>`; `sizes` are the numbers of samples of the data sets. Who needs

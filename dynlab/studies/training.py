@@ -122,12 +122,13 @@ def train_together(order: Order, report: Report) -> dict[str, str]:
     settings = [TrainingSettings.of_json(member["settings"]) for member in members]
     epochs = settings[0].epochs
     shares, rates = [0.0] * len(members), [0.0] * len(members)
+    diverged: dict[int, str] = {}
 
     def on_progress(number: int, progress: EpochProgress | TrainingDiverged) -> None:
         if isinstance(progress, EpochProgress):
             shares[number], rates[number] = progress.share, progress.samples_per_second
         else:
-            shares[number], rates[number] = 1.0, 0.0
+            shares[number], rates[number], diverged[number] = 1.0, 0.0, str(progress)
         report(sum(shares) / len(shares), f"{len(members)} trainings, {sum(rates):.0f} samples/s in all")
 
     reasons: dict[str, str] = {}
@@ -148,10 +149,10 @@ def train_together(order: Order, report: Report) -> dict[str, str]:
             fill(member, _finished(trainings, member["folder"], set(member["epochs"].values())))
         if not isinstance(error, TrainingFailed):
             raise
-        for member in members:
-            failure = error.failures.get(member["folder"], "").strip()
-            reason = failure.splitlines()[-1] if failure else "no reason is known"  # of a traceback what was raised
-            reasons |= {name: f"training failed: {reason}" for name in member["epochs"] if name in missing}
+        for number, member in enumerate(members):
+            lines = error.failures.get(member["folder"], "").strip().splitlines()
+            reason = f"training failed: {lines[-1]}" if lines else diverged.get(number, "")  # of a traceback the end
+            reasons |= {name: reason for name in member["epochs"] if name in missing}
         return reasons
     for member, one in zip(members, trained, strict=True):
         fill(member, one.snapshots | ({} if one.autoencoder is None else {epochs: one.autoencoder}))

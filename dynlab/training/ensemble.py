@@ -94,6 +94,7 @@ def train_ensemble(
         ValueError: As in `train`.
         TrainingFailed: If members cannot be trained, for instance as their processes are killed each time. If there
             is a `folder`, all others are finished and in it.
+        RuntimeError: If processes end before they can train any.
     """
     if not members:
         raise InputError("members is empty, expected at least one")

@@ -42,8 +42,11 @@ class TrainingFailed(RuntimeError):  # noqa: N818
     """Members of an ensemble cannot be trained; `failures` says of each, by its name, what came up."""
 
     def __init__(self, failures: Mapping[str, str]) -> None:
-        super().__init__("\n".join(f"training {name} failed: {failure}" for name, failure in failures.items()))
+        super().__init__(failures)  # as it is given to who unpickles the error
         self.failures = dict(failures)
+
+    def __str__(self) -> str:
+        return "\n".join(f"training {name} failed: {failure}" for name, failure in self.failures.items())
 
 
 @dataclass(frozen=True)

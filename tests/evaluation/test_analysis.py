@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from dynlab.evaluation.arrays import Arrays
 from dynlab.evaluation.films import film_samples
 from dynlab.evaluation.kinds import Kind
 from dynlab.maps import DenoisingAutoencoder
-from dynlab.maps.classical import Henon, Logistic
+from dynlab.maps.classical import DoubleWell, Henon, Logistic
 
 from systems import Formula
 
@@ -146,6 +148,94 @@ def test_damaged_arrays_are_named(tmp_path: Path, name: str):
         save_file(damaged, path)
         with pytest.raises(InputError, match=rf"arrays\.safetensors: array {name} "):
             dl.Analysis.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A copy of the folder of an analysis of a map of two numbers, "plane", or of one that jumps, "line"."""
+    settings = dl.AnalysisSettings(max_steps=100, max_exact_steps=100, plane_resolution=10)
+    states = torch.linspace(0.05, 0.95, 9)[:, None]
+    jumping = dl.as_map(lambda x: torch.where(x < 0.5, 0.5 * x, 0.5 * x + 0.4), (1,))
+    root = tmp_path_factory.mktemp("whole")
+    dl.analyse(DoubleWell(), states.repeat(1, 2), settings=settings).save(root / "plane")
+    dl.analyse(jumping, states, settings=settings).save(root / "line")
+    return lambda which: shutil.copytree(root / which, tmp_path_factory.mktemp("copy") / which)
+
+
+def changed(folder: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Change one array of a folder."""
+    path = folder / "arrays.safetensors"
+    whole = load_file(path)
+    save_file({**whole, name: change(whole[name]).contiguous()}, path)
+
+
+# Who is named where one array of them is too long; of those that are not here it is the array itself.
+NAMED = {
+    "recorded_samples": "step_lengths",
+    "film_samples": "film_states",
+    "film_steps": "film_states",
+    "member_samples": "member_states",
+}
+# Nothing else says how long these are.
+FREE = {"plane_others", "step_lengths"}
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(Arrays) if not one.name.startswith(("shock_", "line_"))])
+def test_arrays_of_another_length_than_others_are_named(folders: Callable[[str], Path], name: str):
+    folder = folders("plane")
+    changed(folder, name, lambda array: torch.cat([array, array.new_zeros(1, *array.shape[1:])]))
+    if name in FREE:
+        message = r"arrays\.safetensors: does not belong to results\.json"
+    elif name == "cycle_states":
+        message = r"arrays\.safetensors: .*cycle"
+    else:
+        message = rf"arrays\.safetensors: array {NAMED.get(name, name)} is .* of shape .*, expected"
+    with pytest.raises(InputError, match=message):
+        dl.Analysis.load(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("labels", "outcomes", "recorded_samples", "rate_decays", "film_samples", "member_samples"),
+        *("plane_labels", "plane_cycles", "line_labels", "line_cycles", "line_jumps"),
+    ],
+)
+def test_indices_of_what_is_not_there_are_named(folders: Callable[[str], Path], name: str):
+    folder = folders("line" if name.startswith("line") else "plane")
+    changed(folder, name, lambda array: array.index_put((torch.tensor([0]),) * array.ndim, torch.tensor(10**6)))
+    with pytest.raises(InputError, match=rf"arrays\.safetensors: array {name} is not within"):
+        dl.Analysis.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("map.state_shape", [], r"map\.state_shape is \(\), expected lengths whose product is"),
+        ("map.state_shape", [3, 3], r"map\.state_shape is \(3, 3\)"),
+        ("attractors.0.basin_size", -5, r"basin_size of attractors\[0\] is -5, expected"),
+        ("attractors.0.nearest", [10**7], "attractor 0 names sample 10000000, expected 0 to"),
+        ("attractors.0.kind", "explosion", "sample 0 has outcome unknown, expected explosion"),
+        ("outcomes.unknown", 3, "outcomes.unknown is 3, expected"),
+        ("statuses.converged", 0, "statuses count 0 samples, expected"),
+        ("linearizations.0.near_unity", [], "near_unity of a linearization has 0 counts, expected 3"),
+        ("pictured.0.state", [], "pictured has a state of 0 numbers, expected 2"),
+        ("diversity", None, r"not the results of an analysis \(diversity: "),
+    ],
+)
+def test_results_that_contradict_themselves_are_named(
+    folders: Callable[[str], Path], path: str, value: object, message: str
+):
+    tmp_path = folders("plane")
+    results = json.loads((tmp_path / "results.json").read_text())
+    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place = results
+    for part in way:
+        place = place[part]
+    place[last] = value
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(InputError, match=rf"results\.json: {message}"):
+        dl.Analysis.load(tmp_path)
 
 
 @pytest.mark.parametrize(("found", "advice"), [(1, "older dynlab"), (3, "newer dynlab")])

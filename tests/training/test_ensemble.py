@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import os
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from dynlab.errors import InputError
 from dynlab.maps import Autoencoder, Map, load_map, map_hash
-from dynlab.training import EpochProgress, TrainingDiverged, TrainingSettings, train
+from dynlab.training import EpochProgress, TrainingDiverged, TrainingFailed, TrainingSettings, train
 from dynlab.training.batched import SHARED_SETTINGS
 from dynlab.training.ensemble import Backend, train_ensemble
 from dynlab.training.initialization import beginning
@@ -284,7 +285,7 @@ def test_a_member_whose_process_is_killed_goes_on_in_another(tmp_path: Path) -> 
                 os.kill(worker, signal.SIGKILL)
 
     members = [replace(member, epochs=300) for member in MEMBERS[:2]]
-    with pytest.raises(RuntimeError, match=r"^training a failed: its process ended 3 times, .* SIGKILL$"):
+    with pytest.raises(TrainingFailed, match=r"^training a failed: its process ended 3 times, .* SIGKILL$") as error:
         train_ensemble(
             IMAGES,
             members,
@@ -296,6 +297,9 @@ def test_a_member_whose_process_is_killed_goes_on_in_another(tmp_path: Path) -> 
             on_progress=kill,
         )
     assert [len(killed[number]) for number in (0, 1)] == [3, 1]
+    assert set(error.value.failures) == {"a"}
+    again = copy.copy(error.value)  # in the way in which processes give it to each other
+    assert (str(again), again.failures) == (str(error.value), error.value.failures)
     # All others are finished before a failure is raised, and kept.
     assert_same_weights(load_map(tmp_path / "b.safetensors"), trained(members[1]))
     assert not (tmp_path / "a.safetensors").exists()

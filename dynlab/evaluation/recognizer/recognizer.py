@@ -46,9 +46,8 @@ _NETWORKS = 2
 class Judgement:
     """What the recognizer said of one kind of images it was judged on."""
 
-    images: (
-        str  # how the images came about: "digits" for held-out real ones, whatever they show, else the kind of stain
-    )
+    # How the images came about: "digits" for held-out real ones, whatever they show, else the kind of stain.
+    images: str
     stains: bool  # whether they are stains in truth
     judged: int
     called_member: int  # recognized as a member of some class

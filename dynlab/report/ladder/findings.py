@@ -18,7 +18,7 @@ FILMS = 16  # branches, those with the largest fractions
 SHOWN = 12  # events that are shown at once, those of the largest basins
 FOLDED = 300  # events that can be unfolded, the first ones
 TRAINED = "corruption level"  # the parameter along which maps are trained, not given
-_ROUNDING = 1e-6  # by which a state may leave [0, 1]
+_ROUNDING = 1e-6  # share of samples that is nothing but rounding
 
 
 @dataclass(frozen=True)

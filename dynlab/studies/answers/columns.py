@@ -57,7 +57,12 @@ def interval_text(low: float | None, high: float | None, digits: int) -> str:
     return " to ".join(number_text(end, digits, is_difference=True) for end in (low, high))
 
 
-def measured(found: Statistic, digits: int, *, is_difference: bool = False) -> str:
+def with_spread(value: float | None, spread: float | None, digits: int, *, is_difference: bool = False) -> str:
+    """A number, with how far it may be off if that is known."""
+    beside = "" if spread is None else f" ± {number_text(spread, digits)}"
+    return number_text(value, digits, is_difference=is_difference) + beside
+
+
+def measured(found: Statistic, digits: int) -> str:
     """A mean, with its standard deviation if there is one."""
-    spread = "" if found.sd is None else f" ± {number_text(found.sd, digits)}"
-    return number_text(found.mean, digits, is_difference=is_difference) + spread
+    return with_spread(found.mean, found.sd, digits)

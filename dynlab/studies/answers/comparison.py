@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dynlab import protocol
 from dynlab.published import (
-    OBJECTIVE,
     RAW_GAIN,
-    SHARE,
-    TOLERANCE,
     Entry,
     Published,
     PublishedFigures,
@@ -33,7 +31,7 @@ FEWEST_SEEDS = 3  # for a difference in units of chance
 # All trainings of Table 1 have these, section 5.
 _OF_ALL = {
     "corruption": "gaussian",
-    **OBJECTIVE,
+    **protocol.OBJECTIVE,
     "hidden": 500,
     "hidden_nonlinearity": "sigmoid",
     "output_nonlinearity": "sigmoid",
@@ -241,9 +239,9 @@ def _caveats(study: Study) -> list[str]:
             first = f"the first {limit} samples of " if limit is not None else ""
             caveats.append(f"The {role} set is {first}{found}; the report has all of {name}.")
     rule = study.iteration
-    if (rule.tolerance, rule.share) != (TOLERANCE, SHARE):
+    if (rule.tolerance, rule.share) != (protocol.TOLERANCE, protocol.SHARE):
         caveats.append(
             f"Sets are stopped when more than {rule.share:g} of their samples have steps below {rule.tolerance:g}; "
-            f"in the report when more than {SHARE:g} have steps below {TOLERANCE:g}."
+            f"in the report when more than {protocol.SHARE:g} have steps below {protocol.TOLERANCE:g}."
         )
     return caveats

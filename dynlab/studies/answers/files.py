@@ -117,7 +117,10 @@ def kept_rows(folder: Path) -> list[Row]:
         InputError: If the file is something else.
     """
     path = folder / RESULTS_CSV
-    return read_results(path) if path.exists() else []
+    try:
+        return read_results(path) if path.exists() else []
+    except InputError as error:
+        raise InputError(f"{error}; without the file, rows of what is in the folder are written anew") from error
 
 
 def check_folder(study: Study, folder: Path) -> None:

@@ -45,8 +45,7 @@ def orbit_answer(models: Models) -> Answer:
     samples = {results["orbit_train_samples"] for _, found in lines for results in found}
     has_validation = all(results["steps_best"] is not None for _, found in lines for results in found)
     chosen = (
-        "The step is the one that the validation set chooses; its accuracy is that on the test set, which had no part "
-        "in the choice."
+        "The step is the one that the validation set chooses; its accuracy is that on the test set."
         if has_validation
         else "There is no validation set, so the step is the one that is best on the test set itself, and its accuracy "
         "a little too high."

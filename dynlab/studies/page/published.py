@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from dynlab.report.study.parts import Part, Table
 from dynlab.report.words import count, number
-from dynlab.studies.answers.columns import COLUMNS, NOTHING, column_of, measured, number_text
+from dynlab.studies.answers.columns import COLUMNS, NOTHING, column_of, measured, number_text, with_spread
 from dynlab.studies.answers.comparison import Comparison, Line, Quantity
-from dynlab.studies.answers.groups import Statistic
 from dynlab.studies.page.models import Answer
 
 
@@ -107,7 +106,7 @@ def _contrasts(comparison: Comparison) -> Part:
                 if len(epochs) > 1
                 else str(one.first_epochs),
                 number_text(one.published, digits, is_difference=True),
-                measured(Statistic(1, one.ours, one.standard_error), digits, is_difference=True),
+                with_spread(one.ours, one.standard_error, digits, is_difference=True),
                 "yes" if one.same_way else "no",
             )
         )

@@ -12,7 +12,8 @@ from dynlab.report.pictures import Screen
 from dynlab.report.study.orbit_figures import Bundle, cosines_figure, distances_figure, step_lengths_figure
 from dynlab.report.study.parts import Chart, Part, Picture, PictureTable, Table
 from dynlab.report.study.pictures import signed_pixels
-from dynlab.report.words import count, signed
+from dynlab.report.words import count
+from dynlab.studies.answers.columns import with_spread
 from dynlab.studies.grid import Cell
 from dynlab.studies.page.models import Answer, Family, Models
 from dynlab.studies.stages.convergence import REFERENCE_STEP
@@ -73,7 +74,7 @@ def weights_answer(models: Models, screen: Screen) -> Answer:
         (
             family.label + (f", layer {layer['layer'] + 1}" if len(layers) > 1 else ""),
             f"{layer['median']:.2f}",
-            f"{signed(layer['shuffled_mean'], '+.2f')} ± {layer['shuffled_sd']:.2f}",
+            with_spread(layer["shuffled_mean"], layer["shuffled_sd"], 2, is_difference=True),
             f"{100 * layer['nearest_share']:.0f}%",
             f"{layer['whole']:.2f}",
             f"{layer['length_ratio']:.2f}",

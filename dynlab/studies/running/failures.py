@@ -48,9 +48,11 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
 
 
 def read_failures(folder: Path) -> list[Failure]:
-    """What failed in the last run; nothing if its file is not there, or damaged."""
-    try:
-        found = read_json(folder / _FAILURES)
-        return [Failure(**one | {"places": tuple(one["places"])}) for one in found]
-    except (InputError, TypeError, KeyError):
+    """What failed in the last run; nothing if its file is not there, and that alone if it is damaged."""
+    path = folder / _FAILURES
+    if not path.exists():
         return []
+    try:
+        return [Failure(**one | {"places": tuple(one["places"])}) for one in read_json(path)]
+    except (InputError, TypeError, KeyError):
+        return [Failure(_FAILURES, _FAILURES, (), "damaged; what failed in the last run is not known", None)]

@@ -334,7 +334,8 @@ class _Run:
     def _end(self) -> None:
         """End in order, and at a second signal without."""
         if self._running:
-            self._say(f"interrupted: {len(self._running)} tasks are asked to end, within {self.grace_seconds:g} s")
+            under_way = f"{len(self._running)} under way"
+            self._say(f"interrupted: tasks are asked to end, {under_way}, within {self.grace_seconds:g} s")
         let_go(self.folder)
         with _killing(self.workers):
             self.workers.stop(self.grace_seconds)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -27,9 +27,6 @@ from dynlab.evaluation.kinds import black_fraction, white_fraction
 from dynlab.files import write_json
 from dynlab.studies.stage import Cost, Json, Report, Stage, Work
 from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, on_separability, sets_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def _cost(work: Work) -> Cost:

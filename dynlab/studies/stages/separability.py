@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,9 +45,6 @@ from dynlab.studies.stages.computing import RESULTS_FILE, ROLES, map_of, on_sepa
 from dynlab.studies.stages.convergence import convergence_of, moved
 from dynlab.studies.stages.iterate import orbit_file
 from dynlab.studies.stages.raw import accuracies
-
-if TYPE_CHECKING:
-    pass
 
 PICKS = 12
 
