@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of
-from dynlab.maps import Map, check_is_map, check_states
+from dynlab.maps import Map, check_map, check_states
 
 Batch: TypeAlias = Tensor | np.ndarray
 Samples: TypeAlias = Batch | Iterable[Batch]
@@ -35,7 +35,7 @@ class Source:
     """
 
     def __init__(self, system: Map, samples: Samples, *, parameter: str) -> None:
-        check_is_map(system)
+        check_map(system)
         self._system, self._parameter = system, parameter
         self.taken = 0
         self.count: int | None = None  # how many there are, None where only the end will tell

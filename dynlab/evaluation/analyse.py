@@ -43,7 +43,7 @@ from dynlab.evaluation.robustness import robustness_of
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.files import printable
-from dynlab.maps import Map, check_is_map, check_states
+from dynlab.maps import Map, check_map, check_states
 
 # Called with what is being done, and how much of it is done, from 0 to 1.
 Progress = Callable[[str, float], None]
@@ -83,7 +83,7 @@ def analyse(
         InputError: If two of the data sets and the map do not fit together, a needed label is missing, or attractors
             shall be certified by proof and python-flint is not installed.
     """
-    check_is_map(system)
+    check_map(system)
     if not isinstance(data, Dataset):
         if isinstance(data, Tensor) and data.shape[1:] == tuple(system.state_shape):
             data = data.reshape(len(data), system.dim)

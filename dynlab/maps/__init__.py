@@ -7,7 +7,7 @@ from dynlab.maps.gain import with_gain
 from dynlab.maps.iterated import Iterated
 from dynlab.maps.layers import NONLINEARITIES, Nonlinearity
 from dynlab.maps.loading import Autoencoder, load_map
-from dynlab.maps.map import Layer, Map, MapT, check_is_map, check_is_one_map, check_states, float64_copy, map_hash
+from dynlab.maps.map import Layer, Map, MapT, check_is_one_map, check_map, check_states, float64_copy, map_hash
 
 __all__ = [
     "NONLINEARITIES",
@@ -21,8 +21,8 @@ __all__ = [
     "MapT",
     "Nonlinearity",
     "as_map",
-    "check_is_map",
     "check_is_one_map",
+    "check_map",
     "check_states",
     "float64_copy",
     "load_map",

@@ -10,6 +10,8 @@ drawn uniformly from 0 to 1, and no proof.
 from __future__ import annotations
 
 import functools
+import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,8 +108,9 @@ def device_of_references(function: Callable[..., Any]) -> torch.device:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """The first line of an error's message, or its type where it has none; of compiled code what an operation said."""
+    inner = re.search(r"got \w+\((['\"])(.+?)\1\)", str(error)) if type(error).__module__.startswith("torch.") else None
+    return inner[2] if inner else next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _check_values(function: Callable[..., Any], sample: Sample) -> None:
@@ -163,6 +166,8 @@ def _invoke(function: Callable[..., Any], states: Tensor, inputs: Inputs | None)
 
 
 def _attempt(function: Callable[..., Any], states: Tensor, inputs: Inputs | None) -> Tensor:
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # compiled code logs what it raises as well, at length
     try:
         images = _invoke(function, states, inputs)
     except Exception as error:  # whatever the function raises
@@ -170,6 +175,8 @@ def _attempt(function: Callable[..., Any], states: Tensor, inputs: Inputs | None
             f"the function fails for {states.dtype} states of shape {tuple(states.shape)} on {states.device}: "
             f"{first_line(error)}{_what_does_not_follow(function, states, '')}"
         ) from error
+    finally:
+        logging.disable(before)
     return _checked(function, states, images)
 
 

@@ -175,7 +175,7 @@ def map_hash(system: Map) -> str:
     return digest.hexdigest()
 
 
-def check_is_map(system: object, *, parameter: str = "system") -> None:
+def check_map(system: object, *, parameter: str = "system") -> None:
     """Check that something is a `Map`, and no module or function that is yet to become one.
 
     Raises:
@@ -202,7 +202,7 @@ def check_states(system: Map, states: object, *, parameter: str = "states") -> N
     Raises:
         ValueError: If they are not, or `system` is no map; the message names the parameter and what was found.
     """
-    check_is_map(system)
+    check_map(system)
     if not isinstance(states, Tensor):
         raise ValueError(f"{parameter} is of type {type(states).__name__}, expected a tensor")
     if states.ndim != 2 or states.shape[1] != system.dim:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -152,3 +153,10 @@ def test_global_random_stream_is_left_alone() -> None:
     before = torch.random.get_rng_state()
     as_map(torch.tanh, (4,))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_of_compiled_code_the_words_of_its_operation_are_told_and_nothing_is_logged(caplog: pytest.LogCaptureFixture):
+    compiled = torch.compile(torch.nn.Linear(3, 3), backend="eager")
+    with pytest.raises(ValueError, match=r"shape \(\d+, 4\) on cpu: .*\[\d+, 4\] X \[3, 3\]"):
+        as_map(compiled, (4,))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
