@@ -30,7 +30,7 @@ _DASHES = {
     Outcome.CHANGED: "dash",
     Outcome.STAIN: "dot",
     Outcome.EXPLOSION: "dashdot",
-    Outcome.UNRESOLVED: "longdash",
+    Outcome.UNRESOLVED: "9px,2px",  # gaps in lines of constant height, below each other, must not look like steps
     Outcome.UNKNOWN: "solid",
     Outcome.CYCLE: "dash",
     Outcome.DIVERGED: "dot",

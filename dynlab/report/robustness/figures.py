@@ -15,6 +15,7 @@ from dynlab.report.figure_data import column_names
 from dynlab.report.layout import KIND_LOOKS, blank_figure
 from dynlab.report.palette import light
 from dynlab.report.pictures import Screen
+from dynlab.report.words import number
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -159,7 +160,10 @@ def escape_figure(analysis: Analysis) -> go.Figure:
                 ),
             )
         )
-    figure.update_xaxes(type="log", dtick=1, exponentformat="none")
+    sizes = [attractors[escape.attractor].basin_size for escape in robust.attractor_escapes] or [1]
+    leading = (1, 2, 5) if max(sizes) < 1000 * max(1, min(sizes)) else (1,)
+    ticks = [digit * 10**power for power in range(len(str(max(sizes))) + 1) for digit in leading]
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[number(tick) for tick in ticks])
     most = max((escape.escape_high for escape in robust.attractor_escapes), default=1.0)
     return figure.update_yaxes(range=[-0.03 * most, 1.03 * most], tickformat=".0%")
 

@@ -16,7 +16,7 @@ from dynlab.report.robustness.films import ShockFilm, shock_films
 from dynlab.report.robustness.words import shock_words, unsampled_words
 from dynlab.report.words import count, number, percent
 
-PICTURED_ATTRACTORS, PICTURED_SAMPLES = 6, 4  # shocks with pictures
+PICTURED_ATTRACTORS, PICTURED_SAMPLES = 6, 6  # shocks with pictures
 GROUPS, OF_A_GROUP = 8, 10  # metastable groups, and attractors of each, that are shown
 
 _SOURCES = {
