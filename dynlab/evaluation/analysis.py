@@ -17,7 +17,8 @@ from dynlab.attractors.connections.files import GRAPH_FILE, STATES_FILE, load_gr
 from dynlab.attractors.cycles import cycles_of_arrays
 from dynlab.attractors.robustness.escape_files import ESCAPES_FILE, load_escapes, save_escapes
 from dynlab.errors import InputError
-from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE, Arrays, check_arrays, check_results
+from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE, Arrays
+from dynlab.evaluation.consistency import check_arrays, check_results
 from dynlab.evaluation.kinds import Outcome
 from dynlab.evaluation.results import SCHEMA_VERSION, Attractor, Results
 from dynlab.files import read_tensors, sha256, write_json, write_tensors

@@ -12,7 +12,7 @@ from pathlib import Path
 from dynlab.attractors.diversity import equal_sample_counts
 from dynlab.attractors.following.followed import Followed
 from dynlab.evaluation.analysis import Analysis
-from dynlab.evaluation.arrays import check_arrays, check_results
+from dynlab.evaluation.consistency import check_arrays, check_results
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
 from dynlab.evaluation.kinds import Outcome
 from dynlab.files import check_writable_file, written_atomically
