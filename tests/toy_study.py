@@ -16,7 +16,7 @@ from typing import Any
 
 from dynlab.files import write_json
 from dynlab.studies.keys import stage_inputs
-from dynlab.studies.running.task import Order, Outcome, Task, perform
+from dynlab.studies.running.task import Order, Task, TaskOutcome, perform
 from dynlab.studies.stage import Report
 from dynlab.studies.store import MANIFEST, Place
 from dynlab.studies.study_tasks import fill_stage
@@ -183,13 +183,13 @@ class Gathering:
         self.deadly = deadly
         self.together: list[set[str]] = []  # tasks that were under way at a time
         self._moment = moment
-        self._under_way: list[tuple[Order, Future[Outcome]]] = []
+        self._under_way: list[tuple[Order, Future[TaskOutcome]]] = []
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
-    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[TaskOutcome]:
         """See `Workers`."""
-        future: Future[Outcome] = Future()
+        future: Future[TaskOutcome] = Future()
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()

@@ -14,7 +14,7 @@ from dynlab.devices import available_cores
 from dynlab.errors import InputError
 
 if TYPE_CHECKING:
-    from dynlab.studies.answers.files import Answers
+    from dynlab.studies.answers.files import WrittenAnswers
     from dynlab.studies.plan import Plan
     from dynlab.studies.running.executors import Workers
     from dynlab.studies.running.summary import Summary
@@ -253,7 +253,7 @@ def _print_plan(study: Study, plan: Plan, asked: StudyTasks) -> None:
         print(f"memory: about {plan.memory / 2**30:.1f} GiB in all, disk: about {plan.disk / 2**30:.1f} GiB")
 
 
-def _print_answers(answers: Answers, folder: Path) -> None:
+def _print_answers(answers: WrittenAnswers, folder: Path) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

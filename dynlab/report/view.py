@@ -64,7 +64,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Recognizer:
+class RecognizerView:
     """A recognizer and the analyses that it judged for."""
 
     report: RecognizerReport
@@ -238,9 +238,9 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
     return [(title, explanation, drawing) for title, explanation, drawing in found if drawing is not None]
 
 
-def recognizers_of(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[Recognizer]:
+def recognizers_of(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[RecognizerView]:
     """The recognizers, each once with all the analyses it served."""
-    found: list[Recognizer] = []
+    found: list[RecognizerView] = []
     for analysis, label in zip(analyses, labels, strict=True):
         report = analysis.results.recognizer
         if report is None:
@@ -249,5 +249,5 @@ def recognizers_of(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[
         if same:
             same[0].labels.append(label)
         else:
-            found.append(Recognizer(report, [label]))
+            found.append(RecognizerView(report, [label]))
     return found

@@ -26,7 +26,7 @@ from dynlab.studies.running.display import StudyDisplay
 from dynlab.studies.running.executors import DaskWorkers, InProcess
 from dynlab.studies.running.progress import StudyStatus, read_status
 from dynlab.studies.running.scheduling import run_tasks
-from dynlab.studies.running.task import Order, Outcome, progress_path
+from dynlab.studies.running.task import Order, TaskOutcome, progress_path
 from dynlab.studies.specification import Study, load_study
 from dynlab.studies.stages import STAGES
 from dynlab.studies.study_data import load_study_data
@@ -236,7 +236,7 @@ def test_what_waits_for_a_gpu_leaves_room_for_what_wants_none(tmp_path: Path) ->
             super().__init__(gpu=True)
             self.gathering = toy_study.Gathering(moment=0.5)
 
-        def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+        def submit(self, order: Order, resources: Mapping[str, float]) -> Future[TaskOutcome]:
             return self.gathering.submit(order, resources)
 
         def close(self) -> None: ...
@@ -254,8 +254,8 @@ def test_what_waits_for_a_gpu_leaves_room_for_what_wants_none(tmp_path: Path) ->
 
 def test_what_waits_for_a_gpu_that_is_gone_keeps_no_slot() -> None:
     workers = _Offering(True)
-    waiting, done, running = Future[Outcome](), Future[Outcome](), Future[Outcome]()
-    done.set_result(Outcome(0.0))
+    waiting, done, running = Future[TaskOutcome](), Future[TaskOutcome](), Future[TaskOutcome]()
+    done.set_result(TaskOutcome(0.0))
     workers._futures = {waiting: {"GPU": 1.0}, done: {"GPU": 1.0}, running: {}}
     assert workers.in_flight() == 4
     workers._gpu, workers._looked = False, float("-inf")

@@ -26,7 +26,7 @@ from dynlab.studies.running.executors import InProcess
 from dynlab.studies.running.lock import Holder
 from dynlab.studies.running.progress import read_status
 from dynlab.studies.running.scheduling import run_tasks
-from dynlab.studies.running.task import Order, Outcome, Task
+from dynlab.studies.running.task import Order, Task, TaskOutcome
 from dynlab.studies.store import State, Store
 
 KILLS = 25
@@ -273,7 +273,7 @@ def test_what_killed_processes_left_is_gone_when_a_run_ends(tmp_path: Path) -> N
     class Leaving(InProcess):
         """Where a process was killed in the midst of a task, as one of the first is submitted."""
 
-        def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+        def submit(self, order: Order, resources: Mapping[str, float]) -> Future[TaskOutcome]:
             left.mkdir(parents=True, exist_ok=True)
             (left / "orbit.safetensors").touch()
             return super().submit(order, resources)

@@ -20,7 +20,7 @@ import torch
 from dynlab.attractors.following.followed import Change, Followed
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.report.figure_data import column_names
-from dynlab.report.ladder.branches import Branch, event_words, level_digits, level_words
+from dynlab.report.ladder.branches import BranchView, event_words, level_digits, level_words
 from dynlab.report.ladder.stacking import Bands, looks
 from dynlab.report.layout import blank_figure, label_text
 from dynlab.report.palette import light
@@ -42,7 +42,7 @@ _SYMBOLS = {
 }
 
 
-def band_figure(followed: Followed, branches: list[Branch], bands: Bands) -> go.Figure:
+def band_figure(followed: Followed, branches: list[BranchView], bands: Bands) -> go.Figure:
     """Basin fractions over the levels as stacked bands, with marks where branches begin and end.
 
     Empty where there are no samples.
@@ -152,7 +152,7 @@ def _points(followed: Followed, bands: Bands) -> go.Scatter:
     )
 
 
-def _marks(followed: Followed, branches: list[Branch], bands: Bands) -> Iterator[go.Scatter]:
+def _marks(followed: Followed, branches: list[BranchView], bands: Bands) -> Iterator[go.Scatter]:
     """A mark for each event of a drawn branch, half-way between the two levels, in the middle of its band there."""
     import plotly.graph_objects as go
 

@@ -18,7 +18,7 @@ from dynlab.report.words import kind_words, percent
 
 
 @dataclass(frozen=True)
-class Stage:
+class BranchAtLevel:
     """A branch at one level."""
 
     level: int  # its index
@@ -47,11 +47,11 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Branch:
+class BranchView:
     """One attractor along the levels."""
 
     number: int
-    stages: list[Stage]  # at consecutive levels, at least one
+    stages: list[BranchAtLevel]  # at consecutive levels, at least one
 
     @property
     def first(self) -> int:
@@ -82,12 +82,12 @@ class Branch:
         """Its number, and what it is."""
         return f"branch {self.number} ({kind_words(*self.kind)})"
 
-    def at(self, level: int) -> Stage | None:
+    def at(self, level: int) -> BranchAtLevel | None:
         """Where it is at the level of that index, if it exists there."""
         return self.stages[level - self.first] if self.first <= level <= self.last else None
 
 
-def branches_of(followed: Followed, kinds: FollowedKinds) -> list[Branch]:
+def branches_of(followed: Followed, kinds: FollowedKinds) -> list[BranchView]:
     """All branches, by number.
 
     Raises:
@@ -96,17 +96,19 @@ def branches_of(followed: Followed, kinds: FollowedKinds) -> list[Branch]:
     expected = [len(branches) for branches in followed.branches]
     if [len(row) for row in kinds.kinds] != expected or [len(row) for row in kinds.classes] != expected:
         raise ValueError(f"kinds are of {[len(row) for row in kinds.kinds]} attractors, expected {expected}")
-    stages: list[list[Stage]] = [[] for _ in range(followed.branch_count)]
+    stages: list[list[BranchAtLevel]] = [[] for _ in range(followed.branch_count)]
     for level, (basins, branches) in enumerate(zip(followed.basins, followed.branches, strict=True)):
         sizes, fractions = basins.sizes, basins.fractions.tolist()
         intervals = wilson_interval(sizes, torch.full_like(sizes, len(basins.labels))).tolist()
         for attractor, (branch, size) in enumerate(zip(branches.tolist(), sizes.tolist(), strict=True)):
             what = kinds.kinds[level][attractor], kinds.classes[level][attractor]
-            stages[branch].append(Stage(level, attractor, *what, size, fractions[attractor], *intervals[attractor]))
-    return [Branch(number, found) for number, found in enumerate(stages)]
+            stages[branch].append(
+                BranchAtLevel(level, attractor, *what, size, fractions[attractor], *intervals[attractor])
+            )
+    return [BranchView(number, found) for number, found in enumerate(stages)]
 
 
-def largest_first(branches: list[Branch]) -> list[Branch]:
+def largest_first(branches: list[BranchView]) -> list[BranchView]:
     """By falling largest basin fraction."""
     return sorted(branches, key=lambda branch: (-branch.most, branch.number))
 
@@ -132,7 +134,7 @@ CHANGE_WORDS = {
 }
 
 
-def stages_of(event: Event, branches: list[Branch]) -> tuple[Stage, Stage | None]:
+def stages_of(event: Event, branches: list[BranchView]) -> tuple[BranchAtLevel, BranchAtLevel | None]:
     """The branch of an event where it begins or ends, and the other one, if there is one, at the level beside that.
 
     What split off did so from what there was before, and what merged did so into what there is now.
@@ -143,7 +145,7 @@ def stages_of(event: Event, branches: list[Branch]) -> tuple[Stage, Stage | None
     return stages[0] if begins else stages[-1], other
 
 
-def event_words(event: Event, branches: list[Branch]) -> str:
+def event_words(event: Event, branches: list[BranchView]) -> str:
     """What happened to which branch, and what its samples did, in a sentence without its place."""
     stage, other = stages_of(event, branches)
     happened = f"branch {event.branch} ({stage.words}) {CHANGE_WORDS[event.change]}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dynlab.attractors.following.followed import Change, Event, Followed
 from dynlab.evaluation.kinds import Kind
 from dynlab.report.gallery import Mark, kind_mark
-from dynlab.report.ladder.branches import CHANGE_WORDS, Branch, Stage, largest_first, level_words, stages_of
+from dynlab.report.ladder.branches import CHANGE_WORDS, BranchAtLevel, BranchView, largest_first, level_words, stages_of
 from dynlab.report.ladder.stacking import Bands
 from dynlab.report.pictures import Screen
 from dynlab.report.words import count, number, percent
@@ -22,7 +22,7 @@ _ROUNDING = 1e-6  # share of samples that is nothing but rounding
 
 
 @dataclass(frozen=True)
-class Key:
+class BandKey:
     """An entry of the figure's key."""
 
     name: str
@@ -80,7 +80,7 @@ class BranchFilm:
         return any(frame is not None and frame.mark != self.mark for frame in self.frames)
 
 
-def ladder_words(followed: Followed, branches: list[Branch]) -> list[str]:
+def ladder_words(followed: Followed, branches: list[BranchView]) -> list[str]:
     """How many branches live through all levels, and how many events of each kind there are."""
     levels = len(followed.levels)
     opening = f"From {_ends(followed)}, over {number(levels)} levels, there"
@@ -145,7 +145,7 @@ def noise_words(followed: Followed, control: Followed | None, trained: str = "")
     )
 
 
-def bands_words(followed: Followed, branches: list[Branch], bands: Bands) -> str:
+def bands_words(followed: Followed, branches: list[BranchView], bands: Bands) -> str:
     """The key in words, for a reader who cannot see the figure."""
     key = "; ".join(f"{key.name} {key.shares}" for key in keys_of(branches, bands))
     return (
@@ -154,7 +154,7 @@ def bands_words(followed: Followed, branches: list[Branch], bands: Bands) -> str
     )
 
 
-def keys_of(branches: list[Branch], bands: Bands) -> list[Key]:
+def keys_of(branches: list[BranchView], bands: Bands) -> list[BandKey]:
     """The key of the figure, from the bottom up.
 
     A band has one colour, but what its branch is may change from level to level. So the shares of a class or kind are
@@ -166,22 +166,22 @@ def keys_of(branches: list[Branch], bands: Bands) -> list[Key]:
         shares, note = _between(_at_ends(branches, bands, {what})), count(len(group.branches), "band")
         if what[0] is Kind.UNKNOWN:
             shares, note = f"up to {percent(group.branches[0].most)}", ""
-        keys.append(Key(group.name, group.sign, group.colour, bool(group.pattern), shares, note))
+        keys.append(BandKey(group.name, group.sign, group.colour, bool(group.pattern), shares, note))
     others = {stage.what for branch in branches for stage in branch.stages if stage.kind is not Kind.UNKNOWN}
     found = _at_ends(branches, bands, others - set(drawn))
     if any(found):
-        keys.append(Key("classes and kinds without a band", "", "", False, _between(found), ""))
+        keys.append(BandKey("classes and kinds without a band", "", "", False, _between(found), ""))
     if bands.rest:
         note = f"{count(len(bands.rest), 'branch')} in one band"
-        keys.append(Key("smaller branches", "", "rule", False, _between(_at_ends(bands.rest, bands)), note))
+        keys.append(BandKey("smaller branches", "", "rule", False, _between(_at_ends(bands.rest, bands)), note))
     unresolved = 1 - bands.edges[:, -2]
     if bool((unresolved > _ROUNDING).any()):
         ends = float(unresolved[0]), float(unresolved[-1])
-        keys.append(Key("no fixed point", "", "unresolved", True, _between(ends), ""))
+        keys.append(BandKey("no fixed point", "", "unresolved", True, _between(ends), ""))
     return keys
 
 
-def rungs_of(followed: Followed, branches: list[Branch]) -> list[Rung]:
+def rungs_of(followed: Followed, branches: list[BranchView]) -> list[Rung]:
     """Each level in numbers."""
     rungs = []
     for row, (level, basins) in enumerate(zip(level_words(followed), followed.basins, strict=True)):
@@ -200,7 +200,7 @@ def rungs_of(followed: Followed, branches: list[Branch]) -> list[Rung]:
 
 
 def event_rows(
-    followed: Followed, branches: list[Branch], screen: Screen
+    followed: Followed, branches: list[BranchView], screen: Screen
 ) -> tuple[list[EventRow], list[EventRow], int]:
     """Events of the largest basins, by level; all others that can be unfolded; and how many are left out.
 
@@ -216,7 +216,7 @@ def event_rows(
     return shown, others, len(events) - len(shown) - len(others)
 
 
-def branch_films(followed: Followed, branches: list[Branch], screen: Screen) -> list[BranchFilm]:
+def branch_films(followed: Followed, branches: list[BranchView], screen: Screen) -> list[BranchFilm]:
     """The branches with the largest basin fractions, as they look at each level."""
     films = []
     for branch in largest_first(branches)[:FILMS]:
@@ -234,7 +234,7 @@ def _ends(followed: Followed) -> str:
 
 
 def _at_ends(
-    branches: list[Branch], bands: Bands, counted: set[tuple[Kind, int | None]] | None = None
+    branches: list[BranchView], bands: Bands, counted: set[tuple[Kind, int | None]] | None = None
 ) -> tuple[float, float]:
     """Share of the samples in basins of branches at the first and the last level, of those that are so there."""
     found = [
@@ -252,7 +252,7 @@ def _between(shares: tuple[float, float]) -> str:
     return " → ".join(percent(round(share, 9)) for share in shares)
 
 
-def _event_row(event: Event, followed: Followed, branches: list[Branch], screen: Screen) -> EventRow:
+def _event_row(event: Event, followed: Followed, branches: list[BranchView], screen: Screen) -> EventRow:
     before, after = level_words(followed)[event.level - 1 : event.level + 1]
     stage, other = stages_of(event, branches)
     return EventRow(
@@ -264,7 +264,7 @@ def _event_row(event: Event, followed: Followed, branches: list[Branch], screen:
     )
 
 
-def _sight(branch: Branch, stage: Stage, followed: Followed, screen: Screen) -> Sight:
+def _sight(branch: BranchView, stage: BranchAtLevel, followed: Followed, screen: Screen) -> Sight:
     return Sight(
         source=screen.picture(followed.basins[stage.level].fixed_points[stage.attractor]),
         mark=kind_mark(stage.kind, stage.label),

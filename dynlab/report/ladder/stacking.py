@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dynlab.attractors.following.followed import Event, Followed
 from dynlab.evaluation.kinds import Kind
-from dynlab.report.ladder.branches import Branch, largest_first
+from dynlab.report.ladder.branches import BranchView, largest_first
 from dynlab.report.palette import CLASSES
 
 DRAWN = 60  # branches with a band of their own, at most
@@ -29,28 +29,28 @@ _KINDS = {  # of what has no class: name, sign, colour and pattern
 
 
 @dataclass(frozen=True)
-class Group:
+class BandGroup:
     """Bands of one class or of another kind, from the lowest one up; or the one band of a branch of unknown kind."""
 
     name: str
     sign: str  # what is written in the figure, so that colour is never all that tells groups apart
     colour: str  # its name in the palette
     pattern: str  # as plotly calls it, "" for none
-    branches: list[Branch]
+    branches: list[BranchView]
 
 
 @dataclass(frozen=True)
 class Bands:
     """What the figure shows, from the bottom up."""
 
-    groups: list[Group]
-    rest: list[Branch]  # those without a band of their own
+    groups: list[BandGroup]
+    rest: list[BranchView]  # those without a band of their own
     # Edges of the bands at each level, shape (levels, bands + 1), rising from 0 to 1: a band for each branch of each
     # group, then that of the rest, then that of samples that reach no fixed point.
     edges: NDArray[np.float64]
 
 
-def bands_of(followed: Followed, branches: list[Branch]) -> Bands:
+def bands_of(followed: Followed, branches: list[BranchView]) -> Bands:
     """Which bands there are, in their order, and where their edges are."""
     drawn = [branch for branch in largest_first(branches)[:DRAWN] if branch.most >= LARGE]
     groups = _groups(drawn, followed.events)
@@ -63,7 +63,7 @@ def bands_of(followed: Followed, branches: list[Branch]) -> Bands:
     return Bands(groups, rest, np.minimum(edges, 1.0))  # rounding may have gone above 1
 
 
-def looks(bands: Bands) -> Iterator[tuple[int, Group, Branch]]:
+def looks(bands: Bands) -> Iterator[tuple[int, BandGroup, BranchView]]:
     """Number of each branch's band, its group and the branch."""
     band = 0
     for group in bands.groups:
@@ -72,30 +72,30 @@ def looks(bands: Bands) -> Iterator[tuple[int, Group, Branch]]:
             band += 1
 
 
-def _groups(drawn: list[Branch], events: list[Event]) -> list[Group]:
+def _groups(drawn: list[BranchView], events: list[Event]) -> list[BandGroup]:
     classes = sorted({label for _, label in (branch.kind for branch in drawn) if label is not None})
     # A class keeps its colour whichever others there are, as long as there are colours enough.
     enough = all(0 <= label < CLASSES for label in classes)
     colours = {label: label if enough else row for row, label in enumerate(classes)}
     found = [
-        Group(f"class {label}", str(label), f"class-{colour % CLASSES}", "", _of_kind(drawn, events, label))
+        BandGroup(f"class {label}", str(label), f"class-{colour % CLASSES}", "", _of_kind(drawn, events, label))
         for label, colour in colours.items()
     ]
-    found += [Group(*look, _of_kind(drawn, events, None, kind)) for kind, look in _KINDS.items()]
+    found += [BandGroup(*look, _of_kind(drawn, events, None, kind)) for kind, look in _KINDS.items()]
     found += [
-        Group(f"branch {branch.number}", str(branch.number), f"class-{row % CLASSES}", "", [branch])
+        BandGroup(f"branch {branch.number}", str(branch.number), f"class-{row % CLASSES}", "", [branch])
         for row, branch in enumerate(_of_kind(drawn, events, None, Kind.UNKNOWN))
     ]
     return [group for group in found if group.branches]
 
 
 def _of_kind(
-    branches: list[Branch], events: list[Event], label: int | None, kind: Kind = Kind.PROTOTYPE
-) -> list[Branch]:
+    branches: list[BranchView], events: list[Event], label: int | None, kind: Kind = Kind.PROTOTYPE
+) -> list[BranchView]:
     return _side_by_side([branch for branch in branches if branch.kind == (kind, label)], events)
 
 
-def _side_by_side(branches: list[Branch], events: list[Event]) -> list[Branch]:
+def _side_by_side(branches: list[BranchView], events: list[Event]) -> list[BranchView]:
     """The branches, the largest first, each followed by those that split off it or merged into it."""
     inside = {branch.number: branch for branch in branches}
     neighbours: dict[int, list[int]] = defaultdict(list)
@@ -103,7 +103,7 @@ def _side_by_side(branches: list[Branch], events: list[Event]) -> list[Branch]:
         if event.branch in inside and event.other in inside:
             neighbours[event.branch].append(event.other)
             neighbours[event.other].append(event.branch)
-    order: dict[int, Branch] = {}
+    order: dict[int, BranchView] = {}
     for start in branches:
         waiting = [start.number]
         while waiting:

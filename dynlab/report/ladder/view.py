@@ -14,9 +14,9 @@ from dynlab.report.drawing import Drawing, drawing_of
 from dynlab.report.ladder.bands import band_figure
 from dynlab.report.ladder.branches import branches_of, level_words
 from dynlab.report.ladder.findings import (
+    BandKey,
     BranchFilm,
     EventRow,
-    Key,
     Rung,
     bands_words,
     branch_films,
@@ -40,7 +40,7 @@ class Ladder:
     words: list[str]
     noise: str
     bands: Drawing | None
-    keys: list[Key]
+    keys: list[BandKey]
     large: float  # fraction that a branch with a band of its own reaches
     most: int  # such branches
     rungs: list[Rung]

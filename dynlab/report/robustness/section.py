@@ -28,7 +28,7 @@ _SOURCES = {
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupView:
     """Attractors that noise rarely leaves together."""
 
     cards: list[Card]  # the largest basins of it
@@ -47,7 +47,7 @@ class RobustnessView:
     noise: str
     sample_noise: str
     chain: str
-    groups: list[Group]
+    groups: list[GroupView]
 
 
 def robustness_view(analysis: Analysis, screen: Screen) -> RobustnessView | None:
@@ -201,7 +201,7 @@ def _leak_words(recurrent: Sequence[AttractorEscape]) -> str:
     )
 
 
-def _groups(analysis: Analysis, screen: Screen, found: Robustness) -> list[Group]:
+def _groups(analysis: Analysis, screen: Screen, found: Robustness) -> list[GroupView]:
     """Metastable groups of several attractors, those with the largest shares first."""
     members: dict[int, list[AttractorEscape]] = {}
     for escape in found.attractor_escapes:
@@ -211,7 +211,7 @@ def _groups(analysis: Analysis, screen: Screen, found: Robustness) -> list[Group
     several.sort(key=lambda group: (-sum(escape.stationary for escape in group), -len(group), group[0].attractor))
     attractors = analysis.results.attractors
     return [
-        Group(
+        GroupView(
             cards=[card_of(analysis, screen, attractors[escape.attractor]) for escape in group[:OF_A_GROUP]],
             members=len(group),
             share=percent(share) if (share := sum(escape.stationary for escape in group)) else "",

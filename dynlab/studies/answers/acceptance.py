@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dynlab.published import Entry
-from dynlab.studies.answers.groups import Group, Statistic, statistic
+from dynlab.studies.answers.groups import SeedGroup, Statistic, statistic
 
 CONTRAST = 0.02  # of accuracy; pairs of Table 1a that differ by less need not come out the published way
 WINNER_ACCURACY, WINNER_EXPLOSIONS, WINNER_ERROR = 0.929, 60, 0.03  # at least, at most, relative at most
@@ -19,7 +19,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Contrast:
+class TableContrast:
     """Two entries that differ in accuracy, and whether ours differ the same way."""
 
     first: Entry
@@ -47,8 +47,8 @@ class Check:
 
 
 def contrasts_of(
-    by_epochs: Mapping[Entry, Mapping[int, Group]], standing: Mapping[Entry, Group | None]
-) -> list[Contrast]:
+    by_epochs: Mapping[Entry, Mapping[int, SeedGroup]], standing: Mapping[Entry, SeedGroup | None]
+) -> list[TableContrast]:
     """Pairs of entries of Table 1a, for each number of epochs that both were trained for.
 
     Args:
@@ -69,17 +69,19 @@ def contrasts_of(
     return found
 
 
-def _contrast(first: Entry, second: Entry, published: float, one: Group | None, other: Group | None) -> Contrast:
+def _contrast(
+    first: Entry, second: Entry, published: float, one: SeedGroup | None, other: SeedGroup | None
+) -> TableContrast:
     before, after = (statistic(()) if group is None else group.of("acc_test") for group in (one, other))
     epochs = [None if group is None else group.settings.epochs for group in (one, other)]
     ours = None if before.mean is None or after.mean is None else after.mean - before.mean
     error = (
         None if before.sd is None or after.sd is None else math.sqrt(before.sd**2 / before.n + after.sd**2 / after.n)
     )
-    return Contrast(first, second, published, ours, epochs[0], epochs[1], error)
+    return TableContrast(first, second, published, ours, epochs[0], epochs[1], error)
 
 
-def contrast_checks(contrasts: Sequence[Contrast]) -> list[Check]:
+def contrast_checks(contrasts: Sequence[TableContrast]) -> list[Check]:
     """Whether all contrasts come out the published way: a check for each number of epochs, and one for mixed pairs."""
     checks = []
     wanted = "all the published way"
@@ -110,7 +112,7 @@ def contrast_checks(contrasts: Sequence[Contrast]) -> list[Check]:
     return checks
 
 
-def winner_checks(winner: Entry, group: Group | None) -> list[Check]:
+def winner_checks(winner: Entry, group: SeedGroup | None) -> list[Check]:
     """Whether the winner is as good as the published one, in means over seeds."""
     accuracy, explosions = (
         statistic(()) if group is None else group.of(column) for column in ("acc_test", "explosions_test")

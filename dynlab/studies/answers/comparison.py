@@ -21,8 +21,8 @@ from dynlab.published import (
     PublishedFigures,
     published_figures,
 )
-from dynlab.studies.answers.acceptance import Check, Contrast, contrast_checks, contrasts_of, winner_checks
-from dynlab.studies.answers.groups import Group, Statistic, groups_of, statistic
+from dynlab.studies.answers.acceptance import Check, TableContrast, contrast_checks, contrasts_of, winner_checks
+from dynlab.studies.answers.groups import SeedGroup, Statistic, groups_of, statistic
 from dynlab.studies.answers.rows import Row
 from dynlab.studies.specification import Study
 
@@ -68,11 +68,11 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One of our settings beside an entry of a table."""
 
     entry: Entry
-    group: Group | None  # None: there are no such rows
+    group: SeedGroup | None  # None: there are no such rows
     stands: bool  # of our settings that may be meant by the entry, the one that stands for it
     quantities: tuple[Quantity, ...]
 
@@ -84,9 +84,9 @@ class Comparison:
     table: Published
     assumption: str  # about what the table does not say
     caveats: tuple[str, ...]  # where the study is not as the report was
-    lines: tuple[Line, ...]  # entry by entry, the setting that stands for it first
+    lines: tuple[TableLine, ...]  # entry by entry, the setting that stands for it first
     others: tuple[Quantity, ...]  # what the text says beside the table
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[TableContrast, ...]
     checks: tuple[Check, ...]
 
 
@@ -103,7 +103,7 @@ def compare(study: Study, rows: Sequence[Row]) -> Comparison | None:
     groups = [group for group in groups_of(rows) if _is_like_the_report(group.settings)]
     lines = [line for entry in figures.table(study.published) for line in _lines(entry, groups, figures)]
     standing = {line.entry: line.group for line in lines if line.stands}
-    contrasts: list[Contrast] = []
+    contrasts: list[TableContrast] = []
     if study.published == "table_1a":
         contrasts = contrasts_of({entry: _by_epochs(entry, groups) for entry in figures.table_1a}, standing)
         checks, others = contrast_checks(contrasts), _pixels(figures, standing)
@@ -136,7 +136,7 @@ def _is_like_the_report(row: Row) -> bool:
     return all(row.value(name) == value for name, value in _OF_ALL.items())
 
 
-def _candidates(entry: Entry, groups: Sequence[Group]) -> list[Group]:
+def _candidates(entry: Entry, groups: Sequence[SeedGroup]) -> list[SeedGroup]:
     """What may be meant by an entry."""
     return [
         group
@@ -158,7 +158,7 @@ def _is_of_the_series(row: Row, figures: PublishedFigures) -> bool:
     )
 
 
-def _by_epochs(entry: Entry, groups: Sequence[Group]) -> dict[int, Group]:
+def _by_epochs(entry: Entry, groups: Sequence[SeedGroup]) -> dict[int, SeedGroup]:
     """What may be meant by an entry of Table 1a, at the best b and alpha, by the number of epochs."""
     return {
         group.settings.epochs: group
@@ -167,8 +167,8 @@ def _by_epochs(entry: Entry, groups: Sequence[Group]) -> dict[int, Group]:
     }
 
 
-def _lines(entry: Entry, groups: Sequence[Group], figures: PublishedFigures) -> list[Line]:
-    def rank(group: Group) -> tuple[Any, ...]:
+def _lines(entry: Entry, groups: Sequence[SeedGroup], figures: PublishedFigures) -> list[TableLine]:
+    def rank(group: SeedGroup) -> tuple[Any, ...]:
         row = group.settings
         is_best = row.batch_size == _BATCH and entry.alpha in (None, row.annealing)
         is_best = is_best and (entry.alpha is not None or row.annealing == _ANNEALING)
@@ -179,10 +179,12 @@ def _lines(entry: Entry, groups: Sequence[Group], figures: PublishedFigures) -> 
     if not ranked:
         nothing = statistic(())
         return [
-            Line(entry, None, True, tuple(quantity(column, entry.value(column), nothing) for column in entry.columns))
+            TableLine(
+                entry, None, True, tuple(quantity(column, entry.value(column), nothing) for column in entry.columns)
+            )
         ]
     return [
-        Line(
+        TableLine(
             entry,
             group,
             group is ranked[0],
@@ -192,7 +194,7 @@ def _lines(entry: Entry, groups: Sequence[Group], figures: PublishedFigures) -> 
     ]
 
 
-def _pixels(figures: PublishedFigures, standing: dict[Entry, Group | None]) -> list[Quantity]:
+def _pixels(figures: PublishedFigures, standing: dict[Entry, SeedGroup | None]) -> list[Quantity]:
     """Section 6.1; the maps of Figure 4 are without walkback, one at each level."""
     found = []
     for entry, group in standing.items():
@@ -207,7 +209,7 @@ def _pixels(figures: PublishedFigures, standing: dict[Entry, Group | None]) -> l
     return found
 
 
-def _gains(figures: PublishedFigures, winner: Group | None) -> list[Quantity]:
+def _gains(figures: PublishedFigures, winner: SeedGroup | None) -> list[Quantity]:
     """Sections 6.2 and 6.3."""
     rows = () if winner is None else winner.rows
     above_raw = [_less(row.acc_test, row.acc_raw_test) for row in rows]

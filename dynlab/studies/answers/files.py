@@ -43,7 +43,7 @@ _SHOWN = (
 
 
 @dataclass(frozen=True)
-class Answers:
+class WrittenAnswers:
     """What was written."""
 
     rows: tuple[Row, ...]
@@ -52,7 +52,7 @@ class Answers:
     page: Path | None
 
 
-def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = True) -> Answers:
+def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = True) -> WrittenAnswers:
     """Write what is known of a study.
 
     Args:
@@ -98,7 +98,7 @@ def write_answers(study: Study, data: StudyData, folder: Path, *, page: bool = T
     text = readme_of(study, data, rows, comparison, failures=failures, pictures=pictures)
     with written_atomically(folder / README) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return Answers(tuple(rows), len(asked.cells), comparison, path)
+    return WrittenAnswers(tuple(rows), len(asked.cells), comparison, path)
 
 
 def _description(picture: Path) -> str:

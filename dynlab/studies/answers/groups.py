@@ -31,7 +31,7 @@ class Statistic:
 
 
 @dataclass(frozen=True)
-class Group:
+class SeedGroup:
     """Rows that differ in their seed only."""
 
     rows: tuple[Row, ...]  # at least one
@@ -70,12 +70,12 @@ def statistic(values: Sequence[float | None]) -> Statistic:
     return Statistic(len(known), mean, statistics.stdev(known) if len(known) > 1 else None)
 
 
-def groups_of(rows: Sequence[Row]) -> list[Group]:
+def groups_of(rows: Sequence[Row]) -> list[SeedGroup]:
     """Groups over seeds, in the order of the first row of each."""
-    return [Group(tuple(group)) for group in _parted(rows, _SHARED)]
+    return [SeedGroup(tuple(group)) for group in _parted(rows, _SHARED)]
 
 
-def write_summary(path: Path, groups: Sequence[Group]) -> None:
+def write_summary(path: Path, groups: Sequence[SeedGroup]) -> None:
     """Write groups as CSV, with all digits of their numbers.
 
     Raises:

@@ -13,10 +13,10 @@ from importlib.metadata import version
 from typing import Any
 
 from dynlab import __version__
-from dynlab.studies.answers.acceptance import Contrast
+from dynlab.studies.answers.acceptance import TableContrast
 from dynlab.studies.answers.columns import COLUMNS, NOTHING, column_of, interval_text, measured, number_text
-from dynlab.studies.answers.comparison import Comparison, Line, Quantity
-from dynlab.studies.answers.groups import Correlation, Group, correlations, groups_of
+from dynlab.studies.answers.comparison import Comparison, Quantity, TableLine
+from dynlab.studies.answers.groups import Correlation, SeedGroup, correlations, groups_of
 from dynlab.studies.answers.rows import SETTINGS, Row, as_cell, differing_settings
 from dynlab.studies.points import FAMILY
 from dynlab.studies.running.failures import Failure
@@ -134,7 +134,7 @@ def _beside_published(comparison: Comparison) -> list[str]:
     return parts
 
 
-def _lines_tables(lines: Sequence[Line]) -> list[str]:
+def _lines_tables(lines: Sequence[TableLine]) -> list[str]:
     """A table for each quantity."""
     head = ("k", "sigma", "N", "alpha", "b", "seeds", "ours", "published", "difference", "in units of chance")
     cells: dict[str, list[tuple[str, ...]]] = {}
@@ -164,7 +164,7 @@ def _quantity_cells(one: Quantity) -> tuple[str, ...]:
     )
 
 
-def _contrasts_table(contrasts: Sequence[Contrast]) -> str:
+def _contrasts_table(contrasts: Sequence[TableContrast]) -> str:
     head = ("from", "to", "N", "published", "ours", "standard error")
     lines, digits = [], COLUMNS["acc_test"].digits
     for one in contrasts:
@@ -219,7 +219,7 @@ def _all_settings(rows: Sequence[Row]) -> list[str]:
     return [*parts, " ".join(words)]
 
 
-def _with_n(group: Group, column: str) -> str:
+def _with_n(group: SeedGroup, column: str) -> str:
     found = group.of(column)
     return measured(found, COLUMNS[column].digits) + (f" ({found.n} seeds)" if 0 < found.n < len(group.rows) else "")
 

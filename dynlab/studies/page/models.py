@@ -27,7 +27,7 @@ from dynlab.studies.specification import Study
 from dynlab.studies.stages.computing import RESULTS_FILE
 from dynlab.training import TrainingSettings
 
-Found = Callable[[Cell | None, str], Path | None]
+FolderOf = Callable[[Cell | None, str], Path | None]
 Answer = tuple[str, list[Part]] | None  # the lede of a section and its parts; None: nothing is there yet
 
 # What the report calls a setting, and what a column of its values is called.
@@ -74,7 +74,7 @@ class Models:
         rows: What is known of the models.
     """
 
-    def __init__(self, study: Study, cells: Sequence[Cell], found: Found, rows: Sequence[Row]) -> None:
+    def __init__(self, study: Study, cells: Sequence[Cell], found: FolderOf, rows: Sequence[Row]) -> None:
         self.study = study
         self.cells = tuple(cells)
         self.folder = found

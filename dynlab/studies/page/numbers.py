@@ -15,7 +15,7 @@ from dynlab.report.study.figures import (
 from dynlab.report.study.parts import Chart, Part, Table
 from dynlab.report.words import count, number, percent
 from dynlab.studies.answers.columns import COLUMNS, NOTHING, interval_text, measured, number_text
-from dynlab.studies.answers.groups import Group, correlations, groups_of
+from dynlab.studies.answers.groups import SeedGroup, correlations, groups_of
 from dynlab.studies.answers.rows import Row
 from dynlab.studies.page.models import HEADS, Answer, Models, value_words
 
@@ -54,11 +54,11 @@ def settings_answer(models: Models, rows: Sequence[Row]) -> Answer:
     return lede, [part for part in parts if part.tables or part.charts]
 
 
-def _accuracy(group: Group) -> float:
+def _accuracy(group: SeedGroup) -> float:
     return group.of("acc_test").mean or 0.0
 
 
-def _notes(groups: Sequence[Group]) -> str:
+def _notes(groups: Sequence[SeedGroup]) -> str:
     sentences = [
         "Accuracies are those of logistic regression on transformed sets, and of a network with one hidden layer.",
         "The MSE, summed over pixels, is of one step from corrupted images; the walkback MSE is what was minimized.",
@@ -70,7 +70,7 @@ def _notes(groups: Sequence[Group]) -> str:
     return " ".join(sentences)
 
 
-def _settings_table(models: Models, groups: Sequence[Group]) -> Table:
+def _settings_table(models: Models, groups: Sequence[SeedGroup]) -> Table:
     names = models.varying or ("sigma", "walkback")
     measures = [name for name in _OF_SETTINGS if any(group.of(name).n for group in groups)]
     raw = any(group.of("acc_raw_test").n for group in groups)
@@ -88,7 +88,7 @@ def _settings_table(models: Models, groups: Sequence[Group]) -> Table:
     return Table("All settings", heads, rows)
 
 
-def _dots(models: Models, groups: Sequence[Group]) -> list[Chart]:
+def _dots(models: Models, groups: Sequence[SeedGroup]) -> list[Chart]:
     if not 1 < len(groups) <= MOST_DOTS:
         return []
     charts = []
@@ -111,7 +111,7 @@ def _seeds(rows: Sequence[Row]) -> list[str]:
     return [f"seed {row.seed}" for row in rows]
 
 
-def _pixels(models: Models, groups: Sequence[Group]) -> Part:
+def _pixels(models: Models, groups: Sequence[SeedGroup]) -> Part:
     """Section 6.1: shares of black and white pixels of transformed test sets."""
     raw = models.results(None, "raw")
     rows = []
@@ -128,7 +128,7 @@ def _pixels(models: Models, groups: Sequence[Group]) -> Part:
     return Part("Black and white pixels", tables=tables, folded=_folded(rows))
 
 
-def _network(models: Models, groups: Sequence[Group]) -> Part:
+def _network(models: Models, groups: Sequence[SeedGroup]) -> Part:
     """Section 6.3: what a network with one hidden layer gains on transformed sets."""
     raw = models.results(None, "raw")
     rows = []
@@ -192,10 +192,10 @@ def errors_answer(models: Models, rows: Sequence[Row]) -> Answer:
 
 
 def _points(models: Models, rows: Sequence[Row]) -> tuple[list[RunPoint], list[RunPoint]]:
-    def point(found: Group | Row, seeds: str) -> RunPoint:
-        settings = found.settings if isinstance(found, Group) else found
+    def point(found: SeedGroup | Row, seeds: str) -> RunPoint:
+        settings = found.settings if isinstance(found, SeedGroup) else found
         error, accuracy, explosions = (
-            float((found.of(name).mean if isinstance(found, Group) else found.value(name)) or 0.0)
+            float((found.of(name).mean if isinstance(found, SeedGroup) else found.value(name)) or 0.0)
             for name in ("mse_test", "acc_test", "explosions_test")
         )
         return RunPoint(error, accuracy, explosions, models.setting(settings), seeds)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dynlab.report.study.parts import Part, Table
 from dynlab.report.words import count, number
 from dynlab.studies.answers.columns import COLUMNS, NOTHING, column_of, measured, number_text, with_spread
-from dynlab.studies.answers.comparison import Comparison, Line, Quantity
+from dynlab.studies.answers.comparison import Comparison, Quantity, TableLine
 from dynlab.studies.page.models import Answer
 
 
@@ -57,7 +57,7 @@ def published_answer(comparison: Comparison) -> Answer:
     return lede, parts
 
 
-def _entry(line: Line) -> str:
+def _entry(line: TableLine) -> str:
     entry = line.entry
     words = f"k = {entry.k}, σ = {entry.sigma:g}"
     return words + (f", N = {entry.epochs}, α = {entry.alpha:g}" if entry.epochs and entry.alpha else "")
@@ -74,7 +74,7 @@ def _beside(found: Quantity) -> tuple[str, ...]:
     )
 
 
-def _line_tables(lines: Sequence[Line]) -> list[Table]:
+def _line_tables(lines: Sequence[TableLine]) -> list[Table]:
     """A table for each quantity, a row for each setting that is there and has a published figure."""
     tables = []
     names = dict.fromkeys(found.name for line in lines for found in line.quantities)

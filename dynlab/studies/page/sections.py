@@ -16,7 +16,7 @@ from dynlab.studies.answers.rows import Row
 from dynlab.studies.grid import Cell
 from dynlab.studies.page.explosions import explosions_answer
 from dynlab.studies.page.graph import graph_answer
-from dynlab.studies.page.models import HEADS, Answer, Found, Models, value_words
+from dynlab.studies.page.models import HEADS, Answer, FolderOf, Models, value_words
 from dynlab.studies.page.numbers import errors_answer, settings_answer
 from dynlab.studies.page.orbits import orbit_answer
 from dynlab.studies.page.pictures import films_answer, fixed_points_answer, reconstruction_answer, screen_for_models
@@ -49,7 +49,7 @@ _LINKS = (
 def study_page(
     study: Study,
     cells: Sequence[Cell],
-    found: Found,
+    found: FolderOf,
     rows: Sequence[Row],
     comparison: Comparison | None = None,
     failures: Sequence[Failure] = (),

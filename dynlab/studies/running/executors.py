@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from dynlab.errors import InputError
-from dynlab.studies.running.task import Order, Outcome, perform
+from dynlab.studies.running.task import Order, TaskOutcome, perform
 from dynlab.studies.running.worker import WorkerContext, begin_worker, perform_in_worker
 from dynlab.training.interruption import raising_signals
 
@@ -41,7 +41,7 @@ class Workers(Protocol):
         """How many tasks to submit at a time, at least 1."""
         ...
 
-    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[TaskOutcome]:
         """Have a task performed."""
         ...
 
@@ -69,9 +69,9 @@ class InProcess:
         """See `Workers`."""
         return 1
 
-    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[TaskOutcome]:
         """See `Workers`."""
-        future: Future[Outcome] = Future()
+        future: Future[TaskOutcome] = Future()
         try:
             with raising_signals():
                 outcome = perform(order)
@@ -119,7 +119,7 @@ class LocalProcesses:
         """See `Workers`."""
         return self._processes
 
-    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[TaskOutcome]:
         """See `Workers`."""
         return self.executor.submit(perform_in_worker, order)
 
@@ -174,7 +174,7 @@ class DaskWorkers:
         self._looked = -_FRESH
         self._count = 1
         self._resources: dict[str, float] = {}
-        self._futures: dict[Future[Outcome], Mapping[str, float]] = {}  # with what each asks for
+        self._futures: dict[Future[TaskOutcome], Mapping[str, float]] = {}  # with what each asks for
         self._begin()
 
     def _begin(self) -> None:
@@ -229,7 +229,7 @@ class DaskWorkers:
         workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"].values()
         return [worker.get("resources") or {} for worker in workers]
 
-    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[Outcome]:
+    def submit(self, order: Order, resources: Mapping[str, float]) -> Future[TaskOutcome]:
         """See `Workers`. While no worker has what is asked for, the task waits for one."""
         asked = tuple(sorted(resources.items()))
         if asked not in self._by_resources:

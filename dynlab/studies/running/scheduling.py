@@ -31,7 +31,7 @@ from dynlab.studies.running.failures import Failure, forget_failures, write_fail
 from dynlab.studies.running.lock import Holder, held, let_go
 from dynlab.studies.running.progress import Board
 from dynlab.studies.running.summary import Summary
-from dynlab.studies.running.task import PROGRESS, Order, Outcome, Stopped, Task, file_name, progress_path
+from dynlab.studies.running.task import PROGRESS, Order, Stopped, Task, TaskOutcome, file_name, progress_path
 from dynlab.studies.store import Place, State, Store
 from dynlab.training.interruption import Interruption, held_back, raising_signals
 
@@ -107,7 +107,7 @@ class _Run:
     display: StudyDisplay
     grace_seconds: float
     _waiting: dict[str, Task] = field(default_factory=dict)  # by name, in order
-    _running: dict[Future[Outcome], Task] = field(default_factory=dict)
+    _running: dict[Future[TaskOutcome], Task] = field(default_factory=dict)
     _todo: dict[str, tuple[Place, ...]] = field(default_factory=dict)  # places to fill, by the task
     _filled: set[str] = field(default_factory=set)  # names of places
     _empty: dict[str, str] = field(default_factory=dict)  # and of those that stay empty, with the task that failed
@@ -277,13 +277,13 @@ class _Run:
         self._board.set(task.name, "waiting")
         self._waiting = {task.name: task} | self._waiting
 
-    def _take(self, task: Task, future: Future[Outcome]) -> None:
+    def _take(self, task: Task, future: Future[TaskOutcome]) -> None:
         try:
             outcome = future.result()
         except (KeyboardInterrupt, Stopped):  # in this process, or one that was told to end
-            outcome = Outcome(0.0, stopped=True)
+            outcome = TaskOutcome(0.0, stopped=True)
         except Exception as error:  # of the executor
-            outcome = Outcome(0.0, failure=f"{type(error).__name__}: {error}".partition("\n")[0])
+            outcome = TaskOutcome(0.0, failure=f"{type(error).__name__}: {error}".partition("\n")[0])
         if outcome.stopped:
             self._is_over = True  # as a signal said, or whoever took away the file of the run
             self._stopped.append(task.name)
@@ -294,7 +294,7 @@ class _Run:
         else:
             self._finish(task, outcome)
 
-    def _finish(self, task: Task, outcome: Outcome) -> None:
+    def _finish(self, task: Task, outcome: TaskOutcome) -> None:
         reasons = dict(outcome.reasons)
         for place in self._todo[task.name]:
             if place.name not in reasons and not self._store.path(place).is_dir():
@@ -361,7 +361,7 @@ class _Run:
             file.write(f"{stamp} {line}\n")
 
 
-def _is_lost(future: Future[Outcome]) -> bool:
+def _is_lost(future: Future[TaskOutcome]) -> bool:
     """Whether the task of a future must be done again, as the executor broke."""
     return future.cancelled() or isinstance(future.exception(), BrokenExecutor | CancelledError)
 

@@ -72,7 +72,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """What became of a task."""
 
     seconds: float
@@ -82,7 +82,7 @@ class Outcome:
     stopped: bool = False  # before its end, by request
 
 
-def perform(order: Order) -> Outcome:
+def perform(order: Order) -> TaskOutcome:
     """Do a task, on one thread, with its progress in a file."""
     started = time.monotonic()
     progress = _Progress(order)
@@ -94,11 +94,11 @@ def perform(order: Order) -> Outcome:
             progress(0.0, "")
             reasons = dict(order.function(order, progress))
     except Stopped:
-        return Outcome(time.monotonic() - started, stopped=True)
+        return TaskOutcome(time.monotonic() - started, stopped=True)
     except Exception as error:
         line = str(error).partition("\n")[0] if isinstance(error, InputError) else _line(error)
-        return Outcome(time.monotonic() - started, failure=line, traceback=traceback.format_exc())
-    return Outcome(time.monotonic() - started, reasons)
+        return TaskOutcome(time.monotonic() - started, failure=line, traceback=traceback.format_exc())
+    return TaskOutcome(time.monotonic() - started, reasons)
 
 
 def progress_path(folder: Path, name: str) -> Path:

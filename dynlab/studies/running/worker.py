@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from dynlab.devices import ONE_THREAD, sigint_blocked
-from dynlab.studies.running.task import Order, Outcome, Stopped, perform
+from dynlab.studies.running.task import Order, Stopped, TaskOutcome, perform
 
 _LAST_SECONDS = 30.0  # that a process may take to end after SIGTERM
 
@@ -85,7 +85,7 @@ def _end_worker(_number: int, _frame: object) -> None:
     raise Stopped
 
 
-def perform_in_worker(order: Order) -> Outcome:
+def perform_in_worker(order: Order) -> TaskOutcome:
     """Do a task in this process."""
     global _busy
     _busy = True
