@@ -121,9 +121,9 @@ def train_ensemble_to(
     quiet: bool,
 ) -> None:
     """Train several maps and write them to the folder `out`."""
+    names = names_of(members)
     if out.suffix == ".safetensors" and not out.is_dir():
         raise InputError(f"out {out}: is the name of a file, expected that of a folder for {len(members)} maps")
-    names = names_of(members)
     with shown(quiet=quiet) as display, interruption_told():
 
         def report(number: int, progress: EpochProgress | TrainingDiverged) -> None:

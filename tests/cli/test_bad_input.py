@@ -60,6 +60,8 @@ CASES = {
     "no level": (("train", "--data", "good.npy", "--out", "new.safetensors"), ["sigma", "gaussian"]),
     "seeds that are no integers": ((*TRAIN, "--seed", "0,x"), ["seed", "0,x", "integer"]),
     "a seed twice": ((*TRAIN, "--seed", "1,1"), ["twice"]),
+    "a file for several maps": ((*TRAIN, "--seed", "1,2"), ["out", "new.safetensors", "folder for 2 maps"]),
+    "planes below zero": ((*ANALYSE, "--planes", "-1"), ["planes", "-1"]),
     "unknown corruption": ((*TRAIN, "--corruption", "gausian"), ["corruption", "gausian", "'gaussian'"]),
     "a corruption of no image": ((*TRAIN, "--corruption", "square"), ["corruption", "square", "height"]),
     "unknown variant": ((*TRAIN, "--walkback-variant", "first"), ["walkback_variant", "first", "detached"]),
