@@ -40,8 +40,10 @@ class Map(nn.Module):
 
     def __init__(self, dim: int, state_shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        if not isinstance(dim, Integral) or dim < 1:
+        if not isinstance(dim, Integral):
             raise ValueError(f"dim is {dim!r}, expected a whole number of at least 1")
+        if dim < 1:
+            raise ValueError(f"dim is {dim}, expected at least 1")
         self.dim = dim
         self.state_shape = state_shape or (dim,)
         if min(self.state_shape) < 1 or math.prod(self.state_shape) != dim:
