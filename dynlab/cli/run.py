@@ -259,7 +259,7 @@ def _print_answers(answers: WrittenAnswers, folder: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dynlab.studies.answers.columns import COLUMNS, measured
+    from dynlab.studies.answers.columns import DISPLAYED, measured
     from dynlab.studies.answers.groups import groups_of
     from dynlab.studies.answers.rows import as_cell, differing_settings
 
@@ -267,12 +267,12 @@ def _print_answers(answers: WrittenAnswers, folder: Path) -> None:
     differing = differing_settings([group.settings for group in groups])
     shown = [column for column in _MEASURES if any(group.of(column).n for group in groups)]
     if groups:
-        table = Table(*differing, "seeds", *(COLUMNS[column].name for column in shown), box=SIMPLE_HEAD)
+        table = Table(*differing, "seeds", *(DISPLAYED[column].name for column in shown), box=SIMPLE_HEAD)
         for group in groups:
             table.add_row(
                 *(Text(str(as_cell(group.settings.value(name)))) for name in differing),
                 str(len(group.rows)),
-                *(measured(group.of(column), COLUMNS[column].digits) for column in shown),
+                *(measured(group.of(column), DISPLAYED[column].digits) for column in shown),
             )
         Console().print(table)
     print(f"models: {len(answers.rows)} of {answers.models}")

@@ -156,7 +156,7 @@ class Results:
     diversity: Diversity  # of the basins
     cycles: list[PeriodicAttractor]  # by falling basin size
     planes: list[PlanePicture]  # pictures of basins
-    restless: RestlessSummary | None  # None where all samples are resolved
+    restless: RestlessSummary | None  # None where no sample has the status unresolved
     # On the picture of a map of one or two numbers, lexicographically; None for other maps, and where there is none.
     pictured: list[PicturedFixedPoint] | None
     connections: Connections | None  # None where no connection graph was asked for

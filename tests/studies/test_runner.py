@@ -23,6 +23,7 @@ from rich.console import Console
 from dynlab.errors import InputError
 from dynlab.studies.running.display import StudyDisplay, summary_line, table_of, task_line
 from dynlab.studies.running.executors import InProcess
+from dynlab.studies.running.failures import read_failures
 from dynlab.studies.running.lock import Holder
 from dynlab.studies.running.progress import read_status
 from dynlab.studies.running.scheduling import run_tasks
@@ -198,6 +199,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(expected: dict[str, byte
     assert "toy_study.py" in traceback
     listed = json.loads((study / "failures.json").read_text())
     assert [one["task"] for one in listed] == ["c1/iterate", "c2/training"]
+    assert read_failures(study) == [failed, diverged]
     assert "c1: iterate: failed, ArithmeticError: a number went wrong (failures/c1--iterate.txt)" in said
     assert "c1: basins: not run, as c1: iterate failed" in said
     status = read_status(study)
@@ -379,3 +381,12 @@ def test_a_graph_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="c0/iterate needs c0/train, which no task before it fills"):
         run_tasks(tasks[1:], tmp_path / "study", InProcess())
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("damage", [b"\x80x", b"{", b"[3]", b'{"a": 1}', b'[{"task": "t"}]'])
+def test_that_a_list_of_failures_is_damaged_is_a_failure(tmp_path: Path, damage: bytes) -> None:
+    assert read_failures(tmp_path) == []
+    (tmp_path / "failures.json").write_bytes(damage)
+    (told,) = read_failures(tmp_path)
+    assert (told.label, told.places) == ("failures.json", ())
+    assert told.reason == "damaged; what failed in the last run is not known"

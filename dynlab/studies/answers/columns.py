@@ -20,7 +20,7 @@ class Column:
 
 
 _SHARE = 4  # digits of what is a share of 10000 samples
-COLUMNS: Mapping[str, Column] = {
+DISPLAYED: Mapping[str, Column] = {
     "acc_train": Column("accuracy, training set", _SHARE),
     "acc_test": Column("accuracy, test set", _SHARE),
     "acc_best_test": Column("best on the orbit", _SHARE),
@@ -39,7 +39,7 @@ COLUMNS: Mapping[str, Column] = {
 
 def column_of(name: str) -> Column:
     """How a column is shown; what is none, and has a name in words, is shown as a share."""
-    return COLUMNS.get(name, Column(name, _SHARE))
+    return DISPLAYED.get(name, Column(name, _SHARE))
 
 
 def number_text(value: float | None, digits: int, *, is_difference: bool = False) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from dynlab import __version__
 from dynlab.studies.answers.acceptance import TableContrast
-from dynlab.studies.answers.columns import COLUMNS, NOTHING, column_of, interval_text, measured, number_text
+from dynlab.studies.answers.columns import DISPLAYED, NOTHING, column_of, interval_text, measured, number_text
 from dynlab.studies.answers.comparison import Comparison, Quantity, TableLine
 from dynlab.studies.answers.groups import Correlation, SeedGroup, correlations, groups_of
 from dynlab.studies.answers.rows import SETTINGS, Row, as_cell, differing_settings
@@ -166,7 +166,7 @@ def _quantity_cells(one: Quantity) -> tuple[str, ...]:
 
 def _contrasts_table(contrasts: Sequence[TableContrast]) -> str:
     head = ("from", "to", "N", "published", "ours", "standard error")
-    lines, digits = [], COLUMNS["acc_test"].digits
+    lines, digits = [], DISPLAYED["acc_test"].digits
     for one in contrasts:
         same = one.first_epochs == one.second_epochs
         epochs = str(one.first_epochs) if same else f"{one.first_epochs} and {one.second_epochs}"
@@ -195,7 +195,7 @@ def _all_settings(rows: Sequence[Row]) -> list[str]:
         )
         for group in groups
     ]
-    head = (*map(escaped, differing), "seeds", *(COLUMNS[column].name for column in shown))
+    head = (*map(escaped, differing), "seeds", *(DISPLAYED[column].name for column in shown))
     common = [name for name in SETTINGS if name != "seed" and name not in differing]
     first = groups[0].settings
     told = ", ".join(f"{name} {_text(as_cell(first.value(name)))}" for name in common)
@@ -210,7 +210,7 @@ def _all_settings(rows: Sequence[Row]) -> list[str]:
         words.append("Purity is the share of samples that have the majority class of their basin.")
     raw = next((row for row in rows if row.acc_raw_test is not None), None)
     if raw is not None:
-        digits = COLUMNS["acc_test"].digits
+        digits = DISPLAYED["acc_test"].digits
         words.append(
             f"On raw pixels logistic regression has {number_text(raw.acc_raw_test, digits)} on the test set and "
             f"{number_text(raw.acc_raw_train, digits)} on the training set."
@@ -221,7 +221,7 @@ def _all_settings(rows: Sequence[Row]) -> list[str]:
 
 def _with_n(group: SeedGroup, column: str) -> str:
     found = group.of(column)
-    return measured(found, COLUMNS[column].digits) + (f" ({found.n} seeds)" if 0 < found.n < len(group.rows) else "")
+    return measured(found, DISPLAYED[column].digits) + (f" ({found.n} seeds)" if 0 < found.n < len(group.rows) else "")
 
 
 def _error_and_accuracy(found: Sequence[Correlation], rows: Sequence[Row]) -> list[str]:

@@ -14,7 +14,7 @@ from dynlab.report.study.figures import (
 )
 from dynlab.report.study.parts import Chart, Part, Table
 from dynlab.report.words import count, number, percent
-from dynlab.studies.answers.columns import COLUMNS, NOTHING, interval_text, measured, number_text
+from dynlab.studies.answers.columns import DISPLAYED, NOTHING, interval_text, measured, number_text
 from dynlab.studies.answers.groups import SeedGroup, correlations, groups_of
 from dynlab.studies.answers.rows import Row
 from dynlab.studies.page.models import HEADS, Answer, Models, value_words
@@ -74,16 +74,16 @@ def _settings_table(models: Models, groups: Sequence[SeedGroup]) -> Table:
     names = models.varying or ("sigma", "walkback")
     measures = [name for name in _OF_SETTINGS if any(group.of(name).n for group in groups)]
     raw = any(group.of("acc_raw_test").n for group in groups)
-    heads = [HEADS.get(name, name) for name in names] + ["seeds"] + [COLUMNS[name].name for name in measures]
+    heads = [HEADS.get(name, name) for name in names] + ["seeds"] + [DISPLAYED[name].name for name in measures]
     heads += ["above raw pixels"] if raw else []
     rows = []
     for group in groups:
         row = [value_words(name, group.settings.value(name)) for name in names] + [number(len(group.rows))]
-        row += [measured(group.of(name), COLUMNS[name].digits) for name in measures]
+        row += [measured(group.of(name), DISPLAYED[name].digits) for name in measures]
         if raw:
             ours, pixels = group.of("acc_test").mean, group.of("acc_raw_test").mean
             above = None if ours is None or pixels is None else ours - pixels
-            row.append(number_text(above, COLUMNS["acc_test"].digits, is_difference=True))
+            row.append(number_text(above, DISPLAYED["acc_test"].digits, is_difference=True))
         rows.append(row)
     return Table("All settings", heads, rows)
 
@@ -101,8 +101,8 @@ def _dots(models: Models, groups: Sequence[SeedGroup]) -> list[Chart]:
             )
         if not any(value for _, values, _ in rows for value in values):
             continue
-        figure = setting_dots(rows, COLUMNS[name].name, name)
-        words = f"{COLUMNS[name].name} of {count(len(groups), 'setting')}, a row of points each"
+        figure = setting_dots(rows, DISPLAYED[name].name, name)
+        words = f"{DISPLAYED[name].name} of {count(len(groups), 'setting')}, a row of points each"
         charts += Chart.of(heading, f"settings-{name.replace('_', '-')}", figure, words)
     return charts
 
@@ -151,7 +151,7 @@ def _network(models: Models, groups: Sequence[SeedGroup]) -> Part:
 
 
 def _gained(before: float, after: float) -> tuple[str, str, str]:
-    digits = COLUMNS["acc_test"].digits
+    digits = DISPLAYED["acc_test"].digits
     gain = number_text(after - before, digits, is_difference=True)
     return number_text(before, digits), number_text(after, digits), gain
 

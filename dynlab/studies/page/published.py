@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dynlab.report.study.parts import Part, Table
 from dynlab.report.words import count, number
-from dynlab.studies.answers.columns import COLUMNS, NOTHING, column_of, measured, number_text, with_spread
+from dynlab.studies.answers.columns import DISPLAYED, NOTHING, column_of, measured, number_text, with_spread
 from dynlab.studies.answers.comparison import Comparison, Quantity, TableLine
 from dynlab.studies.page.models import Answer
 
@@ -96,7 +96,7 @@ def _line_tables(lines: Sequence[TableLine]) -> list[Table]:
 def _contrasts(comparison: Comparison) -> Part:
     known = [one for one in comparison.contrasts if one.ours is not None]
     same = sum(bool(one.same_way) for one in known)
-    rows, digits = [], COLUMNS["acc_test"].digits
+    rows, digits = [], DISPLAYED["acc_test"].digits
     for one in known:
         epochs = {one.first_epochs, one.second_epochs}
         rows.append(
