@@ -268,7 +268,7 @@ def _several(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[str]:
     opening = (
         f"{spelled(maps).capitalize()} maps, {ends}, were each applied again and again to "
         f"{how_many} samples of {of}, every output becoming the next input, until it was certain where each "
-        "sample ends."
+        "sample ends or the limit of steps came."
     )
     sentences = [opening]
     counts = equal_sample_counts([analysis.basin_sizes() for analysis in analyses])
