@@ -35,7 +35,7 @@ from dynlab.dynamics.balls import Arithmetic, Number
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.curves import CURVES
 from dynlab.maps import Map
-from dynlab.maps.map import Layer
+from dynlab.maps.layers import Layer
 
 # Where a bound by the Frobenius norm is this small already, the spectral norm is not worth its time.
 _SMALL = 1e-6

@@ -5,9 +5,9 @@ from dynlab.maps.autoencoder import DenoisingAutoencoder
 from dynlab.maps.deep import DeepAutoencoder
 from dynlab.maps.gain import with_gain
 from dynlab.maps.iterated import Iterated
-from dynlab.maps.layers import NONLINEARITIES, Nonlinearity
+from dynlab.maps.layers import NONLINEARITIES, Layer, Nonlinearity
 from dynlab.maps.loading import Autoencoder, load_map
-from dynlab.maps.map import Layer, Map, MapT, check_is_one_map, check_map, check_states, float64_copy, map_hash
+from dynlab.maps.map import Map, MapT, check_is_one_map, check_map, check_states, float64_copy, map_hash
 
 __all__ = [
     "NONLINEARITIES",

@@ -26,7 +26,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from dynlab.maps import composition
 from dynlab.maps.function_check import (
     Inputs,
     Sample,
@@ -40,7 +39,8 @@ from dynlab.maps.function_check import (
     first_line,
 )
 from dynlab.maps.function_hash import function_hash
-from dynlab.maps.map import Layer, Map
+from dynlab.maps.layers import Layer
+from dynlab.maps.map import Map
 from dynlab.maps.sequential import layers_of
 
 Arrays = Tensor | np.ndarray | tuple[Tensor | np.ndarray, ...]
@@ -115,47 +115,10 @@ class FunctionMap(Map):
         """Those of a `nn.Sequential` of `nn.Linear` and nonlinearities; None for any other function."""
         return layers_of(self.function, self.state_shape) if isinstance(self.function, nn.Module) else None
 
-    def jacobian_factors(
-        self, states: Float[Tensor, "batch dim"]
-    ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]] | None:
-        """The Jacobian as a product through the narrowest place between two layers, where that is below `dim` wide."""
-        layers = self.layers()
-        if layers is None or min((len(layer.bias) for layer in layers[:-1]), default=self.dim) >= self.dim:
-            return None
-        return composition.factors_of(layers, states)
-
-    def jacobian(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim dim"]:
-        """Jacobian at each state, with respect to the state alone where inputs are held."""
+    def _differentiable(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """The function, with attention computed by operations that have derivatives."""
         with differentiable_attention():
-            return super().jacobian(states)
-
-    def jvp(
-        self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Jacobian times vector, row by row."""
-        return self.linearized(states)(tangents)
-
-    def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
-        """`jvp` at fixed states; a product for each layer, where there are such, their derivatives taken once."""
-        layers = self.layers()
-        if layers is not None:
-            return composition.linearized(layers, states)
-
-        def product(tangents: Tensor) -> Tensor:
-            with differentiable_attention():
-                return Map.jvp(self, states, tangents)
-
-        return product
-
-    def vjp(
-        self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Transposed Jacobian times vector, row by row."""
-        layers = self.layers()
-        if layers is not None:
-            return composition.vjp(layers, states, cotangents)
-        with differentiable_attention():
-            return super().vjp(states, cotangents)
+            return self.forward(states)
 
     def double(self) -> FunctionMap:
         """Bring parameters and floating point inputs to float64, and see that the function follows.

@@ -12,7 +12,7 @@ Source: Bahdanau and Jaeger, Smart Decisions by Small Adjustments: Iterating Den
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dynlab.maps import composition
 from dynlab.maps.checkpoint import DENOISING_AUTOENCODER, Checkpoint, write_checkpoint
-from dynlab.maps.layers import NONLINEARITIES, output_of
-from dynlab.maps.map import Layer, Map
+from dynlab.maps.layers import NONLINEARITIES, Layer, output_of
+from dynlab.maps.map import Map
 
 
 class DenoisingAutoencoder(Map):
@@ -87,31 +86,6 @@ class DenoisingAutoencoder(Map):
     def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Apply the autoencoder once to each row."""
         return self.decode(self.encode(states))
-
-    def jacobian_factors(
-        self, states: Float[Tensor, "batch dim"]
-    ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]]:
-        """`A = diag(g') W2 diag(f')` and `B = W1`, the latter shared by all states."""
-        with torch.no_grad():
-            f_slope, g_slope = composition.slopes_of(self.layers(), states)
-            a = g_slope[:, :, None] * self.decoder_weight * f_slope[:, None, :]
-            return a, self.encoder["weight"].detach()[None]
-
-    def jvp(
-        self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Jacobian times vector, row by row, in two products."""
-        return self.linearized(states)(tangents)
-
-    def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
-        """`jvp` at fixed states, two products a vector; the derivatives of the layers are taken once."""
-        return composition.linearized(self.layers(), states)
-
-    def vjp(
-        self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Transposed Jacobian times vector, row by row, in two products."""
-        return composition.vjp(self.layers(), states, cotangents)
 
     def layers(self) -> tuple[Layer, ...]:
         """The two layers, equations 1 and 2."""

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from dynlab.maps.layers import NONLINEARITIES, output_of, product_of
-from dynlab.maps.map import Layer
+from dynlab.maps.layers import NONLINEARITIES, Layer, output_of, product_of
 
 
 def applied(layers: Sequence[Layer], values: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:

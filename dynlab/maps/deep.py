@@ -12,7 +12,7 @@ layer.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from dynlab.maps import composition
 from dynlab.maps.autoencoder import check_nonlinearities, image_shape
 from dynlab.maps.checkpoint import DEEP_AUTOENCODER, Checkpoint, write_checkpoint
-from dynlab.maps.map import Layer, Map
+from dynlab.maps.layers import Layer
+from dynlab.maps.map import Map
 
 
 class DeepAutoencoder(Map):
@@ -91,28 +92,6 @@ class DeepAutoencoder(Map):
     def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Apply the autoencoder once to each row."""
         return self.decode(self.encode(states))
-
-    def jacobian_factors(
-        self, states: Float[Tensor, "batch dim"]
-    ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]]:
-        """The Jacobian as a product through the first of the narrowest hidden layers; see `dynlab.maps.composition`."""
-        return composition.factors_of(self.layers(), states)
-
-    def jvp(
-        self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Jacobian times vector, row by row, in a product for each layer."""
-        return self.linearized(states)(tangents)
-
-    def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
-        """`jvp` at fixed states, a product for each layer and vector; the derivatives of the layers are taken once."""
-        return composition.linearized(self.layers(), states)
-
-    def vjp(
-        self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Transposed Jacobian times vector, row by row, in a product for each layer."""
-        return composition.vjp(self.layers(), states, cotangents)
 
     def layers(self) -> tuple[Layer, ...]:
         """All layers, those of the encoder and then those of the decoder."""

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dynlab.maps.map import Layer, Map
+from dynlab.maps.layers import Layer
+from dynlab.maps.map import Map
 
 
 class Iterated(Map):

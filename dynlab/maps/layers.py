@@ -17,13 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
-from dynlab.maps.map import Layer
+
+class Layer(NamedTuple):
+    """One layer, `x -> f(W x + b)`."""
+
+    weight: Float[Tensor, "outputs inputs"]
+    bias: Float[Tensor, " outputs"]
+    nonlinearity: str  # f, by its name in `dynlab.maps.NONLINEARITIES`
 
 
 @dataclass(frozen=True)

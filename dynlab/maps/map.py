@@ -1,8 +1,9 @@
 """`Map`: anything that takes a state to the next state.
 
 A new map writes one method, `forward: (batch, dim) -> (batch, dim)`, row by row independent. Its derivatives then come
-from `torch.func`, and iteration, spectra, basins and reports work. A map that knows its Jacobian as a product overrides
-`jacobian_factors`, and everything that solves or takes eigenvalues gets cheaper.
+from `torch.func`, and iteration, spectra, basins and reports work. A map made of layers writes `layers` instead:
+derivatives are then theirs, and certificates can be proofs. One that knows its Jacobian as a product in another way
+overrides `jacobian_factors`, and everything that solves or takes eigenvalues gets cheaper.
 """
 
 from __future__ import annotations
@@ -12,19 +13,14 @@ import hashlib
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-
-class Layer(NamedTuple):
-    """One layer, `x -> f(W x + b)`."""
-
-    weight: Float[Tensor, "outputs inputs"]
-    bias: Float[Tensor, " outputs"]
-    nonlinearity: str  # f, by its name in `dynlab.maps.NONLINEARITIES`
+from dynlab.maps import composition
+from dynlab.maps.layers import Layer
 
 
 class Map(nn.Module):
@@ -50,8 +46,15 @@ class Map(nn.Module):
             raise ValueError(f"state_shape is {self.state_shape}, expected a shape of {dim} numbers")
 
     def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-        """Apply the map once to each row; a subclass must write this."""
-        raise NotImplementedError(f"{type(self).__name__} must define forward(states)")
+        """Apply the map once to each row; a subclass that does not write `layers` must write this."""
+        layers = self._layers_in(states.dtype)
+        if layers is None:
+            raise NotImplementedError(f"{type(self).__name__} must define forward(states) or layers()")
+        return composition.applied(layers, states)
+
+    def _differentiable(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """The map as `torch.func` is to see it, for one whose `forward` takes ways without derivatives."""
+        return self.forward(states)
 
     def jacobian(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim dim"]:
         """Jacobian at each state: entry `[b, i, j]` is the derivative of output `i` with respect to input `j`."""
@@ -59,7 +62,7 @@ class Map(nn.Module):
         if factors is not None:
             return factors[0] @ factors[1]
         # Rows being independent, one cotangent for all rows finds the same row of every Jacobian.
-        vjp = torch.func.vjp(self.forward, states)[1]
+        vjp = torch.func.vjp(self._differentiable, states)[1]
         basis = torch.eye(self.dim, dtype=states.dtype, device=states.device)
         rows = torch.func.vmap(lambda cotangent: vjp(cotangent.expand_as(states))[0])(basis)
         return rows.detach().transpose(0, 1)
@@ -70,35 +73,54 @@ class Map(nn.Module):
     ) -> tuple[Float[Tensor, "batch dim rank"], Float[Tensor, "#batch rank dim"]] | None:
         """Matrices `A` and `B` with `J = A B` at each state, or None where the map knows no such product.
 
-        The second may be shared by the whole batch, with a first axis of length 1.
+        The second may be shared by the whole batch, with a first axis of length 1. Of two `layers` and more they are
+        split at the narrowest place.
         """
-        return None
+        layers = self._layers_in(states.dtype)
+        return None if layers is None or len(layers) < 2 else composition.factors_of(layers, states)
 
     def jvp(
         self, states: Float[Tensor, "batch dim"], tangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Jacobian times vector, row by row: `J(states[b]) @ tangents[b]`."""
-        return torch.func.jvp(self.forward, (states,), (tangents,))[1].detach()
+        layers = self._layers_in(states.dtype)
+        if layers is not None:
+            return composition.linearized(layers, states)(tangents)
+        return torch.func.jvp(self._differentiable, (states,), (tangents,))[1].detach()
 
     def linearized(self, states: Float[Tensor, "batch dim"]) -> Callable[[Tensor], Tensor]:
         """`jvp` at fixed states, for who multiplies the same Jacobians with many vectors: a function of the tangents.
 
-        A map that can take its derivatives once and for all overrides this.
+        Derivatives of `layers` are taken once; another map that can do so overrides this.
         """
+        layers = self._layers_in(states.dtype)
+        if layers is not None:
+            return composition.linearized(layers, states)
         return lambda tangents: self.jvp(states, tangents)
 
     def vjp(
         self, states: Float[Tensor, "batch dim"], cotangents: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Transposed Jacobian times vector, row by row: `J(states[b]).T @ cotangents[b]`."""
-        return torch.func.vjp(self.forward, states)[1](cotangents)[0].detach()
+        layers = self._layers_in(states.dtype)
+        if layers is not None:
+            return composition.vjp(layers, states, cotangents)
+        return torch.func.vjp(self._differentiable, states)[1](cotangents)[0].detach()
 
     def layers(self) -> tuple[Layer, ...] | None:
         """The map as a composition of layers, the first applied first, or None where it is no such thing.
 
-        They are all that a certificate (`dynlab.dynamics.certify`) needs, and only with them can it be a proof.
+        They must do what `forward` does, as derivatives are theirs. They are all that a certificate
+        (`dynlab.dynamics.certify`) needs, and only with them can it be a proof.
         """
         return None
+
+    def _layers_in(self, dtype: torch.dtype) -> list[Layer] | None:
+        """`layers` in the dtype of states, to which a map may bring parameters of another."""
+        layers = self.layers()
+        if layers is None:
+            return None
+        return [Layer(weight.to(dtype), bias.to(dtype), name) for weight, bias, name in layers]
 
     def jacobian_lipschitz(self, state: Float[Tensor, " dim"], radius: float) -> float | None:
         """A Lipschitz constant of the Jacobian near a state, or None where none is known.

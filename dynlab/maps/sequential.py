@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import nn
 
-from dynlab.maps.map import Layer
+from dynlab.maps.layers import Layer
 
 _NONLINEARITIES: Mapping[type[nn.Module], str] = {nn.Sigmoid: "sigmoid", nn.Tanh: "tanh", nn.ReLU: "relu"}
 _NOTHING = (nn.Identity, nn.Dropout)  # in evaluation mode, in which maps are

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from dynlab.maps import NONLINEARITIES
-from dynlab.maps.layers import is_faster_by_onednn, onednn_layer, onednn_linear
-from dynlab.maps.map import Layer
+from dynlab.maps.layers import Layer, is_faster_by_onednn, onednn_layer, onednn_linear
 
 _FEW_ROWS = 40
 

@@ -20,7 +20,7 @@ from dynlab.dynamics.curves import CURVES
 from dynlab.dynamics.slopes import LayeredSlopes
 from dynlab.errors import InputError
 from dynlab.maps import DenoisingAutoencoder, Map, float64_copy
-from dynlab.maps.map import Layer
+from dynlab.maps.layers import Layer
 
 from systems import Formula
 

@@ -71,7 +71,9 @@ def test_jacobian_is_that_of_autograd_and_of_differences(
     autoencoder = autoencoder.double().to(device)
     states = random_states().to(device)
     found = autoencoder.jacobian(states)
-    a, b = autoencoder.jacobian_factors(states)
+    factors = autoencoder.jacobian_factors(states)
+    assert factors is not None
+    a, b = factors
     assert (a.shape, b.shape) == ((4, 5, 3), (1, 3, 5))
     torch.testing.assert_close(a @ b, found, rtol=0, atol=0)
 

@@ -89,7 +89,9 @@ def test_values_and_derivatives_are_torchs_own(
     assert torch.equal(states, kept)
 
     expected = torch.func.vmap(torch.func.jacrev(own))(states).detach()
-    a, b = autoencoder.jacobian_factors(states)
+    factors = autoencoder.jacobian_factors(states)
+    assert factors is not None
+    a, b = factors
     rank = min(hidden)
     assert a.shape == (4, 5, rank)
     assert b.shape == (1 if hidden[0] == rank else 4, rank, 5)

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dynlab.maps import NONLINEARITIES, DenoisingAutoencoder
-from dynlab.maps.layers import is_faster_by_onednn, output_of, product_of
-from dynlab.maps.map import Layer
+from dynlab.maps.layers import Layer, is_faster_by_onednn, output_of, product_of
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,

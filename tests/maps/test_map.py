@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dynlab.maps import DenoisingAutoencoder, Map, check_states, float64_copy, map_hash
+from dynlab.maps import DenoisingAutoencoder, Layer, Map, check_states, float64_copy, map_hash
 
 
 class Quadratic(Map):
@@ -46,6 +46,40 @@ def test_derivatives_come_from_forward_alone(coefficients: Tensor, states: Tenso
     torch.testing.assert_close(system.vjp(states, vectors), torch.einsum("bij,bi->bj", expected, vectors))
     assert system.jacobian_factors(states) is None
     assert not any(result.requires_grad for result in (found, system.jvp(states, vectors), system.vjp(states, vectors)))
+
+
+class Network(Map):
+    """`F(x) = tanh(A sigmoid(B x) + 1)`; it only defines `layers`."""
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        super().__init__(len(a))
+        self.a, self.b = a, b
+
+    def layers(self) -> tuple[Layer, ...]:
+        inner = Layer(self.b, self.b.new_zeros(len(self.b)), "sigmoid")
+        return inner, Layer(self.a, self.a.new_ones(len(self.a)), "tanh")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_layers_are_all_that_a_map_needs(dtype: torch.dtype, states: Tensor) -> None:
+    generator = torch.Generator().manual_seed(3)
+    a, b = (torch.randn(size, dtype=torch.float64, generator=generator).to(states.device) for size in ((4, 2), (2, 4)))
+    system, rounding = Network(a, b), 20 * torch.finfo(dtype).eps
+    hidden = 1 / (1 + torch.exp(-states @ b.T))
+    values = torch.tanh(hidden @ a.T + 1)
+    jacobians = (1 - values**2)[:, :, None] * ((hidden * (1 - hidden))[:, None, :] * a) @ b
+    rounded, vectors = states.to(dtype), states.flip(0).to(dtype)
+    for found, expected in (
+        (system(rounded), values),
+        (system.jacobian(rounded), jacobians),
+        (system.jvp(rounded, vectors), torch.einsum("bij,bj->bi", jacobians, states.flip(0))),
+        (system.linearized(rounded)(vectors), torch.einsum("bij,bj->bi", jacobians, states.flip(0))),
+        (system.vjp(rounded, vectors), torch.einsum("bij,bi->bj", jacobians, states.flip(0))),
+    ):
+        torch.testing.assert_close(found, expected.to(dtype), rtol=rounding, atol=rounding)
+    factors = system.jacobian_factors(rounded)
+    assert factors is not None
+    assert (factors[0].shape, factors[1].shape) == ((3, 4, 2), (1, 2, 4))
 
 
 def test_map_must_define_forward() -> None:

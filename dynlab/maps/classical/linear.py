@@ -9,7 +9,8 @@ from jaxtyping import Complex128, Float, Float64
 from torch import Tensor
 from torch.nn import Buffer
 
-from dynlab.maps.map import Layer, Map
+from dynlab.maps.layers import Layer
+from dynlab.maps.map import Map
 
 
 class Linear(Map):
