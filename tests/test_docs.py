@@ -42,6 +42,7 @@ def test_own_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     names: dict[str, Any] = {"torch": torch, "dl": dl}
     for program in programs:
         exec(compile(program, "own_maps.md", "exec"), names)
+    assert names["recalled"].fixed_points  # of a map that names its layers and nothing else
     assert Path("report.html").stat().st_size > 1_000_000
     restless = names["henon"].results.restless
     assert restless.samples[0].exponents[0] == pytest.approx(0.42, abs=0.03)  # as the text says
