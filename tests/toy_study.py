@@ -46,7 +46,8 @@ def tasks(
         found.append(
             Task(
                 name=f"{pair[0]}/training",
-                label=f"training of {' and '.join(pair)}",
+                cell=" and ".join(pair),
+                part="train",
                 places=tuple(places[cell, "train"] for cell in pair),
                 function=train,
                 arguments={"diary": str(diary), "pause": pause, **traits.get(f"{pair[0]}_training", {})},
@@ -64,7 +65,8 @@ def tasks(
                 found.append(
                     Task(
                         name=place.name,
-                        label=f"{cell}: {stage}",
+                        cell=cell,
+                        part=stage,
                         places=(place,),
                         function=fill_stage,
                         arguments={

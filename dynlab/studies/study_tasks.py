@@ -148,7 +148,8 @@ class _Maker:
             made.append(
                 Task(
                     name=place.name,
-                    label=f"{label_of(None if cell is None else cell.settings, self.cells)}: {folder}",
+                    cell=label_of(None if cell is None else cell.settings, self.cells),
+                    part=folder,
                     places=(place,),
                     function=fill_stage,
                     arguments=arguments,
@@ -171,13 +172,13 @@ class _Maker:
             for training in group
         ]
         first, settings = label_of(group[0].settings, self.cells), group[0].settings
-        label = first if len(group) == 1 else f"{len(group)} trainings, the first of {first}"
         of_samples = sum(one.settings.epochs * training_operations(one.settings, self.dim) for one in group)
         # About as many numbers of 4 bytes as there are operations in an encoder: maps, and the checkpoint that stays.
         disk = sum(4 * weight_operations(one.settings, self.dim) * (len(one.cells) + (not together)) for one in group)
         return Task(
             name=f"{group[0].folder}/training" if len(group) == 1 else f"{group[0].folder}/ensemble",
-            label=f"{label}: {STAGE}",
+            cell=first if len(group) == 1 else f"{len(group)} trainings, the first of {first}",
+            part=STAGE,
             places=tuple(self.places[cell.folder, STAGE] for training in group for cell in training.cells),
             function=train_together if together else train_one,
             arguments={

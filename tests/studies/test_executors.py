@@ -82,7 +82,7 @@ def test_a_killed_worker_is_replaced_and_its_tasks_are_done_again(tmp_path: Path
     assert process.returncode == 0, said
     assert out.count("script") == 1, "the main module is imported by no process"
     assert marker.exists()
-    assert "training of c0 and c1: its process ended, or another one with it; submitted again" in said
+    assert "c0 and c1: train: its process ended, or another one with it; submitted again" in said
     assert "c2: basins: computed in" in said
     diary = tmp_path / "local" / "diary"
     at = [int(line.split()[3]) for line in toy_study.lines_of(diary, "begin c0/training")]

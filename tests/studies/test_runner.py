@@ -329,7 +329,7 @@ def test_taking_the_file_of_a_run_away_ends_it(tmp_path: Path) -> None:
 
     class _OutOfOrder(StudyDisplay):
         def say(self, line: str) -> None:
-            if line.startswith("training of c0: computed"):
+            if line.startswith("c0: train: computed"):
                 (tmp_path / "study" / "run.json").unlink()
 
     summary = run_tasks(tasks, tmp_path / "study", InProcess(), display=_OutOfOrder(None))

@@ -64,7 +64,7 @@ def table_of(status: StudyStatus) -> RenderableType:
     table = Table("cell", "", "time", "left", "", title=Text(status.title), title_justify="left", box=SIMPLE_HEAD)
     cells: dict[str, list[TaskStatus]] = {}
     for task in status.tasks:
-        cells.setdefault(task.label.rpartition(": ")[0] or task.label, []).append(task)
+        cells.setdefault(task.cell, []).append(task)
     ordered = sorted(cells.items(), key=lambda cell: _rank(cell[1]))  # stable
     for name, tasks in ordered[:_ROWS]:
         running = [task for task in tasks if task.state == "running"]
@@ -94,8 +94,8 @@ def _rank(tasks: Sequence[TaskStatus]) -> int:
 
 def _words(tasks: Sequence[TaskStatus]) -> str:
     """What is under way of a cell, or what became of it."""
-    words = [f"{task.kind.split()[0]} {task.note}".strip() for task in tasks if task.state == "running" and task.kind]
-    words += [f"{task.kind.split()[0]} failed" for task in tasks if task.state == "failed" and task.kind]
+    words = [f"{task.part} {task.note}".strip() for task in tasks if task.state == "running"]
+    words += [f"{task.part} failed" for task in tasks if task.state == "failed"]
     if not words and all(task.state in ("computed", "reused") for task in tasks):
         return "done"
     return ", ".join(words)

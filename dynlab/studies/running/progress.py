@@ -34,13 +34,19 @@ class TaskStatus:
     """How a task stands."""
 
     name: str
-    label: str
+    cell: str  # as in `Task`
+    part: str
     kind: str
     state: TaskState = "waiting"
     share: float = 0.0  # that is done
     note: str = ""  # such as a rate, or why it failed
     seconds: float | None = None  # since it began, or that it took
     left: float | None = None  # seconds to its end, as far as it can be told
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.cell}: {self.part}"
 
     @property
     def done(self) -> float:
@@ -110,7 +116,7 @@ class Board:
     _thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
-        self._status = {task.name: TaskStatus(task.name, task.label, task.kind) for task in self.tasks}
+        self._status = {task.name: TaskStatus(task.name, task.cell, task.part, task.kind) for task in self.tasks}
         self._estimates = {task.name: task.estimate for task in self.tasks if task.estimate is not None}
 
     def begin(self) -> None:

@@ -42,7 +42,8 @@ class Task:
     """What fills one place or several."""
 
     name: str  # tells it from the others; with a slash
-    label: str  # for people
+    cell: str  # what of the study it is of, for people: the settings of a model, or "data"
+    part: str  # what it finds of that, likewise: the stage, or one of its shards
     places: tuple[Place, ...]
     function: Callable[[Order, Report], Mapping[str, str]]  # of a module; gives reasons for places that stay empty
     arguments: Any = None  # values of JSON, and functions of modules
@@ -51,6 +52,11 @@ class Task:
     kind: str = ""  # tasks of one kind take similar times
     cost: Cost | None = None  # what it may cost, if something is known of that
     estimate: float | None = None  # seconds that it may take, likewise
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.cell}: {self.part}"
 
 
 @dataclass(frozen=True)
