@@ -6,12 +6,15 @@ as what stands against it: the contraction `(1 - rho) |e|`, or less where the Ja
 point at `x* + e` needs `e = (I - J)^-1 q(e)`. In the normal form of a fold, `e -> rho e + c e^2`, both are where the
 saddle stands.
 
-The safe radius is the largest one, of a falling sequence, at which the remainder is at most two fifths of both in every
-direction probed, both ways. Directions are those of leading multipliers, along which the contraction is weakest, a
-plane if one is of a pair, and random ones; and from each of these that of `(I - J)^-1 q(e)`, in which the remainder
-would move a fixed point: repeated, this ends at the directions of other fixed points, as the power method ends at those
-of leading eigenvectors. It is an estimate and no proof (`dynlab.dynamics.certify` proves), by a factor that leaves room
-for the transient growth of a Jacobian that is not normal.
+The safe radius is the largest one, of a rising sequence, up to which the remainder is at most two fifths of both in
+every direction probed, both ways. Where another attractor stands beyond a saddle at distance `d`, it is more than that
+from `0.4 d` to `5 d` even in a map that is constant farther out, as the remainder is `(1 - rho) 2 d` at the attractor:
+the sequence, which rises by factors of eight and then of two, does not step over that. Directions are those of leading
+multipliers, along which the contraction is weakest, a plane if one is of a pair, and random ones; and from each of
+these that of `(I - J)^-1 q(e)`, in which the remainder would move a fixed point: repeated, this ends at the directions
+of other fixed points, as the power method ends at those of leading eigenvectors. It is an estimate and no proof
+(`dynlab.dynamics.certify` proves), by a factor that leaves room for the transient growth of a Jacobian that is not
+normal.
 
 Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal form of the fold of maps); Kolda and
 Mayo, Shifted power method for computing tensor eigenpairs, SIAM Journal on Matrix Analysis and Applications 32, 2011.
@@ -31,8 +34,9 @@ from dynlab.dynamics.krylov import solve_fixed_point_step
 from dynlab.maps import Map
 
 _SHARE = 0.4  # of the contraction, that the remainder may take
-_PRECISION = 1e4  # units in the last place that the allowed remainder must be worth, for single precision to do
-_RADII = 20  # tried, each half of the one before
+_PRECISION = 1e3  # units in the last place that the allowed remainder must be worth, for single precision to do
+# Radii are tried from this share of the largest on, or where that is too large from one of these steps below.
+_FIRST, _STEP, _FALLS = 1 / 512, 8, 4
 _LEAST_LENGTH = 1e-6  # of a direction: real multipliers have no imaginary one, zero multipliers none at all
 
 
@@ -77,31 +81,63 @@ def safe_radii(
         effort: How much to spend.
     """
     remainder = _Remainder(system, exact, states)
-    point, units, images, shares = _probes(remainder, leading, contractions, largest, effort)
+    probes = _probes(remainder, leading, contractions, largest, effort)
+    radius = largest * _FIRST
+    holds, is_seen = _holds(remainder, probes, torch.ones_like(radius, dtype=torch.bool), radius)
+
+    def try_(which: Tensor, other: Tensor) -> Tensor:
+        """Move points to another radius where that is safe."""
+        nonlocal radius, is_seen
+        found, seen = _holds(remainder, probes, which, other)
+        radius, is_seen = torch.where(found, other, radius), torch.where(found, seen, is_seen)
+        return found
+
+    lower = radius
+    for _ in range(_FALLS):
+        lower = lower / _STEP
+        holds = holds | try_(~holds, lower)
+    rising = holds
+    while bool(rising.any()):
+        higher = radius * _STEP
+        rising = try_(rising & (higher * _STEP <= largest), higher)
+    rising = holds
+    for _ in range(3):  # to the next step at most
+        rising = try_(rising & (2 * radius <= largest), 2 * radius)
+    return torch.where(holds & is_seen, radius, 0.0)
+
+
+def _holds(
+    remainder: _Remainder, probes: _Probes, which: Bool[Tensor, " batch"], radii: Float64[Tensor, " batch"]
+) -> tuple[Bool[Tensor, " batch"], Bool[Tensor, " batch"]]:
+    """Which of some fixed points have remainders at a radius that are as small as they may be.
+
+    Returns:
+        That, false for other fixed points, and whether rounding lets remainders be seen that are not.
+    """
+    probed = which[probes.point]
+    at, states = probes.point[probed], remainder.states
+    if not len(at):
+        return which & False, which & False
     size = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
-    radii = torch.zeros_like(contractions)
-    was_safe = torch.zeros_like(contractions, dtype=torch.bool)
-    open_ = torch.ones_like(was_safe)
-    for level in range(_RADII + 1):
-        radius = largest * 0.5**level
-        probed = open_[point]
-        at = point[probed]
-        if not len(at):
-            break
-        limit = shares[probed] * radius[at]
-        # Float64 only where rounding in the map's own precision could matter.
-        is_coarse = _all_of(limit > _PRECISION * remainder.epsilon(coarse=True) * size[at], at, len(states))
-        found = remainder.at(at, units[probed], images[probed], radius[at], is_coarse)
-        # What rounding alone makes of a difference of two states is no remainder.
-        precision = torch.where(is_coarse[at], remainder.epsilon(coarse=True), remainder.epsilon(coarse=False))
-        rounding = 64 * size[at] * precision
-        holds = (torch.linalg.vector_norm(found, dim=2).amax(dim=0) <= limit + rounding) & (limit > rounding)
-        is_safe = _all_of(holds, at, len(states))
-        # A remainder can be small at a large radius by chance, where two terms cancel, but hardly at the next one, too.
-        found_here = open_ & was_safe & is_safe
-        radii = torch.where(found_here, 2 * radius, radii)
-        was_safe, open_ = is_safe, open_ & ~found_here
-    return radii
+    limit = probes.shares[probed] * radii[at]
+    # Float64 only where rounding in the map's own precision could matter.
+    is_coarse = _all_of(limit > _PRECISION * remainder.epsilon(coarse=True) * size[at], at, len(states))
+    found = remainder.at(at, probes.units[probed], probes.images[probed], radii[at], is_coarse)
+    # What rounding alone makes of a difference of two states is no remainder.
+    precision = torch.where(is_coarse[at], remainder.epsilon(coarse=True), remainder.epsilon(coarse=False))
+    rounding = 64 * size[at] * precision
+    is_small = torch.linalg.vector_norm(found, dim=2).amax(dim=0) <= limit + rounding
+    return which & _all_of(is_small, at, len(states)), _all_of(limit > rounding, at, len(states))
+
+
+@dataclass(frozen=True)
+class _Probes:
+    """Where remainders are measured, a row for each direction."""
+
+    point: Int64[Tensor, " probes"]  # the fixed point it is of
+    units: Float64[Tensor, "probes dim"]  # the direction, of length 1
+    images: Float64[Tensor, "probes dim"]  # its image under the Jacobian
+    shares: Float64[Tensor, " probes"]  # of a radius, that the remainder there may be
 
 
 def _probes(
@@ -110,13 +146,8 @@ def _probes(
     contractions: Float64[Tensor, " batch"],
     largest: Float64[Tensor, " batch"],
     effort: Effort,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where remainders are measured, a row for each direction.
-
-    Returns:
-        Which fixed point it is of, the direction, of length 1, its image under the Jacobian, and the share of a radius
-        that the remainder there may be.
-    """
+) -> _Probes:
+    """The directions in which to look."""
     states = remainder.states
     random = torch.randn(
         effort.random, states.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(0)
@@ -143,7 +174,7 @@ def _probes(
     point, units, images, shares = (torch.cat(parts) for parts in zip(*generations, strict=True))
     # What a step of the linear part lengthens meets remainders of a larger ball before it comes home.
     growth = torch.ones_like(contractions).scatter_reduce_(0, point, torch.linalg.vector_norm(images, dim=1), "amax")
-    return point, units, images, shares / growth[point]
+    return _Probes(point, units, images, shares / growth[point])
 
 
 def _normalized(vectors: Float64[Tensor, "rows dim"]) -> tuple[Float64[Tensor, "rows dim"], Float64[Tensor, " rows"]]:

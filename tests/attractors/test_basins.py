@@ -37,6 +37,17 @@ def test_wells_are_the_attractors_and_the_larger_basin_comes_first(device: torch
     assert float(basins.residuals.max()) <= 1e-12
 
 
+@pytest.mark.parametrize("scale", [0.02, 0.005, 0.001, 0.0003])
+def test_attractors_that_look_like_one_from_afar_are_two(scale: float):
+    # F(x) = 0.5 + scale tanh(2 (x - 0.5) / scale): a sample stays on its side of the repeller at 0.5.
+    system = dl.as_map(lambda states: 0.5 + scale * torch.tanh(2 / scale * (states - 0.5)), (1,))
+    samples = torch.rand(400, 1, generator=torch.Generator().manual_seed(0))
+    basins = basins_of_attraction(system, samples)
+    assert len(basins.fixed_points) == 2
+    reached = basins.fixed_points[basins.labels]
+    assert torch.equal(reached > 0.5, samples > 0.5)
+
+
 def test_basins_of_equal_size_are_ordered_by_their_fixed_points():
     states = torch.tensor([[0.5, 0.0], [-0.5, 0.0]])
     assert basins_of_attraction(DoubleWell(), states).fixed_points[:, 0].tolist() == pytest.approx([-1.0, 1.0])

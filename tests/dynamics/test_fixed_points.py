@@ -128,6 +128,18 @@ def test_safe_radius_heeds_a_saddle_across_the_leading_direction(dim: int, seed:
     assert 0 < safe_radius(rotated(apply, dim, seed), [0.0] * dim, largest=0.1) < 0.5 * 0.01
 
 
+@pytest.mark.parametrize("dim", [1, 2, 5, 20, 250])
+@pytest.mark.parametrize("scale", [0.02, 0.01, 0.005, 0.001, 0.0003, 0.0001])
+def test_safe_radius_heeds_attractors_that_look_like_one_from_afar(dim: int, scale: float):
+    # Two attractors at 0.9575 scale from the saddle at zero; from farther away the map is two constants.
+    def apply(states: torch.Tensor) -> torch.Tensor:
+        return torch.cat([scale * torch.tanh(2 / scale * states[:, :1]), 0.5 * states[:, 1:]], dim=1)
+
+    frame = torch.linalg.qr(torch.randn(dim, dim, generator=torch.Generator().manual_seed(0)).double()).Q
+    attractor = 0.957504 * scale * frame[:, 0]
+    assert 0 < safe_radius(rotated(apply, dim, 0), attractor.tolist(), largest=0.1) < 0.957504 * scale
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_safe_radius_heeds_a_remainder_that_no_axis_shows(seed: int):
     # x and y each alone leave the map linear; the only other fixed point stands at x = y = 0.05.
