@@ -15,7 +15,7 @@ from dynlab.dynamics import FixedPoint, Status, iterate
 from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.decision import LARGEST_RADIUS
-from dynlab.dynamics.fixed_points import examine_fixed_points
+from dynlab.dynamics.fixed_points import examine_fixed_points, residuals_of
 from dynlab.maps import Map, check_states
 
 
@@ -45,15 +45,13 @@ def known_attractors(
         A fixed point for each row; one at which the map is not stable has a safe radius of 0.
 
     Raises:
-        ValueError: If the fixed points have another dim than the map, or are not finite.
+        ValueError: If the fixed points have another dim than the map, are not finite, or are none of this map.
     """
     check_states(system, fixed_points, parameter="fixed_points")
     if not len(fixed_points):
         return []
     exact, states = in_float64(system, fixed_points)
-    with torch.no_grad():
-        residuals = torch.linalg.vector_norm(exact(states) - states, dim=1)
-    residuals = residuals / torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    residuals = residuals_of(exact, states)
     apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
     largest = (apart.amin(dim=1) / 2).clamp(max=LARGEST_RADIUS * tolerance)
     return examine_fixed_points(system, exact, states, residuals, largest)

@@ -6,6 +6,7 @@ products in the map's own precision is far below one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ _ESTIMATED_BELOW = 0.99  # spectral radius, its residual added, up to which an e
 _ESTIMATE_DIMENSION = 18
 _FIRST_COUNT = 8  # multipliers looked at before it is known how many are unstable
 _ESTIMATED_FROM = 200  # dimension from which an estimate is cheaper than the answer
+_OF_THE_MAP = 1e-8  # relative residual up to which a fixed point is one of this map; Newton's method leaves 1e-12
 _SMALL = Effort(leading=8, random=4, generations=3, products=32, is_exact=True)
 _LARGE = Effort(leading=1, random=1, generations=2, products=8, is_exact=False)
 
@@ -42,6 +44,46 @@ class FixedPoint:
     def is_stable(self) -> bool:
         """Whether all multipliers lie inside the unit circle, and a ball around it is safe; at a kink there is none."""
         return self.safe_radius > 0
+
+
+def check_known(exact: Map, known: Sequence[FixedPoint], *, parameter: str = "known") -> None:
+    """Check that what is given as fixed points of a map is that, and not of another map.
+
+    Args:
+        exact: The map in float64.
+        known: What is given.
+        parameter: What it was given as.
+
+    Raises:
+        ValueError: If one has another dim than the map, or the map moves it.
+    """
+    for index, point in enumerate(known):
+        if point.state.shape != (exact.dim,):
+            raise ValueError(f"{parameter}[{index}] has shape {tuple(point.state.shape)}, expected ({exact.dim},)")
+    if known:
+        states = torch.stack([point.state for point in known])
+        residuals_of(exact, states.to(home_of(exact, states)), parameter=parameter)
+
+
+@torch.no_grad()
+def residuals_of(
+    exact: Map, states: Float64[Tensor, "batch dim"], *, parameter: str = "fixed_points"
+) -> Float64[Tensor, " batch"]:
+    """`||F(x) - x||_2 / max(1, ||x||_2)` of fixed points.
+
+    Raises:
+        ValueError: If one is none of this map.
+    """
+    residuals = torch.linalg.vector_norm(exact(states) - states, dim=1)
+    residuals = residuals / torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    others = ~(residuals <= _OF_THE_MAP)
+    if others.any():
+        row = int(others.nonzero()[0, 0])
+        raise ValueError(
+            f"{parameter}[{row}] is no fixed point of the map: its relative residual is {float(residuals[row]):.3g}, "
+            f"expected at most {_OF_THE_MAP:g}"
+        )
+    return residuals
 
 
 def examine_fixed_points(

@@ -31,7 +31,7 @@ from torch import Tensor
 from dynlab.dynamics.answers import Answers, Orbits
 from dynlab.dynamics.decision import LARGEST_RADIUS, Decision, Search
 from dynlab.dynamics.early import EarlyLabels
-from dynlab.dynamics.fixed_points import FixedPoint
+from dynlab.dynamics.fixed_points import FixedPoint, check_known
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.dynamics.plain import Finished, iterate_plainly
 from dynlab.dynamics.recording import Recorder, step_lengths_to_floor
@@ -87,8 +87,8 @@ def iterate(
         Where each sample went.
 
     Raises:
-        ValueError: If an argument is out of its range, or the states have another shape than those of the map or are
-            not finite.
+        ValueError: If an argument is out of its range, the states have another shape than those of the map or are not
+            finite, or what is known are no fixed points of this map.
     """
     _check(tolerance, max_steps, max_exact_steps)
     source = Source(system, initial_states, parameter="initial_states")
@@ -98,6 +98,8 @@ def iterate(
     chosen = _recorded(recorded, source.count)
     recorder = Recorder(chosen[:0] if to_floor else chosen, histogram=histogram)
     exact = float64_copy(system)
+    if system.is_one_map:
+        check_known(exact, known)
     decide = _Decide(system, exact, tolerance, max_steps, max_exact_steps, early_labels, source.device)
     answers = Answers(keep_states)
     shared = decide.search(system, exact, known) if system.is_one_map else None
@@ -180,8 +182,6 @@ class _Decide:
         found, unsafe = KnownFixedPoints(self.device, exact.dim), KnownFixedPoints(self.device, exact.dim)
         search = Search(system, exact, self.tolerance, self.max_exact_steps, found, unsafe)
         for point in known:
-            if point.state.shape != (exact.dim,):
-                raise ValueError(f"known holds a state of shape {tuple(point.state.shape)}, expected ({exact.dim},)")
             search.known.add(point)
         return search
 

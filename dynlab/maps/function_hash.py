@@ -20,7 +20,7 @@ import functools
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from types import (
     BuiltinFunctionType,
@@ -84,6 +84,15 @@ def function_hash(function: Callable[..., Any]) -> str:
     return _Hasher().of(function, "function")
 
 
+def module_hash(module: nn.Module, *, without: Collection[str] = ()) -> str:
+    """As `function_hash`, but for some attributes of the module, and for the mode that it and its submodules are in.
+
+    Raises:
+        ValueError: As `function_hash` does.
+    """
+    return _Hasher({"training", *without}).of(module, type(module).__name__)
+
+
 def references(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Names and values that a function takes from outside: closure variables, defaults, and globals its code reads."""
     code = function.__code__
@@ -107,7 +116,8 @@ def _global_names(code: CodeType) -> set[str]:
 class _Hasher:
     """Hashes of objects by their content, each computed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, without: Collection[str] = ()) -> None:
+        self._unhashed = _UNHASHED_ATTRIBUTES.union(without)
         # With the objects themselves, so that none is freed and its id given to another.
         self._known: dict[int, tuple[str, object]] = {}
         self._begun: dict[int, int] = {}
@@ -196,7 +206,7 @@ class _Hasher:
         ]
         # The keys of hooks count up all hooks of a process.
         hooks = [self._all(name, enumerate(getattr(module, name).values()), path) for name in _HOOKS]
-        others = ((name, member) for name, member in sorted(vars(module).items()) if name not in _UNHASHED_ATTRIBUTES)
+        others = ((name, member) for name, member in sorted(vars(module).items()) if name not in self._unhashed)
         return _combined("module", self._class(type(module), path), *parts, *hooks, self._all("others", others, path))
 
     def _instance(self, value: object, path: str) -> str:

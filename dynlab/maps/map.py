@@ -20,6 +20,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dynlab.maps import composition
+from dynlab.maps.function_hash import module_hash
 from dynlab.maps.layers import Layer
 
 
@@ -173,12 +174,18 @@ class Map(nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        """Settings that determine the map, besides its parameters; a subclass that has others must add them."""
+        """Settings that determine the map, besides its parameters."""
         return f"dim={self.dim}"
 
     def settings_to_hash(self) -> str:
-        """What `map_hash` takes the settings to be: `extra_repr`, where that says all of them."""
-        return self.extra_repr()
+        """What `map_hash` takes the settings to be: `extra_repr`, and of a class of the user's its code and attributes.
+
+        Raises:
+            ValueError: If an attribute, or something that the code refers to, has no content that can be read.
+        """
+        if type(self).__module__.partition(".")[0] == "dynlab":  # whose classes say all of them
+            return self.extra_repr()
+        return f"{self.extra_repr()}, {module_hash(self, without=['training_settings'])}"
 
 
 MapT = TypeVar("MapT", bound=Map)
@@ -190,7 +197,11 @@ def float64_copy(system: MapT) -> MapT:
 
 
 def map_hash(system: Map) -> str:
-    """SHA-256 of what determines a map: its class, its settings (`settings_to_hash`), its parameters and buffers."""
+    """SHA-256 of what determines a map: its class, its settings (`settings_to_hash`), its parameters and buffers.
+
+    Raises:
+        ValueError: If a map of the user's refers to something whose content cannot be read.
+    """
     digest = hashlib.sha256(f"{type(system).__qualname__}({system.settings_to_hash()})".encode())
     for name, value in sorted(system.state_dict().items()):
         digest.update(f"|{name}:{value.dtype}:{tuple(value.shape)}|".encode())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import dynlab as dl
 from dynlab.dynamics import Status, iterate, newton
 from dynlab.dynamics.plain import Finished, iterate_plainly
 from dynlab.dynamics.sources import Source
@@ -288,8 +289,22 @@ class Steep(Map):
 
 def test_known_fixed_points_of_another_dimension_are_refused():
     known = iterate(double_well(), torch.ones(1, 2)).fixed_points
-    with pytest.raises(ValueError, match=r"known holds a state of shape \(2,\), expected \(1,\)"):
+    with pytest.raises(ValueError, match=r"known\[0\] has shape \(2,\), expected \(1,\)"):
         iterate(logistic(2.5), torch.ones(1, 1) / 2, known=known)
+
+
+def test_known_fixed_points_of_another_map_are_refused():
+    system, next_one = (Formula(1, lambda x, slope=slope: slope * torch.tanh(x)) for slope in (2.0, 2.01))
+    known = iterate(system, torch.tensor([[1.0], [-1.0]])).fixed_points
+    (other,) = iterate(next_one, torch.tensor([[1.0]])).fixed_points
+    for points, index in ((known, 0), ([other, known[0]], 1)):
+        with pytest.raises(ValueError, match=rf"known\[{index}\] is no fixed point of the map: its .* is 0\.0"):
+            iterate(next_one, torch.tensor([[1.0]]), known=points)
+        with pytest.raises(ValueError, match=rf"known\[{index}\] is no fixed point of the map"):
+            dl.critical_shocks(next_one, other.state[None], points)
+        states = torch.stack([point.state for point in points])
+        with pytest.raises(ValueError, match=rf"fixed_points\[{index}\] is no fixed point of the map"):
+            dl.known_attractors(next_one, states)
 
 
 def test_modules_that_cannot_take_an_empty_batch_are_iterated():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from dynlab.maps import DenoisingAutoencoder, Layer, Map, check_states, float64_copy, map_hash
+from dynlab.maps import DenoisingAutoencoder, Iterated, Layer, Map, check_states, float64_copy, map_hash
 
 
 class Quadratic(Map):
@@ -152,6 +156,28 @@ def test_hash_changes_with_every_setting() -> None:
         Quadratic(torch.zeros(4)),
     ]
     assert len({map_hash(system) for system in systems}) == len(systems)
+
+
+def test_hash_of_a_map_of_ones_own_is_that_of_its_code_and_attributes() -> None:
+    def made(bend: Callable[[Tensor], Tensor], slope: Any) -> Map:
+        class Bent(Map):
+            def __init__(self) -> None:
+                super().__init__(1)
+                self.slope = slope
+
+            def forward(self, states: Tensor) -> Tensor:
+                return bend(self.slope * states)
+
+        return Bent()
+
+    slopes = (2.0, 2.5, torch.tensor(2.0))
+    hashes = [map_hash(made(bend, slope)) for bend in (torch.tanh, torch.sin) for slope in slopes]
+    assert len(set(hashes)) == 6
+    system = made(torch.tanh, 2.0)
+    assert map_hash(system) == map_hash(system.eval()) == map_hash(made(torch.tanh, 2.0)) == hashes[0]
+    assert len({map_hash(Iterated(made(torch.tanh, slope), 2)) for slope in slopes}) == 3
+    with pytest.raises(ValueError, match=r"^Bent.*slope is a .*lock, whose content cannot be read"):
+        map_hash(made(torch.tanh, threading.Lock()))
 
 
 def test_every_type_of_torch_can_be_hashed() -> None:

@@ -30,8 +30,9 @@ from dynlab.attractors.robustness.rays import Outcomes, Rays, bisect, outward, r
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.certificates import Certificate
+from dynlab.dynamics.fixed_points import check_known
 from dynlab.dynamics.spectra import eigenpairs
-from dynlab.maps import Map, check_is_one_map, check_states
+from dynlab.maps import Map, check_is_one_map, check_states, float64_copy
 from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -343,8 +344,7 @@ def _check(system: Map, known: Sequence[FixedPoint], tolerance: float, max_steps
     check_is_one_map(system)
     if not known:
         raise ValueError("known is empty, expected at least one attractor")
+    check_known(float64_copy(system), known)
     for index, point in enumerate(known):
-        if point.state.shape != (system.dim,):
-            raise ValueError(f"known[{index}] has shape {tuple(point.state.shape)}, expected ({system.dim},)")
         if not point.is_stable:
             raise ValueError(f"known[{index}] has no safe ball, expected a stable fixed point")
