@@ -30,7 +30,7 @@ class Completeness:
     """The signs of `det(I - J)` over a set of fixed points."""
 
     indices: Int64[Tensor, " points"]  # the sign at each, 0 where it is too near to call; on the CPU
-    expected: int = EXPECTED  # over all fixed points of a map of a convex compact set into itself
+    expected: int | None = EXPECTED  # over all fixed points; None where the map gives no reason to expect anything
 
     @property
     def index_sum(self) -> int:
@@ -43,20 +43,29 @@ class Completeness:
         return int((self.indices == 0).sum())
 
     @property
-    def missing(self) -> int:
-        """How many fixed points are missing at least, whatever the undecided signs are."""
+    def missing(self) -> int | None:
+        """How many fixed points are missing at least, whatever the undecided signs are; None where none is expected."""
+        if self.expected is None:
+            return None
         return max(abs(self.expected - self.index_sum) - self.undecided, 0)
 
 
-def completeness(system: Map, fixed_points: Float[Tensor, "points dim"]) -> Completeness:
+def completeness(
+    system: Map, fixed_points: Float[Tensor, "points dim"], *, expected: int | None = EXPECTED
+) -> Completeness:
     """Add up the signs of `det(I - J)` over the fixed points known of a map.
 
     For a continuous map of a convex compact set into itself, such as an autoencoder with sigmoid outputs and the cube,
-    the sum over *all* fixed points is 1 if all are nondegenerate. Each fixed point must be given once.
+    the sum over *all* fixed points is 1 if all are nondegenerate and inside the set. That the map is such is assumed,
+    not found out: `x -> 2 x` has but one fixed point, and that of index -1, and `x -> 4 x (1 - x)`, which keeps the
+    interval from 0 to 1, has one on its end. For a map of which nothing is known, `expected` is None.
+
+    Each fixed point must be given once.
 
     Args:
         system: The map.
         fixed_points: Those known, stable or not, in float64, shape (points, dim).
+        expected: What the sum over all fixed points must be; None if that is not known.
 
     Returns:
         The signs and their sum.
@@ -67,7 +76,7 @@ def completeness(system: Map, fixed_points: Float[Tensor, "points dim"]) -> Comp
     check_states(system, fixed_points, parameter="fixed_points")
     exact, states = in_float64(system, fixed_points)
     signs = [_index(exact, state) for state in states]
-    return Completeness(torch.tensor(signs, dtype=torch.int64))
+    return Completeness(torch.tensor(signs, dtype=torch.int64), expected)
 
 
 def _index(exact: Map, state: Tensor) -> int:

@@ -35,6 +35,13 @@ def test_attractors_alone_lack_their_saddles():
     assert completeness(CUBIC, rows()).missing == 1
 
 
+def test_of_maps_that_keep_no_set_nothing_is_expected():
+    doubling = Formula(1, lambda x: 2 * x)
+    found = completeness(doubling, rows(0), expected=None)
+    assert (found.index_sum, found.expected, found.missing) == (-1, None, None)
+    assert completeness(doubling, rows(0), expected=-1).missing == 0
+
+
 def test_the_double_well_in_the_plane():
     points = torch.tensor([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
     assert completeness(double_well(), points).indices.tolist() == [1, -1, 1]
