@@ -151,11 +151,13 @@ def analyse(
     from dynlab.evaluation.analyse import analyse as analyse_map
     from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
     from dynlab.files import check_writable_file, check_writable_folder
+    from dynlab.folders import check_kind
     from dynlab.report import write_report
     from dynlab.report.graph_picture import PICTURE_FILE, write_graph_picture
     from dynlab.training.corrupted_data import corrupt_dataset
 
     check_writable_folder(out, parameter="out")
+    check_kind(out, "an analysis", parameter="out")
     for file_name in (RESULTS_FILE, ARRAYS_FILE, GRAPH_FILE, STATES_FILE, PICTURE_FILE, ESCAPES_FILE, PAGE):
         check_writable_file(out / file_name, parameter="out")
     chosen = resolve_device(device)

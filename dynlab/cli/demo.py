@@ -21,9 +21,11 @@ def demo(
     from dynlab.devices import resolve_device
     from dynlab.display import shown
     from dynlab.files import check_writable_folder
+    from dynlab.folders import check_kind
     from dynlab.studies.demo import run_demo
 
     check_writable_folder(out, parameter="out")
+    check_kind(out, None, parameter="out")
     chosen = resolve_device(device)
     with shown(quiet=quiet) as display:
         analyses = run_demo(out, seed=seed, device=chosen, display=display)

@@ -113,10 +113,12 @@ def ladder(
     from dynlab.devices import resolve_device
     from dynlab.display import shown
     from dynlab.files import check_writable_folder
+    from dynlab.folders import check_kind
     from dynlab.studies.ladder import run_ladder
     from dynlab.training import TrainingDiverged
 
     check_writable_folder(out, parameter="out")
+    check_kind(out, "a ladder", parameter="out")
     chosen = resolve_device(device)
     training = load_dataset(data, labels=train_labels, data_dir=data_dir)
     name = samples if samples is not None else testing_set_of(data)

@@ -101,6 +101,7 @@ def run(
     part = part_of(whole, only or ())
     folder = Path("reports", whole.name) if out is None else out
     check_writable_folder(folder, parameter="out")
+    check_folder(whole, folder)
     data = load_study_data(part, data_dir=data_dir)
     count = available_cores() if workers is None else workers
     kept_rows(folder)  # a file that cannot be read is told now, and not after hours
@@ -109,7 +110,6 @@ def run(
             asked = study_tasks(part, data, STAGES, chosen, device=device, data_dir=data_dir)
             _print_plan(part, plan_of(asked, data, folder, workers=chosen.in_flight()), asked)
             return
-        check_folder(whole, folder)
         try:
             with shown_study(quiet=quiet) as display:
                 summary = run_study(

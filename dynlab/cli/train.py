@@ -23,6 +23,7 @@ from dynlab.cli.options import (
     numbers,
     one_of,
 )
+from dynlab.errors import InputError
 
 _LIST = "one, or several such as"
 
@@ -110,6 +111,9 @@ def train(
         bool,
         typer.Option("--tf32", help="Round factors to TF32 when several maps train on a GPU: faster, less exact."),
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another map that the file --out holds.")
+    ] = False,
     test_data: Annotated[
         str | None, typer.Option(help="Images to report errors on; the test set of a named data set.")
     ] = None,
@@ -172,6 +176,18 @@ def train(
     if tests is not None:
         check_same_dim(tests, images.images.shape[1], f"the training images {images.name}")
     if len(members) == 1:
-        train_one_to(out, images, tests, members[0], epochs_kept, checkpoint_seconds, hardware, quiet=quiet)
+        train_one_to(
+            out,
+            images,
+            tests,
+            members[0],
+            epochs_kept,
+            checkpoint_seconds,
+            hardware,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
     else:
+        if overwrite:
+            raise InputError("overwrite True: given for several maps, expected one to be trained")
         train_ensemble_to(out, images, tests, members, epochs_kept, checkpoint_seconds, hardware, quiet=quiet)

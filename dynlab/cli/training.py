@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import re
 import signal
 from collections import Counter
@@ -59,13 +61,17 @@ def train_one_to(
     checkpoint_seconds: float,
     hardware: Hardware,
     *,
+    overwrite: bool,
     quiet: bool,
 ) -> None:
     """Train one map and write it to the file `out`, its snapshots beside it."""
     check_writable_file(out, parameter="out")
     state = _beside(out, ".checkpoint")
-    for path in (state, *(_snapshot_path(out, epoch) for epoch in snapshots)):
+    maps = {out: settings.epochs} | {_snapshot_path(out, epoch): epoch for epoch in snapshots}
+    for path in (state, *maps):
         check_writable_file(path, parameter="out")
+    for path, epochs in {} if overwrite else maps.items():
+        _check_not_another(path, images, dataclasses.replace(settings, epochs=epochs))
     for option, given, default in (
         ("backend", hardware.backend, "auto"),
         ("processes", hardware.processes, None),
@@ -182,6 +188,26 @@ def interruption_told() -> Iterator[None]:
     finally:
         if before is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, before)
+
+
+def _check_not_another(path: Path, images: Dataset, settings: TrainingSettings) -> None:
+    """Check that a file, if it is there, holds what this training would write, or less of the same training."""
+    if not path.exists():
+        return
+    try:
+        known = load_map(path).training_settings
+    except InputError as error:
+        raise InputError(f"out {error}; --overwrite replaces the file") from error
+    wanted = settings.as_json() | {"data_sha256": images.sha256}
+    differing = [name for name, value in wanted.items() if name != "epochs" and known.get(name) != value]
+    if not differing and known.get("epochs", math.inf) > settings.epochs:
+        differing = ["epochs"]
+    if differing:
+        name = differing[0]
+        raise InputError(
+            f"out {path}: holds a map with {name} {known.get(name)}, expected a new file for {name} {wanted[name]}; "
+            "--overwrite replaces the map"
+        )
 
 
 def _trained_already(

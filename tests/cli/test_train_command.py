@@ -119,7 +119,33 @@ def test_a_map_that_is_there_is_not_trained_again_but_measured(run: Run) -> None
     lines = [line.partition(": ")[2] for line in out.splitlines()]
     assert lines[2] == "dae.safetensors (trained already)"
     assert load_map("dae.safetensors").training_settings["errors"].keys() == {"train", "test"}
-    assert "trained already" not in run(*alone, "--seed", "1")[1]
+
+
+def test_another_map_is_not_replaced_unasked(run: Run) -> None:
+    alone = (*SMALL, "--sigma", "0.3", "--snapshots", "2", "--out", "dae.safetensors")
+    assert run(*alone)[0] == 0
+    files = Path("dae.safetensors"), Path("dae-epoch-2.safetensors")
+    before = [file.read_bytes() for file in files]
+    for options, words in (
+        (("--seed", "1"), "out dae.safetensors: holds a map with seed 0, expected a new file for seed 1; --overwrite"),
+        (("--epochs", "3"), "out dae.safetensors: holds a map with epochs 4, expected a new file for epochs 3; "),
+        (("--limit", "80"), "out dae.safetensors: holds a map with data_sha256 "),
+    ):
+        status, out, err = run(*alone, *options)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"dynlab: {words}")
+        assert [file.read_bytes() for file in files] == before
+    # More of the same training replaces less of it.
+    assert run(*alone, "--epochs", "6")[0] == 0
+    assert load_map(files[0]).training_settings["epochs"] == 6
+    assert run(*alone, "--seed", "1", "--overwrite")[0] == 0
+    assert [load_map(file).training_settings["seed"] for file in files] == [1, 1]
+    Path("dae.safetensors").write_bytes(b"something else")
+    status, _, err = run(*alone, "--seed", "1")
+    assert status == 2
+    assert err.startswith("dynlab: out dae.safetensors: not a whole safetensors file")
+    status, _, err = run(*SMALL, "--sigma", "0.2,0.3", "--out", "maps", "--overwrite")
+    assert (status, err) == (2, "dynlab: overwrite True: given for several maps, expected one to be trained\n")
 
 
 def test_an_interrupted_command_goes_on(run: Run) -> None:

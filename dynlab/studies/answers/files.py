@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dynlab.errors import InputError
 from dynlab.files import written_atomically
+from dynlab.folders import MARKS, check_kind
 from dynlab.studies.answers.comparison import Comparison, compare
 from dynlab.studies.answers.groups import SUMMARY_CSV, groups_of, write_summary
 from dynlab.studies.answers.readme import readme_of
@@ -127,8 +128,9 @@ def check_folder(study: Study, folder: Path) -> None:
     """Check that a folder is that of a study, or of none.
 
     Raises:
-        InputError: If it holds another study.
+        InputError: If it holds another study, or results of another kind.
     """
+    check_kind(folder, "a study", parameter="out")
     others = [path.name for path in sorted(folder.glob("*.toml")) if path.stem != study.name]
     if others:
         raise InputError(f"out {folder}: holds the study {others[0]}, expected a folder of {study.name} or a new one")
@@ -152,7 +154,7 @@ def keep_specification(study: Study, folder: Path) -> None:
 
 
 def study_in(folder: Path) -> Study:
-    """The study that a folder holds: of the copy in it, or of the package if the folder has the name of one there.
+    """The study that a folder holds: of the copy in it, or of the package if its results are in a folder of its name.
 
     Raises:
         InputError: If there is none.
@@ -166,6 +168,6 @@ def study_in(folder: Path) -> Study:
     if copies:
         found = ", ".join(path.name for path in copies)
         raise InputError(f"folder {folder}: holds {found}, expected the specification of one study")
-    if name in shipped_studies():
+    if name in shipped_studies() and any((folder / mark).exists() for mark in MARKS["a study"]):
         return load_study(name)
     raise InputError(f"folder {folder}: holds no specification of a study, a .toml file that `dynlab run` puts there")
