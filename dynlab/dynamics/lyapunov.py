@@ -27,6 +27,7 @@ from dynlab.short_repr import short_repr
 _BLOCKS = 20
 # Up to this dimension the whole Jacobian costs less than tangents one by one.
 _DENSE_UP_TO = 32
+_STRETCH_BYTES = 2**24  # of Jacobians that are worked out at once
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def lyapunov_exponents(
 ) -> LyapunovExponents:
     """Leading Lyapunov exponents of the orbit of each initial state, by the QR method.
 
-    A step costs one step of the map, `count` tangents by `system.jvp` (up to dimension 32 a Jacobian instead), and a QR
-    factorization, for each sample; memory is a few times `samples * dim * count` numbers.
+    A step costs one step of the map, `count` tangents by `system.jvp` (up to dimension 32 a Jacobian instead, those of
+    many steps at once), and a QR factorization, for each sample; memory is a few times `samples * dim * count` numbers.
 
     Args:
         system: The map; its own `jvp` and `jacobian` are used if it has them. Computed in float64.
@@ -130,27 +131,57 @@ class _TangentOrbit:
     def advance(self, steps: int) -> Float64[Tensor, "samples count"]:
         """Go `steps` steps; the sums of the logarithms of growth on the way."""
         growth = torch.zeros(len(self.states), self.frames.shape[2], dtype=torch.float64, device=self.states.device)
-        for _ in range(steps):
-            growth += self._step()
+        is_dense = self.exact.dim <= _DENSE_UP_TO
+        of_step = 8 * max(1, len(self.states)) * self.exact.dim**2
+        longest = max(1, _STRETCH_BYTES // of_step) if is_dense else 1
+        while steps > 0:
+            length = min(steps, longest)
+            growth += self._stretch(length) if is_dense else self._step()
+            steps -= length
         return growth
 
+    def _stretch(self, length: int) -> Float64[Tensor, "samples count"]:
+        """Go some steps by whole Jacobians, all of which are worked out at once: the states do not need the frames."""
+        with torch.no_grad():
+            orbit = [self.states]
+            for _ in range(length):
+                orbit.append(self.exact(orbit[-1]))
+        states = torch.stack(orbit)
+        rows = torch.arange(len(self.states), device=states.device).repeat(length)
+        jacobians = self.exact.for_samples(rows).jacobian(states[:-1].flatten(0, 1)).unflatten(0, (length, -1))
+        self.states = states[-1]
+        self.alive = (
+            self.alive & states.isfinite().all(dim=2).all(dim=0) & jacobians.isfinite().all(dim=3).all(2).all(0)
+        )
+        # What diverged keeps its frame, since LAPACK promises nothing on NaN.
+        identity = torch.eye(self.exact.dim, dtype=torch.float64, device=states.device)
+        jacobians = torch.where(self.alive[:, None, None], jacobians, identity)
+        pushed, triangles = [], []
+        for jacobian in jacobians:
+            pushed.append(jacobian @ self.frames)
+            self.frames, triangle = torch.linalg.qr(pushed[-1])
+            triangles.append(triangle)
+        return _growth(torch.stack(pushed), torch.stack(triangles)).sum(dim=0)
+
     def _step(self) -> Float64[Tensor, "samples count"]:
-        pushed = self._pushed()
+        """Go a step, with the frame's tangents one by one."""
+        # By vmap, so that what belongs to the states alone is computed once for all tangents.
+        push = torch.func.vmap(lambda tangents: self.exact.jvp(self.states, tangents), in_dims=2, out_dims=2)
+        pushed = push(self.frames)
         with torch.no_grad():
             images = self.exact(self.states)
         self.alive = self.alive & images.isfinite().all(dim=1) & pushed.isfinite().all(dim=2).all(dim=1)
         self.states = images
-        # What diverged keeps its frame, since LAPACK promises nothing on NaN.
         pushed = torch.where(self.alive[:, None, None], pushed, self.frames)
-        self.frames, r = torch.linalg.qr(pushed)
-        growth = r.diagonal(dim1=1, dim2=2).abs()
-        lengths = torch.linalg.vector_norm(pushed, dim=1)
-        resolved = growth > lengths * (pushed.shape[1] * torch.finfo(torch.float64).eps)
-        return torch.where(resolved, growth, 0.0).log()
+        self.frames, triangle = torch.linalg.qr(pushed)
+        return _growth(pushed, triangle)
 
-    def _pushed(self) -> Float64[Tensor, "samples dim count"]:
-        if self.exact.dim <= _DENSE_UP_TO:
-            return self.exact.jacobian(self.states) @ self.frames
-        # By vmap, so that what belongs to the states alone is computed once for all tangents.
-        push = torch.func.vmap(lambda tangents: self.exact.jvp(self.states, tangents), in_dims=2, out_dims=2)
-        return push(self.frames)
+
+def _growth(
+    pushed: Float64[Tensor, "*batch dim count"], triangles: Float64[Tensor, "*batch count count"]
+) -> Float64[Tensor, "*batch count"]:
+    """The logarithm of each tangent's growth beyond those before it; -inf where rounding leaves nothing of it."""
+    growth = triangles.diagonal(dim1=-2, dim2=-1).abs()
+    lengths = torch.linalg.vector_norm(pushed, dim=-2)
+    resolved = growth > lengths * (pushed.shape[-2] * torch.finfo(torch.float64).eps)
+    return torch.where(resolved, growth, 0.0).log()

@@ -140,6 +140,13 @@ class Inputs(Map):
     def forward(self, states: Tensor) -> Tensor:
         return self.rates[:, None] * states
 
+    @property
+    def held_samples(self) -> int:
+        return len(self.rates)
+
+    def for_samples(self, rows: Tensor) -> Inputs:
+        return Inputs(self.dim, self.rates[rows])
+
 
 @pytest.mark.parametrize("dim", [2, 40])
 def test_inputs_held_for_each_sample_stay_with_it(dim: int, device: torch.device):
