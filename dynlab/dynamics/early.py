@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dynlab.dynamics.blocks import rows_of
 from dynlab.dynamics.decision import LARGEST_RADIUS, Search
-from dynlab.dynamics.plain import Slots
+from dynlab.dynamics.slots import Slots
 
 _REACH = 1.0  # largest radii within which a predicted end is near
 _STEADY = 0.2  # relative change of the rate in the course of a stride, above which it predicts nothing

@@ -35,6 +35,7 @@ from dynlab.dynamics.fixed_points import FixedPoint, check_known
 from dynlab.dynamics.known import KnownFixedPoints
 from dynlab.dynamics.plain import Finished, iterate_plainly
 from dynlab.dynamics.recording import Recorder, step_lengths_to_floor
+from dynlab.dynamics.repeats import Repeats
 from dynlab.dynamics.sources import Samples, Source
 from dynlab.dynamics.twins import Twins
 from dynlab.maps import Map, float64_copy
@@ -118,6 +119,7 @@ def iterate(
             label=label,
             observe=recorder.observe,
             twins=twins,
+            repeats=None if histogram else Repeats(chosen),
         ):
             if to_floor:
                 first.update(
@@ -198,7 +200,12 @@ class _Decide:
             source = Source(search.exact, initial, parameter="samples")
             label = EarlyLabels(search, np.array([], dtype=np.int64)) if self.early_labels else None
             for part in iterate_plainly(
-                search.exact, source, tolerance=self.tolerance, max_steps=self.max_steps, label=label
+                search.exact,
+                source,
+                tolerance=self.tolerance,
+                max_steps=self.max_steps,
+                label=label,
+                repeats=Repeats(),
             ):
                 states[torch.from_numpy(rows[part.ids])] = part.states
                 found[rows[part.ids]] = part.labels

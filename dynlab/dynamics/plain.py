@@ -12,7 +12,7 @@ That the step length is small says nothing yet about where an orbit ends: see `d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of, rows_of
+from dynlab.dynamics.repeats import Repeats
+from dynlab.dynamics.slots import Slots
 from dynlab.dynamics.sources import Source
 from dynlab.dynamics.stepping import Strides
 from dynlab.dynamics.twins import Twins
@@ -69,42 +71,6 @@ class Finished:
         )
 
 
-@dataclass
-class Slots:
-    """What is known of the samples in the block, an entry for each row."""
-
-    ids: NDArray[np.int64]
-    ages: NDArray[np.int64]  # steps taken
-    due: NDArray[np.float64]  # step length below which a search for a fixed point is worth its cost
-    # What only twins tell, or are told.
-    shortest: NDArray[np.float64]  # step length so far
-    rounding: NDArray[np.float64]  # errors of a step, in units of the state
-    doubtful: NDArray[np.bool_]
-
-    @staticmethod
-    def fresh(ids: NDArray[np.int64]) -> Slots:
-        """Slots of samples that are yet to take a step."""
-        count = len(ids)
-        infinite = np.full(count, np.inf)
-        return Slots(
-            ids=ids,
-            ages=np.zeros(count, dtype=np.int64),
-            due=infinite,
-            shortest=infinite.copy(),
-            rounding=np.zeros(count),
-            doubtful=np.zeros(count, dtype=bool),
-        )
-
-    def put(self, rows: NDArray[np.int64], others: Slots) -> None:
-        """Let others take the place of some."""
-        for field in fields(self):
-            getattr(self, field.name)[rows] = getattr(others, field.name)
-
-    def keep(self, rows: NDArray[np.int64]) -> Slots:
-        """Some of them."""
-        return Slots(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-
 # Called after a stride with the states, the step lengths of the stride, shape (steps, rows), the slots, whose `due` it
 # may change, and the twins, if there are any; gives the label of each row, -1 for none.
 Label = Callable[[Tensor, NDArray, Slots, Tensor | None], NDArray[np.int64]]
@@ -122,6 +88,7 @@ def iterate_plainly(
     label: Label | None = None,
     observe: Observe | None = None,
     twins: Twins | None = None,
+    repeats: Repeats | None = None,
 ) -> Iterator[Finished]:
     """Iterate each sample until its step length is below `tolerance`, in the dtype and on the device of `system`.
 
@@ -134,6 +101,7 @@ def iterate_plainly(
         observe: Told the step lengths.
         twins: Iterated beside the samples, if given, to say for which of them rounding may have decided; of no use to
             a map in float64.
+        repeats: Says, if given, which samples have fallen into a cycle, for these to end as at the limit of steps.
 
     Yields:
         Samples that have finished, in the order in which they do.
@@ -172,7 +140,10 @@ def iterate_plainly(
             _doubt(twins, slots, observed, known[1:-1:copies], known[-1], taken)
         labels = label(states, observed, slots, beside) if label else np.full(count, -1)
         slots.ages += stride
-        leaving = np.flatnonzero(done | not_finite | (labels >= 0) | (slots.ages >= max_steps))
+        endless = slots.ages >= max_steps
+        if repeats:
+            endless |= repeats(states, observed[-1], slots)
+        leaving = np.flatnonzero(done | not_finite | (labels >= 0) | endless)
         if not len(leaving):
             continue
         ended = slots.ages - stride + taken
@@ -185,6 +156,8 @@ def iterate_plainly(
             doubtful=slots.doubtful[leaving],
             twins=None if beside is None else rows_of(beside, leaving).cpu(),
         )
+        if repeats:
+            repeats.forget(slots.ids[leaving])
         entering = source.take(len(leaving))
         places = leaving[: len(entering)]
         if len(entering):

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of
-from dynlab.dynamics.plain import Slots, as_array
+from dynlab.dynamics.plain import as_array
+from dynlab.dynamics.slots import Slots
 from dynlab.dynamics.stepping import Strides
 from dynlab.maps import Map, check_states
 from dynlab.short_repr import short_repr

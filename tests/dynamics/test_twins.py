@@ -13,7 +13,8 @@ from dynlab.dynamics import Status, iterate
 from dynlab.dynamics.decision import Search
 from dynlab.dynamics.early import EarlyLabels
 from dynlab.dynamics.known import KnownFixedPoints
-from dynlab.dynamics.plain import Finished, Slots, _doubt, iterate_plainly
+from dynlab.dynamics.plain import Finished, _doubt, iterate_plainly
+from dynlab.dynamics.slots import Slots
 from dynlab.dynamics.sources import Source
 from dynlab.dynamics.twins import Twins
 from dynlab.maps import DenoisingAutoencoder, Map, as_map, float64_copy
