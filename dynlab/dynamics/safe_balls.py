@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float64, Int64
@@ -48,15 +49,14 @@ class Effort:
         leading: Multipliers whose directions are probed.
         random: Random directions that are probed.
         generations: Sets of directions: those given, and others found from the remainders of the set before.
-        products: With the Jacobian, at most, to find what stands against a remainder.
-        is_exact: Whether these are in float64.
+        products: With the Jacobian, at most, to find what stands against a remainder, in the precision that shall
+            estimate. None to find it by factorizations in float64.
     """
 
     leading: int
     random: int
     generations: int
-    products: int
-    is_exact: bool
+    products: int | None
 
 
 @torch.no_grad()
@@ -168,7 +168,7 @@ def _probes(
         both_ways, lengths = torch.where(is_finite, both_ways, 0), torch.where(is_finite, lengths, 0)
         # Where one way a term of another order takes off what the quadratic one does, the other way it adds to it.
         pushed, _ = _normalized(torch.where(lengths[0] >= lengths[1], both_ways[0], both_ways[1]))
-        directions, moved = _normalized(remainder.moves(point, pushed, effort))
+        directions, moved = _normalized(remainder.moves(point, pushed, effort.products))
         # At the saddle of a fold exactly as much stands against a remainder, `1 / moved`, as there is of it.
         generations.append((point, units, images, _SHARE * torch.minimum(contractions[point], 1 / moved)))
     point, units, images, shares = (torch.cat(parts) for parts in zip(*generations, strict=True))
@@ -221,13 +221,24 @@ class _Remainder:
         return found
 
     def moves(
-        self, point: Int64[Tensor, " probes"], remainders: Float64[Tensor, "probes dim"], effort: Effort
+        self, point: Int64[Tensor, " probes"], remainders: Float64[Tensor, "probes dim"], products: int | None
     ) -> Float64[Tensor, "probes dim"]:
-        """`(I - J)^-1 q` of each remainder."""
-        precise = self.exact if effort.is_exact else self.system
-        dtype = home_of(precise, self.states).dtype
-        linearized = precise.linearized(self.states[point].to(dtype))
-        return solve_fixed_point_step(linearized, remainders.to(dtype), effort.products).double()
+        """`(I - J)^-1 q` of each remainder; those of a point stand together."""
+        if products is None:
+            parts = remainders.split(torch.bincount(point, minlength=len(self.states)).tolist())
+            solved = [torch.linalg.lu_solve(*lu, part.T).T for lu, part in zip(self._factorized, parts, strict=True)]
+            return torch.cat(solved)
+        dtype = home_of(self.system, self.states).dtype
+        linearized = self.system.linearized(self.states[point].to(dtype))
+        return solve_fixed_point_step(linearized, remainders.to(dtype), products).double()
+
+    @cached_property
+    def _factorized(self) -> list[tuple[Tensor, Tensor]]:
+        """LU factors and pivots of `I - J` at each point."""
+        identity = torch.eye(self.states.shape[1], dtype=self.states.dtype, device=self.states.device)
+        # One point at a time: a batched LU fails with two threads in torch 2.13 on a CPU.
+        found = (torch.linalg.lu_factor_ex(identity - self.exact.jacobian(state[None])[0]) for state in self.states)
+        return [(lu.LU, lu.pivots) for lu in found]
 
     def _in_precision(self, is_coarse: Bool[Tensor, " probes"]) -> Iterator[tuple[Map, torch.dtype, Tensor]]:
         """The map in each precision, and the rows that are for it."""
