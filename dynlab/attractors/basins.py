@@ -26,7 +26,7 @@ from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.sources import Samples
 from dynlab.errors import InputError
 from dynlab.files import read_tensors, write_tensors
-from dynlab.maps import Map, check_is_one_map, map_hash
+from dynlab.maps import Map, check_is_one_map, check_map, map_hash
 from dynlab.short_repr import short_repr
 
 KIND = "basins-of-attraction"
@@ -191,9 +191,12 @@ def basins_of_attraction(
         The basins; those of several parts combine by `merge_basins`.
 
     Raises:
-        ValueError: If an argument is out of its range, or the samples have another dim than the map or are not finite.
+        ValueError: If an argument is out of its range, the samples have another dim than the map or are not finite, or
+            the map holds inputs for several samples: these have attractors each of its own, and no basins.
     """
     _check_first(first_sample)
+    check_map(system)
+    check_is_one_map(system)  # of several each sample has attractors of its own
     orbits = iterate(
         system,
         samples,

@@ -23,7 +23,7 @@ from torch import Tensor
 from dynlab.attractors.reached import Reached, attractors_reached
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.cycles import Cycle
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_states
 from dynlab.short_repr import short_repr
 
 _BLOCK = 4096  # states that are iterated together: enough for large products, few enough for memory
@@ -83,7 +83,7 @@ class BasinEntropy:
 
 def basin_plane(
     system: Map,
-    corners: Float[Tensor, "three dim"],
+    corners: Float[Tensor, " three *state"],
     known: Sequence[FixedPoint],
     *,
     known_cycles: Sequence[Cycle] = (),
@@ -97,8 +97,8 @@ def basin_plane(
 
     Args:
         system: The map.
-        corners: Three states, shape (3, dim), not on one line: the grid is spanned by the ways from the first to the
-            other two.
+        corners: Three states, shape (3, dim) or (3, *state_shape), not on one line: the grid is spanned by the ways
+            from the first to the other two.
         known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them.
         known_cycles: Periodic attractors, as `Basins.cycles` or `Orbits.cycles` have them.
         resolution: States along either direction, at least 2.
@@ -113,7 +113,7 @@ def basin_plane(
     Raises:
         ValueError: If an argument is out of its range, or the corners lie on one line.
     """
-    check_states(system, corners, parameter="corners")
+    corners = flat_states(system, corners, parameter="corners")
     if len(corners) != 3:
         raise ValueError(f"corners has {len(corners)} states, expected 3")
     if resolution < 2:

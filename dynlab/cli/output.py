@@ -22,6 +22,7 @@ def print_summary(analyses: Sequence[Analysis]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from dynlab.dynamics import Status
     from dynlab.evaluation.kinds import Outcome
 
     results = [analysis.results for analysis in analyses]
@@ -32,9 +33,19 @@ def print_summary(analyses: Sequence[Analysis]) -> None:
     table.add_row("attractors", *(str(len(r.attractors)) for r in results))
     if any(r.cycles for r in results):
         table.add_row("stable cycles", *(str(len(r.cycles)) for r in results))
-    for outcome in Outcome:
-        if any(r.outcomes.get(outcome) for r in results):
-            table.add_row(str(outcome), *(f"{r.outcomes.get(outcome, 0) / r.data.samples:.1%}" for r in results))
+    # How orbits end, and below those that come to rest what they end in.
+    ends = {str(status): [r.statuses.get(status, 0) for r in results] for status in Status}
+    kinds = {
+        f"  {'of unknown kind' if outcome is Outcome.UNKNOWN else outcome}": [
+            r.outcomes.get(outcome, 0) for r in results
+        ]
+        for outcome in (Outcome.KEPT, Outcome.CHANGED, Outcome.STAIN, Outcome.EXPLOSION, Outcome.UNKNOWN)
+    }
+    at_rest = {str(Status.CONVERGED): ends.pop(Status.CONVERGED)}
+    for words, counts in (at_rest | kinds | ends).items():
+        if any(counts):
+            shares = (f"{samples / r.data.samples:.1%}" for samples, r in zip(counts, results, strict=True))
+            table.add_row(words, *shares)
     table.add_row("steps to transform", *(str(r.transformed.steps) for r in results))
     if any(r.separability for r in results):
         accuracies = [

@@ -20,7 +20,7 @@ from torch import Tensor
 from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.dense import Restriction, check_jacobians, restrictions
 from dynlab.dynamics.spectra import spectral_radius
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_states
 from dynlab.short_repr import short_repr
 
 _ROUNDING = 1e-12  # a norm or a spectral radius that exceeds one by no more is one
@@ -37,12 +37,13 @@ class TransientAmplification:
     is_settled: Bool[Tensor, " batch"]  # whether larger p are ruled out; if not, the factor is a lower bound
 
 
-def jacobian_norm(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
+def jacobian_norm(system: Map, states: Float[Tensor, " batch *state"]) -> Float64[Tensor, " batch"]:
     """`||J||_2`, the largest singular value of the Jacobian of `system` at each state.
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
+        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+            float64 whatever their dtype.
 
     Returns:
         Shape (batch,), dimensionless, on the CPU: by how much a step lengthens a small perturbation at most.
@@ -54,7 +55,7 @@ def jacobian_norm(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[Te
     return torch.cat([torch.zeros(0, dtype=torch.float64), *(part.cpu() for part in norms)])
 
 
-def departure_from_normality(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
+def departure_from_normality(system: Map, states: Float[Tensor, " batch *state"]) -> Float64[Tensor, " batch"]:
     """Henrici's `sqrt(||J||_F^2 - sum |lambda|^2)` of the Jacobian of `system` at each state.
 
     Zero where the Jacobian is normal, that is, has orthogonal eigenvectors. Taken as the Frobenius norm of the strict
@@ -62,7 +63,8 @@ def departure_from_normality(system: Map, states: Float[Tensor, "batch dim"]) ->
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
+        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+            float64 whatever their dtype.
 
     Returns:
         Shape (batch,), dimensionless, on the CPU.
@@ -83,7 +85,7 @@ def departure_from_normality(system: Map, states: Float[Tensor, "batch dim"]) ->
 
 
 def transient_amplification(
-    system: Map, states: Float[Tensor, "batch dim"], *, max_steps: int = 1000
+    system: Map, states: Float[Tensor, " batch *state"], *, max_steps: int = 1000
 ) -> TransientAmplification:
     """`max_p ||J^p||_2` over `p = 0, 1, 2, ...` for the Jacobian `J` of `system` at each state.
 
@@ -94,7 +96,8 @@ def transient_amplification(
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
+        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+            float64 whatever their dtype.
         max_steps: Limit of `p`, at least 1.
 
     Returns:
@@ -122,7 +125,7 @@ def transient_amplification(
 
 
 def _restrictions(system: Map, states: Tensor) -> Iterator[Restriction]:
-    check_states(system, states)
+    states = flat_states(system, states)
     exact, states = in_float64(system, states)
     check_jacobians(exact, states)
     return restrictions(exact, states)

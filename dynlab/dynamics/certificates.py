@@ -33,7 +33,7 @@ from torch import Tensor
 
 from dynlab.dynamics.balls import PLAIN, Arithmetic, Number, balls
 from dynlab.dynamics.slopes import LayeredSlopes, LipschitzSlopes, Slopes, Spread
-from dynlab.maps import Map, check_is_one_map, check_states, float64_copy
+from dynlab.maps import Map, check_is_one_map, flat_state, float64_copy
 
 METHODS = ("estimate", "proof")
 
@@ -67,14 +67,15 @@ class Certificate:
     condition: float = float("nan")  # of P, in float64: the ratio of its largest to its smallest eigenvalue
 
 
-def certify(system: Map, state: Float[Tensor, " dim"], *, method: str = "estimate") -> Certificate:
+def certify(system: Map, state: Float[Tensor, "*state"], *, method: str = "estimate") -> Certificate:
     """Certify the fixed point of a map near a state.
 
     What is certified is the map with its parameters as they are stored, in exact arithmetic.
 
     Args:
         system: The map. A proof needs its `layers`; an estimate is content with its `jacobian_lipschitz`.
-        state: A fixed point found in float64, such as `FixedPoint.state`, shape (dim,). The nearer, the more is shown.
+        state: A fixed point found in float64, such as `FixedPoint.state`, shape (dim,) or `state_shape`. The nearer,
+            the more is shown.
         method: "proof" for ball arithmetic by python-flint, "estimate" for the same bounds in plain float64.
 
     Returns:
@@ -88,9 +89,7 @@ def certify(system: Map, state: Float[Tensor, " dim"], *, method: str = "estimat
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
-    if state.ndim != 1:
-        raise ValueError(f"state has shape {tuple(state.shape)}, expected ({system.dim},)")
-    check_states(system, state[None], parameter="state")
+    state = flat_state(system, state)
     check_is_one_map(system)
     arithmetic = balls() if method == "proof" else PLAIN
     try:

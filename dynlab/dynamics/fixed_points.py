@@ -18,7 +18,7 @@ from dynlab.dynamics.krylov import leading_ritz
 from dynlab.dynamics.newton import newton
 from dynlab.dynamics.safe_balls import Effort, safe_radii
 from dynlab.dynamics.spectra import eigenpairs, spectrum_across_one
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_state
 from dynlab.short_repr import short_repr
 
 _ESTIMATED_BELOW = 0.99  # spectral radius, its residual added, up to which an estimate will do
@@ -157,12 +157,12 @@ class GivenFixedPoint:
     unstable_directions: int  # multipliers outside the unit circle; 0 for an attractor, 1 for a saddle between two
 
 
-def find_fixed_point(system: Map, start: Float[Tensor, " dim"]) -> GivenFixedPoint | None:
+def find_fixed_point(system: Map, start: Float[Tensor, "*state"]) -> GivenFixedPoint | None:
     """The fixed point to which Newton's method leads from a start, stable or not.
 
     Args:
         system: The map.
-        start: Where to start, shape (dim,), finite.
+        start: Where to start, shape (dim,) or `state_shape`, finite.
 
     Returns:
         The fixed point, with a relative residual of at most 1e-12 in float64, or None where none is found.
@@ -170,8 +170,7 @@ def find_fixed_point(system: Map, start: Float[Tensor, " dim"]) -> GivenFixedPoi
     Raises:
         ValueError: If `start` has another dim than `system`, or is not finite.
     """
-    check_states(system, start[None], parameter="start")
-    exact, begin = in_float64(system, start)
+    exact, begin = in_float64(system, flat_state(system, start, parameter="start"))
     solution = newton(exact, begin)
     if not solution.is_fixed_point:
         return None

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of
-from dynlab.maps import Map, check_states, float64_copy
+from dynlab.maps import Map, flat_states, float64_copy
 from dynlab.short_repr import short_repr
 
 _BLOCKS = 20
@@ -69,7 +69,7 @@ class LyapunovExponents:
 
 def lyapunov_exponents(
     system: Map,
-    initial_states: Float[Tensor, "samples dim"],
+    initial_states: Float[Tensor, " samples *state"],
     *,
     count: int | None = None,
     steps: int = 10_000,
@@ -82,7 +82,7 @@ def lyapunov_exponents(
 
     Args:
         system: The map; its own `jvp` and `jacobian` are used if it has them. Computed in float64.
-        initial_states: Shape (samples, dim), finite.
+        initial_states: Shape (samples, dim) or (samples, *state_shape), finite.
         count: How many exponents, from 1 to dim; all if not given.
         steps: Number of steps to average over, at least 20.
         transient: Number of steps before these, at least 0: for the orbit to reach its attractor and the frame to turn.
@@ -93,7 +93,7 @@ def lyapunov_exponents(
     Raises:
         ValueError: If an argument is out of its range, or the states have another dim than the map or are not finite.
     """
-    check_states(system, initial_states, parameter="initial_states")
+    initial_states = flat_states(system, initial_states, parameter="initial_states")
     if count is None:
         count = system.dim
     if not 1 <= count <= system.dim:

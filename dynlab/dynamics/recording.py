@@ -25,7 +25,7 @@ from dynlab.dynamics.blocks import block_rows, home_of
 from dynlab.dynamics.plain import as_array
 from dynlab.dynamics.slots import Slots
 from dynlab.dynamics.stepping import Strides
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_states
 from dynlab.short_repr import short_repr
 
 _LOWEST, _HIGHEST = -12.0, 12.0  # decades that the histogram spans
@@ -193,13 +193,13 @@ def _to_rest(lengths: NDArray[np.floating], at_floor: np.bool_) -> NDArray[np.fl
 
 @torch.no_grad()
 def states_at(
-    system: Map, initial_states: Float[Tensor, "samples dim"], steps: Sequence[int]
+    system: Map, initial_states: Float[Tensor, " samples *state"], steps: Sequence[int]
 ) -> Float[Tensor, "frames samples dim"]:
     """The states of orbits at chosen steps.
 
     Args:
         system: The map; its device and dtype compute.
-        initial_states: Shape (samples, dim), finite.
+        initial_states: Shape (samples, dim) or (samples, *state_shape), finite.
         steps: At which steps, from 0, in any order.
 
     Returns:
@@ -208,7 +208,7 @@ def states_at(
     Raises:
         ValueError: If a step is below 0, or the states have another dim than the map or are not finite.
     """
-    check_states(system, initial_states, parameter="initial_states")
+    initial_states = flat_states(system, initial_states, parameter="initial_states")
     for step in steps:
         if step < 0:
             raise ValueError(f"steps holds {step}, expected numbers from 0")
@@ -242,7 +242,7 @@ class ReferenceDistances:
 @torch.no_grad()
 def reference_distances(
     system: Map,
-    initial_states: Float[Tensor, "samples dim"],
+    initial_states: Float[Tensor, " samples *state"],
     *,
     reference_step: int = 500,
     steps: int = 600,
@@ -254,7 +254,7 @@ def reference_distances(
 
     Args:
         system: The map; its device and dtype compute.
-        initial_states: Shape (samples, dim), finite.
+        initial_states: Shape (samples, dim) or (samples, *state_shape), finite.
         reference_step: `i0`, from 1 to below `steps`.
         steps: How many steps to take.
 
@@ -266,7 +266,7 @@ def reference_distances(
 
     Source: Bahdanau and Jaeger 2014, section 5.4 and figure 7.
     """
-    check_states(system, initial_states, parameter="initial_states")
+    initial_states = flat_states(system, initial_states, parameter="initial_states")
     if not 1 <= reference_step < steps:
         raise ValueError(f"reference_step is {reference_step}, expected from 1 to below steps, {steps}")
     home = home_of(system, initial_states)

@@ -21,12 +21,12 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import in_float64
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_states
 
 _BLOCK_NUMBERS = 2**22  # entries of the Jacobians that are held at once, 32 MiB
 
 
-def score(system: Map, states: Float[Tensor, "batch dim"], sigma: float) -> Float64[Tensor, "batch dim"]:
+def score(system: Map, states: Float[Tensor, " batch *state"], sigma: float) -> Float64[Tensor, "batch dim"]:
     """`(F(x) - x) / sigma^2`: what `system` takes the score of the corrupted data to be.
 
     It is the score of the density after corruption if `system` is the best denoiser for this corruption, not if it is
@@ -34,7 +34,8 @@ def score(system: Map, states: Float[Tensor, "batch dim"], sigma: float) -> Floa
 
     Args:
         system: The map.
-        states: Shape (batch, dim). Computed in float64 whatever their dtype.
+        states: Shape (batch, dim) or (batch, *state_shape). Computed in
+            float64 whatever their dtype.
         sigma: Corruption level, standard deviation of the noise in units of the state, above 0 and finite.
 
     Returns:
@@ -43,7 +44,7 @@ def score(system: Map, states: Float[Tensor, "batch dim"], sigma: float) -> Floa
     Raises:
         ValueError: If `states` has another dim than `system` or is not finite, or `sigma` is out of its range.
     """
-    check_states(system, states)
+    states = flat_states(system, states)
     if not 0 < sigma < float("inf"):
         raise ValueError(f"sigma is {sigma}, expected a finite number above 0")
     exact, rows = in_float64(system, states)
@@ -51,7 +52,7 @@ def score(system: Map, states: Float[Tensor, "batch dim"], sigma: float) -> Floa
         return (exact(rows) - rows) / sigma / sigma
 
 
-def antisymmetric_share(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
+def antisymmetric_share(system: Map, states: Float[Tensor, " batch *state"]) -> Float64[Tensor, " batch"]:
     """How much of the Jacobian at each state is antisymmetric, `||J - J'||_F / (2 ||J||_F)`.
 
     From 0, where `F(x) - x` may be a gradient, to 1. With factors `J = A B` of rank below half the dimension only
@@ -59,7 +60,8 @@ def antisymmetric_share(system: Map, states: Float[Tensor, "batch dim"]) -> Floa
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
+        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+            float64 whatever their dtype.
 
     Returns:
         Shape (batch,), dimensionless, float64, where `system` computes; 0 where the Jacobian is zero.
@@ -67,7 +69,7 @@ def antisymmetric_share(system: Map, states: Float[Tensor, "batch dim"]) -> Floa
     Raises:
         ValueError: If `states` has another dim than `system` or is not finite.
     """
-    check_states(system, states)
+    states = flat_states(system, states)
     exact, rows = in_float64(system, states)
     block = max(1, _BLOCK_NUMBERS // exact.dim**2)
     shares = []

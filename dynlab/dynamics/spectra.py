@@ -21,7 +21,7 @@ from torch import Tensor
 from dynlab.dynamics.arnoldi import Product, arnoldi, first_length
 from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.dense import Eigenpairs, check_jacobians, dense_eigenpairs, matrix_size
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_states
 from dynlab.maps.composition import slopes_of
 from dynlab.short_repr import short_repr
 
@@ -49,7 +49,7 @@ class Spectrum:
         return self.eigenvalues[:, 0].abs()
 
 
-def spectrum(system: Map, states: Float[Tensor, "batch dim"], k: int | None = None) -> Spectrum:
+def spectrum(system: Map, states: Float[Tensor, " batch *state"], k: int | None = None) -> Spectrum:
     """Eigenvalues of the Jacobian of `system` at each state, by falling modulus.
 
     Moduli that agree to 1e-12 of the largest count as equal; of equal ones those with the larger imaginary part come
@@ -57,7 +57,8 @@ def spectrum(system: Map, states: Float[Tensor, "batch dim"], k: int | None = No
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
+        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+            float64 whatever their dtype.
         k: How many to return, from 1 to dim; all `dim` if not given. A few of many are much cheaper than all.
 
     Returns:
@@ -68,7 +69,7 @@ def spectrum(system: Map, states: Float[Tensor, "batch dim"], k: int | None = No
         ValueError: If `states` has another dim than `system` or is not finite, `k` is out of range, or a Jacobian is
             not finite.
     """
-    check_states(system, states)
+    states = flat_states(system, states)
     count = system.dim if k is None else k
     if not 1 <= count <= system.dim:
         raise ValueError(f"k is {k}, expected 1 to {system.dim}")
@@ -110,14 +111,15 @@ def spectrum_across_one(system: Map, state: Float[Tensor, " dim"], k: int) -> Co
         count = min(2 * count, system.dim)
 
 
-def spectral_radius(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
+def spectral_radius(system: Map, states: Float[Tensor, " batch *state"]) -> Float64[Tensor, " batch"]:
     """Largest modulus among the eigenvalues of the Jacobian of `system` at each state.
 
     Below 1 at a fixed point, the fixed point attracts, and orbits approach it like `spectral_radius ** step`.
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
+        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+            float64 whatever their dtype.
 
     Returns:
         Shape (batch,), dimensionless, float64.
@@ -131,7 +133,7 @@ def spectral_radius(system: Map, states: Float[Tensor, "batch dim"]) -> Float64[
 
 
 def near_unity_counts(
-    system: Map, states: Float[Tensor, "batch dim"], radii: Sequence[float] = (0.01, 0.03, 0.1)
+    system: Map, states: Float[Tensor, " batch *state"], radii: Sequence[float] = (0.01, 0.03, 0.1)
 ) -> Int64[Tensor, "batch radii"]:
     """How many eigenvalues of the Jacobian lie within each radius of 1, at each state.
 
@@ -140,7 +142,8 @@ def near_unity_counts(
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim). Computed in float64 whatever their dtype.
+        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+            float64 whatever their dtype.
         radii: Distances `|lambda - 1|`, positive; eigenvalues at less than that are counted.
 
     Returns:
@@ -152,7 +155,7 @@ def near_unity_counts(
 
     Source: Seung, Learning continuous attractors in recurrent networks, 1998.
     """
-    check_states(system, states)
+    states = flat_states(system, states)
     for radius in radii:
         if not radius > 0:
             raise ValueError(f"radii holds {radius}, expected numbers above 0")

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_states
 from dynlab.short_repr import short_repr
 
 
@@ -31,7 +31,7 @@ class Transformed:
 
 def transform(
     system: Map,
-    states: Float[Tensor, "samples dim"],
+    states: Float[Tensor, " samples *state"],
     *,
     tolerance: float = 1e-4,
     share: float = 0.75,
@@ -44,7 +44,7 @@ def transform(
 
     Args:
         system: The map; states go to its device and dtype.
-        states: The set, shape (samples, dim), finite.
+        states: The set, shape (samples, dim) or (samples, *state_shape), finite.
         tolerance: Step length, in units of the state, positive.
         share: From 0 to below 1.
         max_steps: Limit of steps, at least 1.
@@ -59,7 +59,7 @@ def transform(
     Raises:
         ValueError: If an argument is out of its range, or the states have another dim than the map or are not finite.
     """
-    check_states(system, states)
+    states = flat_states(system, states)
     if not 0 < tolerance < float("inf"):
         raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
     if not 0 <= share < 1:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.attractors import basin_diversity, basin_statistics, basins_of_orbits, connection_graph
@@ -43,7 +44,7 @@ from dynlab.evaluation.robustness import robustness_of
 from dynlab.evaluation.separability import ORBIT_STEPS, LabelledSet, separability
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.files import printable
-from dynlab.maps import Map, check_map, check_states
+from dynlab.maps import Map, check_map, flat_states
 
 # Called with what is being done, and how much of it is done, from 0 to 1.
 Progress = Callable[[str, float], None]
@@ -51,7 +52,7 @@ Progress = Callable[[str, float], None]
 
 def analyse(
     system: Map,
-    data: Dataset | Float[Tensor, "samples ..."],
+    data: Dataset | Float[Tensor, "samples ..."] | NDArray[np.floating],
     *,
     train_data: Dataset | None = None,
     recognizer_data: Dataset | None = None,
@@ -65,8 +66,8 @@ def analyse(
 
     Args:
         system: The map, on the device that shall compute.
-        data: The samples; a bare tensor, of shape (samples, dim), or shaped as states are, is a data set without
-            labels. Data sets are in float32.
+        data: The samples; a bare tensor or array, of shape (samples, dim), or shaped as states are, is a data set
+            without labels. Data sets are in float32.
         train_data: A labelled training set of the same classes; separability is measured if it is given.
         recognizer_data: Labelled raw images to train the recognizer on; `train_data`, or `data` itself, stands in if
             that is labelled and has pixels in [0, 1]. Without any, what needs a recognizer is unknown.
@@ -85,9 +86,7 @@ def analyse(
     """
     check_map(system)
     if not isinstance(data, Dataset):
-        if isinstance(data, Tensor) and data.shape[1:] == tuple(system.state_shape):
-            data = data.reshape(len(data), system.dim)
-        check_states(system, data, parameter="data")
+        data = flat_states(system, torch.from_numpy(data) if isinstance(data, np.ndarray) else data, parameter="data")
         data = dataset_of(data, name="samples", shape=system.state_shape)
     name = printable(name)
     if recognizer is not None and recognizer_data is None:

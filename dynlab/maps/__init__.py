@@ -7,7 +7,17 @@ from dynlab.maps.gain import with_gain
 from dynlab.maps.iterated import Iterated
 from dynlab.maps.layers import NONLINEARITIES, Layer, Nonlinearity
 from dynlab.maps.loading import Autoencoder, load_map
-from dynlab.maps.map import Map, MapT, check_is_one_map, check_map, check_states, float64_copy, map_hash
+from dynlab.maps.map import (
+    Map,
+    MapT,
+    check_is_one_map,
+    check_map,
+    check_states,
+    flat_state,
+    flat_states,
+    float64_copy,
+    map_hash,
+)
 
 __all__ = [
     "NONLINEARITIES",
@@ -24,6 +34,8 @@ __all__ = [
     "check_is_one_map",
     "check_map",
     "check_states",
+    "flat_state",
+    "flat_states",
     "float64_copy",
     "load_map",
     "map_hash",

@@ -28,8 +28,10 @@ def with_gain(system: DenoisingAutoencoder, gain: float) -> DenoisingAutoencoder
         An autoencoder with a decoder of its own, also where `system` is tied.
 
     Raises:
-        ValueError: If `gain` is not finite.
+        ValueError: If `gain` is not finite, or `system` is another map.
     """
+    if not isinstance(system, DenoisingAutoencoder):
+        raise ValueError(f"system is a {type(system).__name__}, expected a DenoisingAutoencoder")
     if not math.isfinite(gain):
         raise ValueError(f"gain is {gain}, expected a finite number")
     weight = system.encoder["weight"]

@@ -42,7 +42,7 @@ class Map(nn.Module):
         if dim < 1:
             raise ValueError(f"dim is {dim}, expected at least 1")
         self.dim = dim
-        self.state_shape = state_shape or (dim,)
+        self.state_shape = tuple(state_shape or (dim,))
         if min(self.state_shape) < 1 or math.prod(self.state_shape) != dim:
             raise ValueError(f"state_shape is {self.state_shape}, expected a shape of {dim} numbers")
 
@@ -231,6 +231,36 @@ def check_is_one_map(system: Map, *, parameter: str = "system") -> None:
         raise ValueError(f"{parameter} holds {found}, expected one map for all states, as for_samples chooses one")
 
 
+def flat_states(system: Map, states: object, *, parameter: str = "states") -> Float[Tensor, "batch dim"]:
+    """States in the shape in which they are looked at, or flat ones, as flat ones; checked as `check_states` does.
+
+    Raises:
+        ValueError: If they have another shape, are not finite, or `system` is no map.
+    """
+    check_map(system)
+    if isinstance(states, Tensor) and states.ndim > 1 and tuple(states.shape[1:]) == system.state_shape:
+        states = states.reshape(len(states), system.dim)
+    check_states(system, states, parameter=parameter)
+    assert isinstance(states, Tensor)
+    return states
+
+
+def flat_state(system: Map, state: object, *, parameter: str = "state") -> Float[Tensor, " dim"]:
+    """A single state, in the shape in which it is looked at or flat, as a flat one.
+
+    Raises:
+        ValueError: If it has another shape, is not finite, or `system` is no map.
+    """
+    check_map(system)
+    shapes = dict.fromkeys(((system.dim,), system.state_shape))
+    if isinstance(state, Tensor) and tuple(state.shape) not in shapes:
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"{parameter} has shape {tuple(state.shape)}, expected {expected}")
+    if not isinstance(state, Tensor):
+        raise ValueError(f"{parameter} is of type {type(state).__name__}, expected a tensor")
+    return flat_states(system, state[None], parameter=parameter)[0]
+
+
 def check_states(system: Map, states: object, *, parameter: str = "states") -> None:
     """Check that `states` are finite floating point rows of the dimension of `system`.
 
@@ -241,7 +271,8 @@ def check_states(system: Map, states: object, *, parameter: str = "states") -> N
     if not isinstance(states, Tensor):
         raise ValueError(f"{parameter} is of type {type(states).__name__}, expected a tensor")
     if states.ndim != 2 or states.shape[1] != system.dim:
-        raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected (batch, {system.dim})")
+        shaped = "" if system.state_shape == (system.dim,) else f" or (batch, {str(system.state_shape)[1:-1]})"
+        raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected (batch, {system.dim}){shaped}")
     if not states.is_floating_point():
         raise ValueError(f"{parameter} is of type {states.dtype}, expected floating point")
     if not torch.isfinite(states).all():

@@ -26,7 +26,7 @@ from torch import Tensor
 from dynlab.devices import one_thread, resolve_device
 from dynlab.errors import InputError
 from dynlab.files import check_writable_file
-from dynlab.maps import Autoencoder, MapT, map_hash
+from dynlab.maps import Autoencoder, FunctionMap, MapT, check_map, map_hash
 from dynlab.training.batched import BatchedRun, can_be_batched
 from dynlab.training.driving import Checkpointing, drive
 from dynlab.training.initialization import beginning, check_float32
@@ -107,7 +107,7 @@ def train(
 
 def train_map(
     system: MapT,
-    images: Float32[Tensor, "samples dim"],
+    images: Float32[Tensor, " samples *state"],
     settings: TrainingSettings,
     *,
     device: torch.device | str = "auto",
@@ -123,8 +123,9 @@ def train_map(
     that draws random numbers of its own, as one with dropout does, is not trained to the same weights again.
 
     Args:
-        system: A map with parameters; it keeps them, a copy is trained.
-        images: As in `train`, like everything that follows.
+        system: A map with parameters; it keeps them, a copy is trained. Of a module that `as_map` made a map of all
+            are trained, in evaluation mode; the trained module is the `function` of what comes back.
+        images: As in `train`, or in the shape of states; like everything that follows.
         settings: Those of them that say what to train, such as `hidden` and `tied`, have no effect.
         device: See `train`.
         checkpoint: See `train`.
@@ -139,23 +140,30 @@ def train_map(
     Raises:
         InputError: As in `train`; also if `system` has no parameters in float32 that can be trained, or the contractive
             penalty is asked for and it has no `encode`.
-        ValueError: As in `train`.
+        ValueError: As in `train`; also if `system` is no map.
         TrainingDiverged: If the objective or a weight stops being finite.
     """
+    check_map(system)
+    if tuple(images.shape[1:]) == system.state_shape:
+        images = system.flat(images)
     check_images(images, settings)
     if images.shape[1] != system.dim:
         raise InputError(f"images have {images.shape[1]} pixels, expected {system.dim} as the map has")
-    if not any(parameter.requires_grad for parameter in system.parameters()):
+    trained = copy.deepcopy(system)
+    if isinstance(trained, FunctionMap):  # whose parameters ask for no gradients
+        trained.requires_grad_()
+    if not any(parameter.requires_grad for parameter in trained.parameters()):
         raise InputError("system has no parameters to train, expected at least one that requires a gradient")
     check_float32("system", system)
     record = {"started_from": map_hash(system)}
-    return _train(
-        copy.deepcopy(system),
+    found = _train(
+        trained,
         images,
         settings,
         record,
         _Watched(device, checkpoint, checkpoint_seconds, snapshots, on_epoch, on_snapshot),
     )
+    return found.requires_grad_(False) if isinstance(found, FunctionMap) else found
 
 
 def _train(

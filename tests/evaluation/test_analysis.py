@@ -107,9 +107,10 @@ def test_explosions_are_nearly_black_in_modulus(target: list[float], kind: Kind)
 
 def test_states_come_shaped_or_flat():
     system, states = dl.as_map(lambda states: states / 2, (1, 2, 2)), torch.rand(5, 1, 2, 2)
-    shaped, flat = (dl.analyse(system, data) for data in (states, states.reshape(5, 4)))
-    assert shaped.results.data.sha256 == flat.results.data.sha256
-    assert torch.equal(shaped.arrays.fixed_points, flat.arrays.fixed_points)
+    shaped, *others = (dl.analyse(system, data) for data in (states, states.reshape(5, 4), states.numpy()))
+    for other in others:
+        assert shaped.results.data.sha256 == other.results.data.sha256
+        assert torch.equal(shaped.arrays.fixed_points, other.arrays.fixed_points)
     with pytest.raises(ValueError, match="data"):
         dl.analyse(system, states.reshape(5, 2, 2))
 

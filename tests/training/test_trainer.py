@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dynlab.datasets import Dataset
 from dynlab.errors import InputError
-from dynlab.maps import DeepAutoencoder, DenoisingAutoencoder, Map, load_map, map_hash
+from dynlab.maps import DeepAutoencoder, DenoisingAutoencoder, Map, as_map, load_map, map_hash
 from dynlab.training import (
     EpochProgress,
     TrainingDiverged,
@@ -383,6 +383,21 @@ def test_any_map_is_trained_by_autograd(device: torch.device) -> None:
             (gradient,) = torch.autograd.grad(loss, matrix)
             matrix = (matrix - rate * gradient).detach().requires_grad_()
     assert (found.matrix.detach().cpu() - matrix).norm() <= 1e-5 * matrix.norm()
+
+
+def test_a_module_is_trained_as_a_map_of_ones_own_is() -> None:
+    images, settings = random_images(50, 12), TrainingSettings(sigma=0.4, walkback=2, epochs=2, seed=4)
+    expected = train_map(Filter(12), images, settings, device=CPU).matrix
+    linear = nn.Linear(12, 12, bias=False)
+    linear.weight.data = Filter(12).matrix.data
+    system = as_map(nn.Sequential(nn.Flatten(), linear, nn.Sigmoid(), nn.Unflatten(1, (3, 4))), (3, 4))
+    found = train_map(system, images.view(50, 3, 4), settings, device=CPU)
+    (trained,) = found.parameters()
+    torch.testing.assert_close(trained, expected, rtol=1e-6, atol=1e-8)
+    assert torch.equal(next(system.parameters()), Filter(12).matrix)
+    assert not trained.requires_grad
+    (module,) = found.children()
+    assert module is found.function
 
 
 def test_a_deeper_autoencoder_is_trained_and_kept(tmp_path: Path, digits_train: Dataset) -> None:

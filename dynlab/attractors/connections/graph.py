@@ -27,7 +27,7 @@ from dynlab.attractors.reached import known_attractors
 from dynlab.dynamics import completeness, energy, spectral_radius
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.known import KnownFixedPoints
-from dynlab.maps import DenoisingAutoencoder, Map, check_states, float64_copy
+from dynlab.maps import DenoisingAutoencoder, Map, flat_states, float64_copy
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -42,7 +42,7 @@ def connection_graph(
     basins: Basins,
     *,
     neighbours: int = 1,
-    samples: Float[Tensor, "samples dim"] | None = None,
+    samples: Float[Tensor, " samples *state"] | None = None,
     search_starts: int = 0,
     on_progress: Callable[[float], None] | None = None,
 ) -> nx.MultiGraph:
@@ -53,9 +53,9 @@ def connection_graph(
         basins: Its attractors, and who reaches them.
         neighbours: How many nearest attractors of each are tracked, at least 1. An attractor that has no edge
             then is tracked towards up to four more.
-        samples: The samples of `basins`, shape (samples, dim): if they are given, each whose nearest neighbour has
-            another attractor suggests a pair as well. As many pairs are tracked as there are attractors, those that
-            are suggested most often.
+        samples: The samples of `basins`, as `basins_of_attraction` took them: if they are given, each whose nearest
+            neighbour has another attractor suggests a pair as well. As many pairs are tracked as there are attractors,
+            those that are suggested most often.
         search_starts: From how many starts at most to look for further fixed points between those that tracking found,
             as `search_fixed_points` does; saddles of every index come to light so, and attractors without samples.
         on_progress: Called with the share of pairs that are done, from 0 to 1.
@@ -81,7 +81,7 @@ def connection_graph(
     if not isinstance(search_starts, int) or search_starts < 0:
         raise ValueError(f"search_starts is {search_starts}, expected a whole number of at least 0")
     if samples is not None:
-        check_states(system, samples, parameter="samples")
+        samples = flat_states(system, samples, parameter="samples")
         if len(samples) != len(basins.labels):
             raise ValueError(f"samples has {len(samples)} rows, expected {len(basins.labels)}, as basins has labels")
     exact = float64_copy(system)

@@ -31,7 +31,7 @@ from dynlab.attractors.robustness.chain import MarkovChain, markov_chain
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import home_of
-from dynlab.maps import Map, check_is_one_map, check_states
+from dynlab.maps import Map, check_is_one_map, flat_states
 from dynlab.short_repr import short_repr
 from dynlab.training.streams import MAX_SEED
 
@@ -191,7 +191,7 @@ def escape_graph(
 
 def escape_probability(
     system: Map,
-    states: Float[Tensor, "samples dim"],
+    states: Float[Tensor, " samples *state"],
     known: Sequence[FixedPoint],
     sigma: float,
     draws: int,
@@ -206,7 +206,7 @@ def escape_probability(
 
     Args:
         system: The map.
-        states: The samples, shape (samples, dim), finite.
+        states: The samples, shape (samples, dim) or (samples, *state_shape), finite.
         known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them, so as not to look for them again.
         sigma: Standard deviation of the noise on each coordinate, in units of the state, at least 0.
         draws: Perturbations of each sample, at least 1.
@@ -224,7 +224,7 @@ def escape_probability(
             holds inputs for several samples.
     """
     _check(sigma, draws, seed)
-    check_states(system, states)
+    states = flat_states(system, states)
     check_is_one_map(system)
     reach = partial(attractors_reached, tolerance=tolerance, max_steps=max_steps, max_exact_steps=max_exact_steps)
     home = home_of(system, states)

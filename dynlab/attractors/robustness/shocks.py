@@ -32,7 +32,7 @@ from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.certificates import Certificate
 from dynlab.dynamics.fixed_points import check_known
 from dynlab.dynamics.spectra import eigenpairs
-from dynlab.maps import Map, check_is_one_map, check_states, float64_copy
+from dynlab.maps import Map, check_is_one_map, flat_states, float64_copy
 from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ class CriticalShocks:
 
 def critical_shocks(
     system: Map,
-    states: Float[Tensor, "states dim"],
+    states: Float[Tensor, " states *state"],
     known: Sequence[FixedPoint],
     *,
-    samples: Float[Tensor, "samples dim"] | None = None,
+    samples: Float[Tensor, " samples *state"] | None = None,
     certificates: Sequence[Certificate] | None = None,
     neighbours: int = 8,
     starts: int = 2,
@@ -121,7 +121,7 @@ def critical_shocks(
 
     Args:
         system: The map.
-        states: Attractors or any other states, shape (states, dim).
+        states: Attractors or any other states, shape (states, dim) or (states, *state_shape).
         known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them; more are added as they are met.
         samples: States near which other basins may be, of any labels; none if not given.
         certificates: Of all of `known` in their order, as `dynlab.dynamics.certify` gives them. Where one shows no
@@ -142,9 +142,9 @@ def critical_shocks(
         ValueError: If an argument is out of its range, states or samples do not fit the map or are not finite, a fixed
             point of `known` is not stable, or the map holds inputs for several samples.
     """
-    check_states(system, states)
+    states = flat_states(system, states)
     if samples is not None:
-        check_states(system, samples, parameter="samples")
+        samples = flat_states(system, samples, parameter="samples")
     _check(system, known, tolerance, max_steps)
     if certificates is not None and len(certificates) != len(known):
         raise ValueError(f"certificates has {len(certificates)} entries, expected {len(known)}, one for each known")
@@ -196,7 +196,7 @@ def critical_shocks(
 
 def random_shock(
     system: Map,
-    states: Float[Tensor, "states dim"],
+    states: Float[Tensor, " states *state"],
     known: Sequence[FixedPoint],
     directions: int,
     *,
@@ -209,7 +209,7 @@ def random_shock(
 
     Args:
         system: The map.
-        states: Attractors or any other states, shape (states, dim).
+        states: Attractors or any other states, shape (states, dim) or (states, *state_shape).
         known: Attractors, as in `critical_shocks`.
         directions: How many are drawn for each state, uniformly from the sphere, at least 1.
         seed: Of the directions.
@@ -224,7 +224,7 @@ def random_shock(
     Raises:
         ValueError: As in `critical_shocks`.
     """
-    check_states(system, states)
+    states = flat_states(system, states)
     _check(system, known, tolerance, max_steps)
     if directions < 1:
         raise ValueError(f"directions is {directions}, expected at least 1")
