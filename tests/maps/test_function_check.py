@@ -107,6 +107,11 @@ NO_MAPS: dict[str, tuple[Callable[..., Any], str]] = {
     "dropout": (dropout, "returned different values for equal states: it is random"),
     "memory": (counting(), "or keeps a memory of earlier calls"),
     "in place": (lambda x: x.mul_(0.5), "changes its states in place"),
+    "in place without effect": (lambda x: x.relu_() + 1, "changes its states in place"),
+    "batch normalization alone": (
+        nn.BatchNorm1d(4, track_running_stats=False),
+        "works for several states and fails for one alone, as if its rows depended on each other",
+    ),
     "batch mean": (lambda x: x - x.mean(dim=0), "depends on the other rows of the batch"),
     "batch order": (lambda x: x.flip(0), "depends on the other rows of the batch"),
     "largest of the batch": (lambda x: x / x.amax(), "depends on the other rows of the batch"),
