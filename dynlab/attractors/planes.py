@@ -97,7 +97,7 @@ def basin_plane(
 
     Args:
         system: The map.
-        corners: Three states, shape (3, dim) or (3, *state_shape), not on one line: the grid is spanned by the ways
+        corners: Three states, shape (3, dim) or `(3, *state_shape)`, not on one line: the grid is spanned by the ways
             from the first to the other two.
         known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them.
         known_cycles: Periodic attractors, as `Basins.cycles` or `Orbits.cycles` have them.

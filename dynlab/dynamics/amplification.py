@@ -42,7 +42,7 @@ def jacobian_norm(system: Map, states: Float[Tensor, " batch *state"]) -> Float6
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+        states: Where to linearize, shape (batch, dim) or `(batch, *state_shape)`. Computed in
             float64 whatever their dtype.
 
     Returns:
@@ -63,7 +63,7 @@ def departure_from_normality(system: Map, states: Float[Tensor, " batch *state"]
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+        states: Where to linearize, shape (batch, dim) or `(batch, *state_shape)`. Computed in
             float64 whatever their dtype.
 
     Returns:
@@ -96,7 +96,7 @@ def transient_amplification(
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+        states: Where to linearize, shape (batch, dim) or `(batch, *state_shape)`. Computed in
             float64 whatever their dtype.
         max_steps: Limit of `p`, at least 1.
 

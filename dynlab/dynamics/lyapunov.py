@@ -82,7 +82,7 @@ def lyapunov_exponents(
 
     Args:
         system: The map; its own `jvp` and `jacobian` are used if it has them. Computed in float64.
-        initial_states: Shape (samples, dim) or (samples, *state_shape), finite.
+        initial_states: Shape (samples, dim) or `(samples, *state_shape)`, finite.
         count: How many exponents, from 1 to dim; all if not given.
         steps: Number of steps to average over, at least 20.
         transient: Number of steps before these, at least 0: for the orbit to reach its attractor and the frame to turn.

@@ -199,7 +199,7 @@ def states_at(
 
     Args:
         system: The map; its device and dtype compute.
-        initial_states: Shape (samples, dim) or (samples, *state_shape), finite.
+        initial_states: Shape (samples, dim) or `(samples, *state_shape)`, finite.
         steps: At which steps, from 0, in any order.
 
     Returns:
@@ -254,7 +254,7 @@ def reference_distances(
 
     Args:
         system: The map; its device and dtype compute.
-        initial_states: Shape (samples, dim) or (samples, *state_shape), finite.
+        initial_states: Shape (samples, dim) or `(samples, *state_shape)`, finite.
         reference_step: `i0`, from 1 to below `steps`.
         steps: How many steps to take.
 

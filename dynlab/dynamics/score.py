@@ -34,7 +34,7 @@ def score(system: Map, states: Float[Tensor, " batch *state"], sigma: float) -> 
 
     Args:
         system: The map.
-        states: Shape (batch, dim) or (batch, *state_shape). Computed in
+        states: Shape (batch, dim) or `(batch, *state_shape)`. Computed in
             float64 whatever their dtype.
         sigma: Corruption level, standard deviation of the noise in units of the state, above 0 and finite.
 
@@ -60,7 +60,7 @@ def antisymmetric_share(system: Map, states: Float[Tensor, " batch *state"]) -> 
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+        states: Where to linearize, shape (batch, dim) or `(batch, *state_shape)`. Computed in
             float64 whatever their dtype.
 
     Returns:

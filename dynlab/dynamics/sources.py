@@ -26,7 +26,7 @@ class Source:
 
     Args:
         system: The map that the samples are for.
-        samples: Shape (samples, dim) or (samples, *state_shape): a tensor, an array, or batches of these.
+        samples: Shape (samples, dim) or `(samples, *state_shape)`: a tensor, an array, or batches of these.
         parameter: What the samples are called in messages.
 
     Raises:

@@ -57,7 +57,7 @@ def spectrum(system: Map, states: Float[Tensor, " batch *state"], k: int | None 
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+        states: Where to linearize, shape (batch, dim) or `(batch, *state_shape)`. Computed in
             float64 whatever their dtype.
         k: How many to return, from 1 to dim; all `dim` if not given. A few of many are much cheaper than all.
 
@@ -118,7 +118,7 @@ def spectral_radius(system: Map, states: Float[Tensor, " batch *state"]) -> Floa
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+        states: Where to linearize, shape (batch, dim) or `(batch, *state_shape)`. Computed in
             float64 whatever their dtype.
 
     Returns:
@@ -142,7 +142,7 @@ def near_unity_counts(
 
     Args:
         system: The map to linearize; its own `jacobian_factors` are used if it has them.
-        states: Where to linearize, shape (batch, dim) or (batch, *state_shape). Computed in
+        states: Where to linearize, shape (batch, dim) or `(batch, *state_shape)`. Computed in
             float64 whatever their dtype.
         radii: Distances `|lambda - 1|`, positive; eigenvalues at less than that are counted.
 

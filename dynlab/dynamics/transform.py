@@ -44,7 +44,7 @@ def transform(
 
     Args:
         system: The map; states go to its device and dtype.
-        states: The set, shape (samples, dim) or (samples, *state_shape), finite.
+        states: The set, shape (samples, dim) or `(samples, *state_shape)`, finite.
         tolerance: Step length, in units of the state, positive.
         share: From 0 to below 1.
         max_steps: Limit of steps, at least 1.

@@ -206,7 +206,7 @@ def escape_probability(
 
     Args:
         system: The map.
-        states: The samples, shape (samples, dim) or (samples, *state_shape), finite.
+        states: The samples, shape (samples, dim) or `(samples, *state_shape)`, finite.
         known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them, so as not to look for them again.
         sigma: Standard deviation of the noise on each coordinate, in units of the state, at least 0.
         draws: Perturbations of each sample, at least 1.

@@ -121,7 +121,7 @@ def critical_shocks(
 
     Args:
         system: The map.
-        states: Attractors or any other states, shape (states, dim) or (states, *state_shape).
+        states: Attractors or any other states, shape (states, dim) or `(states, *state_shape)`.
         known: Attractors, as `known_attractors` or `Orbits.fixed_points` give them; more are added as they are met.
         samples: States near which other basins may be, of any labels; none if not given.
         certificates: Of all of `known` in their order, as `dynlab.dynamics.certify` gives them. Where one shows no
@@ -209,7 +209,7 @@ def random_shock(
 
     Args:
         system: The map.
-        states: Attractors or any other states, shape (states, dim) or (states, *state_shape).
+        states: Attractors or any other states, shape (states, dim) or `(states, *state_shape)`.
         known: Attractors, as in `critical_shocks`.
         directions: How many are drawn for each state, uniformly from the sphere, at least 1.
         seed: Of the directions.
