@@ -218,7 +218,11 @@ def _print_plan(study: Study, plan: Plan, asked: StudyTasks) -> None:
             seconds[place.cell] = seconds.get(place.cell, 0.0) + (one.seconds or 0.0) / len(one.task.places)
             unknown |= {place.cell} if one.seconds is None else set()
     differing = differing_settings([cell.settings for cell in asked.cells], seeds=True)
-    table = Table(*(differing or ["model"]), "done", "to do", "estimate", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in differing or ["model"]:
+        table.add_column(name.replace("_", " "), overflow="fold")  # long ones, and values, go on in the next line
+    for name in ("done", "to do", "estimate"):
+        table.add_column(name, no_wrap=name != "to do")
     for cell in (None, *asked.cells):
         places = [place for name in names if (place := asked.place(cell, name)) is not None]
         if not places:

@@ -92,6 +92,26 @@ def test_from_a_specification_to_answers(run: Run) -> None:
     assert ((folder / "results.csv").read_bytes(), (folder / "summary.csv").read_bytes()) == before
 
 
+def test_a_plan_of_many_settings_is_whole_on_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    settings = """
+walkback = [2, 3]
+walkback_variant = ["full", "detached"]
+corruption = ["gaussian", "salt-and-pepper"]
+contraction = [0.0, 0.01]
+"""
+    Path("tiny.toml").write_text(
+        STUDY.replace("epochs = [1, 2]", "epochs = 1" + settings).replace("[0.3, 1e38]", "0.3")
+    )
+    status, out, err = run("run", "tiny.toml", "--dry-run", "--workers", "1")
+    assert (status, err) == (0, "")
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    words = " ".join(out.split())
+    for name in ("corruption", "walkback", "variant", "detached", "0 of 5", "estimate"):
+        assert name in words
+
+
 def test_an_interrupted_run_says_how_it_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
