@@ -35,6 +35,11 @@ DISPLAYED: Mapping[str, Column] = {
     "attractors": Column("attractors", 1),
     "purity": Column("purity of basins", _SHARE),
 }
+# Of each setting; those that no row has are left out.
+OF_SETTINGS = (
+    *("acc_test", "acc_best_test", "steps_best", "acc_net_test", "mse_test", "mse_wb_test", "explosions_test"),
+    *("steps_test", "attractors", "purity"),
+)
 
 
 def column_of(name: str) -> Column:

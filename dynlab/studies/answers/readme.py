@@ -14,7 +14,15 @@ from typing import Any
 
 from dynlab import __version__
 from dynlab.studies.answers.acceptance import TableContrast
-from dynlab.studies.answers.columns import DISPLAYED, NOTHING, column_of, interval_text, measured, number_text
+from dynlab.studies.answers.columns import (
+    DISPLAYED,
+    NOTHING,
+    OF_SETTINGS,
+    column_of,
+    interval_text,
+    measured,
+    number_text,
+)
 from dynlab.studies.answers.comparison import Comparison, Quantity, TableLine
 from dynlab.studies.answers.groups import Correlation, SeedGroup, correlations, groups_of
 from dynlab.studies.answers.rows import SETTINGS, Row, as_cell, differing_settings
@@ -24,11 +32,6 @@ from dynlab.studies.specification import Study, shipped_studies
 from dynlab.studies.study_data import StudyData
 
 _TITLES = {"table_1a": "Table 1a", "table_1b": "Table 1b"}
-# Columns of each setting; those that no row has are left out.
-_SHOWN = (
-    *("acc_test", "acc_best_test", "steps_best", "acc_net_test", "mse_test", "mse_wb_test", "explosions_test"),
-    *("steps_test", "attractors", "purity"),
-)
 _HOLDS: dict[bool | None, str] = {True: "yes", False: "**no**", None: NOTHING}
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
 
@@ -186,7 +189,7 @@ def _contrasts_table(contrasts: Sequence[TableContrast]) -> str:
 def _all_settings(rows: Sequence[Row]) -> list[str]:
     groups = groups_of(rows)
     differing = differing_settings(rows)
-    shown = [column for column in _SHOWN if any(group.of(column).n for group in groups)]
+    shown = [column for column in OF_SETTINGS if any(group.of(column).n for group in groups)]
     lines = [
         (
             *(escaped(_text(as_cell(group.settings.value(name)))) for name in differing),

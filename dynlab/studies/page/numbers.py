@@ -14,18 +14,13 @@ from dynlab.report.study.figures import (
 )
 from dynlab.report.study.parts import Chart, Part, Table
 from dynlab.report.words import count, number, percent
-from dynlab.studies.answers.columns import DISPLAYED, NOTHING, interval_text, measured, number_text
+from dynlab.studies.answers.columns import DISPLAYED, NOTHING, OF_SETTINGS, interval_text, measured, number_text
 from dynlab.studies.answers.groups import SeedGroup, correlations, groups_of
 from dynlab.studies.answers.rows import Row
 from dynlab.studies.page.models import HEADS, Answer, Models, value_words
 
 _LONG = 8  # rows of a table that is folded away
 MOST_DOTS = 40  # settings in a figure with a row for each
-
-_OF_SETTINGS = (
-    *("acc_test", "acc_net_test", "acc_best_test", "steps_best", "explosions_test", "mse_test", "mse_wb_test"),
-    *("steps_test", "attractors", "purity"),
-)
 
 
 def settings_answer(models: Models, rows: Sequence[Row]) -> Answer:
@@ -72,7 +67,7 @@ def _notes(groups: Sequence[SeedGroup]) -> str:
 
 def _settings_table(models: Models, groups: Sequence[SeedGroup]) -> Table:
     names = models.varying or ("sigma", "walkback")
-    measures = [name for name in _OF_SETTINGS if any(group.of(name).n for group in groups)]
+    measures = [name for name in OF_SETTINGS if any(group.of(name).n for group in groups)]
     raw = any(group.of("acc_raw_test").n for group in groups)
     heads = [HEADS.get(name, name) for name in names] + ["seeds"] + [DISPLAYED[name].name for name in measures]
     heads += ["above raw pixels"] if raw else []
