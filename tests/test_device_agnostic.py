@@ -267,6 +267,17 @@ def test_orbits_of_a_closed_form(name: str, other: torch.device):
     _check_orbits(found, dl.iterate(system, states, max_steps=300, max_exact_steps=1000))
 
 
+def test_known_fixed_points_of_a_map_without_parameters(other: torch.device):
+    weight = torch.tensor([[0.5, 0.2], [0.0, -0.4]])
+    states = torch.rand(6, 2, generator=torch.Generator().manual_seed(0))
+    on_device = weight.to(other)  # which no parameter of the map tells
+    here, there = Formula(2, lambda x: x @ weight.to(x)), Formula(2, lambda x: x @ on_device.to(x.dtype))
+    known = dl.iterate(here, states).fixed_points
+    found = dl.iterate(there, states.to(other), known=known)
+    assert found.fixed_point.tolist() == [0] * 6
+    assert dl.critical_shocks(there, states[:1].to(other).double(), known).attractors.tolist() == [0]
+
+
 def _check_orbits(found: dl.Orbits, expected: dl.Orbits) -> None:
     assert list(found.status) == list(expected.status)
     for name in ("fixed_point", "period"):

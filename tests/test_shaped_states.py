@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import dynlab as dl
 from dynlab.dynamics import reference_distances, states_at, transform
 from dynlab.maps import Map
+from dynlab.training import reconstruction_errors
 
 SHAPE = (1, 2, 3)
 
@@ -48,6 +49,12 @@ OF_MANY: dict[str, Callable[[Map, Tensor], object]] = {
     "escape_probability": lambda s, x: dl.escape_probability(s, x, (), 0.5, 3),
     "connection_graph": lambda s, x: dl.connection_graph(s, basins(), samples=x),
     "basin_plane": lambda s, x: dl.basin_plane(s, x[:3], (), resolution=3),
+}
+OF_MANY |= {
+    "completeness": dl.completeness,
+    "reconstruction_errors": lambda s, x: reconstruction_errors(s, x, sigma=0.2, walkback=2, seed=0),
+    "known_attractors": lambda s, x: dl.known_attractors(s, dl.iterate(s, x[:4]).states.double()),
+    "search_fixed_points": lambda s, x: dl.search_fixed_points(s, dl.iterate(s, x[:4]).states.double(), max_starts=20),
 }
 OF_ONE: dict[str, Callable[[Map, Tensor], object]] = {"find_fixed_point": dl.find_fixed_point, "certify": dl.certify}
 

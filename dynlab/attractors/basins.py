@@ -197,6 +197,7 @@ def basins_of_attraction(
     _check_first(first_sample)
     check_map(system)
     check_is_one_map(system)  # of several each sample has attractors of its own
+    map_hash(system)  # so that what cannot be hashed is refused before the work and not after it
     orbits = iterate(
         system,
         samples,

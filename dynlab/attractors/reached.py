@@ -15,8 +15,8 @@ from dynlab.dynamics import FixedPoint, Status, iterate
 from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.decision import LARGEST_RADIUS
-from dynlab.dynamics.fixed_points import examine_fixed_points, residuals_of
-from dynlab.maps import Map, check_states
+from dynlab.dynamics.fixed_points import check_residuals, examine_fixed_points, relative_residuals
+from dynlab.maps import Map, flat_states
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Reached:
 
 
 def known_attractors(
-    system: Map, fixed_points: Float64[Tensor, "attractors dim"], *, tolerance: float = 1e-4
+    system: Map, fixed_points: Float64[Tensor, " attractors *state"], *, tolerance: float = 1e-4
 ) -> list[FixedPoint]:
     """Fixed points with their safe balls, for `attractors_reached`.
 
@@ -47,11 +47,12 @@ def known_attractors(
     Raises:
         ValueError: If the fixed points have another dim than the map, are not finite, or are none of this map.
     """
-    check_states(system, fixed_points, parameter="fixed_points")
+    fixed_points = flat_states(system, fixed_points, parameter="fixed_points")
     if not len(fixed_points):
         return []
     exact, states = in_float64(system, fixed_points)
-    residuals = residuals_of(exact, states)
+    residuals = relative_residuals(exact, states)
+    check_residuals(residuals, parameter="fixed_points")
     apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
     largest = (apart.amin(dim=1) / 2).clamp(max=LARGEST_RADIUS * tolerance)
     return examine_fixed_points(system, exact, states, residuals, largest)

@@ -25,7 +25,7 @@ def demo(
     from dynlab.studies.demo import run_demo
 
     check_writable_folder(out, parameter="out")
-    check_kind(out, None, parameter="out")
+    check_kind(out, "a demo", parameter="out")
     chosen = resolve_device(device)
     with shown(quiet=quiet) as display:
         analyses = run_demo(out, seed=seed, device=chosen, display=display)

@@ -198,7 +198,7 @@ def _check_not_another(path: Path, images: Dataset, settings: TrainingSettings) 
         known = load_map(path).training_settings
     except InputError as error:
         raise InputError(f"out {error}; --overwrite replaces the file") from error
-    wanted = settings.as_json() | {"data_sha256": images.sha256}
+    wanted = _wanted(images, settings)
     differing = [name for name, value in wanted.items() if name != "epochs" and known.get(name) != value]
     if not differing and known.get("epochs", math.inf) > settings.epochs:
         differing = ["epochs"]
@@ -208,6 +208,11 @@ def _check_not_another(path: Path, images: Dataset, settings: TrainingSettings) 
             f"out {path}: holds a map with {name} {known.get(name)}, expected a new file for {name} {wanted[name]}; "
             "--overwrite replaces the map"
         )
+
+
+def _wanted(images: Dataset, settings: TrainingSettings) -> dict[str, object]:
+    """What a map that this command trains has among its `training_settings`."""
+    return settings.as_json() | {"data_sha256": images.sha256, "started_from": None}
 
 
 def _trained_already(
@@ -220,9 +225,8 @@ def _trained_already(
         return None
     versions = {"dynlab": dynlab.__version__, "torch": str(torch.__version__)}
     for autoencoder, epochs in zip(found, (settings.epochs, *snapshots), strict=True):
-        expected = {**settings.as_json(), "epochs": epochs, "data_sha256": images.sha256, "versions": versions}
-        known = autoencoder.training_settings
-        if any(known.get(name) != value for name, value in expected.items()) or "started_from" in known:
+        expected = _wanted(images, settings) | {"epochs": epochs, "versions": versions}
+        if any(autoencoder.training_settings.get(name) != value for name, value in expected.items()):
             return None
     return found[0]
 

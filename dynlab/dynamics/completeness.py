@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import in_float64
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_states
 
 # A multiplier nearer to 1 than this, relative to the scale of the matrix, may be on either side of it.
 MARGIN = 1e-9
@@ -51,7 +51,7 @@ class Completeness:
 
 
 def completeness(
-    system: Map, fixed_points: Float[Tensor, "points dim"], *, expected: int | None = EXPECTED
+    system: Map, fixed_points: Float[Tensor, " points *state"], *, expected: int | None = EXPECTED
 ) -> Completeness:
     """Add up the signs of `det(I - J)` over the fixed points known of a map.
 
@@ -73,7 +73,7 @@ def completeness(
     Raises:
         ValueError: If `fixed_points` are not finite states of the map.
     """
-    check_states(system, fixed_points, parameter="fixed_points")
+    fixed_points = flat_states(system, fixed_points, parameter="fixed_points")
     exact, states = in_float64(system, fixed_points)
     signs = [_index(exact, state) for state in states]
     return Completeness(torch.tensor(signs, dtype=torch.int64), expected)

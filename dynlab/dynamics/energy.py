@@ -32,11 +32,11 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows
-from dynlab.maps import DenoisingAutoencoder, Map, check_states, float64_copy
+from dynlab.maps import DenoisingAutoencoder, Map, flat_states, float64_copy
 from dynlab.short_repr import short_repr
 
 
-def energy(autoencoder: DenoisingAutoencoder, states: Float[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
+def energy(autoencoder: DenoisingAutoencoder, states: Float[Tensor, " batch *state"]) -> Float64[Tensor, " batch"]:
     """Energy of each state under a sigmoid autoencoder, in nats.
 
     Args:
@@ -55,7 +55,7 @@ def energy(autoencoder: DenoisingAutoencoder, states: Float[Tensor, "batch dim"]
 
 
 def energy_gradient(
-    autoencoder: DenoisingAutoencoder, states: Float[Tensor, "batch dim"]
+    autoencoder: DenoisingAutoencoder, states: Float[Tensor, " batch *state"]
 ) -> Float64[Tensor, "batch dim"]:
     """Gradient of `energy`, `logit(x) - W' sigmoid(W x + b) - c`; zero exactly at the fixed points of a tied one.
 
@@ -117,7 +117,7 @@ class EnergyAlongOrbits:
 
 @torch.no_grad()
 def energy_along_orbits(
-    autoencoder: DenoisingAutoencoder, initial_states: Float[Tensor, "samples dim"], steps: int
+    autoencoder: DenoisingAutoencoder, initial_states: Float[Tensor, " samples *state"], steps: int
 ) -> EnergyAlongOrbits:
     """Follow the energy along orbits, iterated in float64.
 
@@ -207,9 +207,9 @@ def _entropy(states: Float64[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
 
 
 def _checked_states(
-    autoencoder: DenoisingAutoencoder, states: Float[Tensor, "batch dim"], *, parameter: str = "states"
+    autoencoder: DenoisingAutoencoder, states: Float[Tensor, " batch *state"], *, parameter: str = "states"
 ) -> Float64[Tensor, "batch dim"]:
-    check_states(autoencoder, states, parameter=parameter)
+    states = flat_states(autoencoder, states, parameter=parameter)
     outside = ((states < 0) | (states > 1)).any(dim=1)
     if outside.any():
         row = int(outside.nonzero()[0, 0])

@@ -46,36 +46,38 @@ class FixedPoint:
         return self.safe_radius > 0
 
 
-def check_known(exact: Map, known: Sequence[FixedPoint], *, parameter: str = "known") -> None:
-    """Check that what is given as fixed points of a map is that, and not of another map.
+def check_known(exact: Map, known: Sequence[FixedPoint], device: torch.device) -> None:
+    """Check that what is given as known fixed points of a map is that, and not of another map.
 
     Args:
         exact: The map in float64.
         known: What is given.
-        parameter: What it was given as.
+        device: Where the map computes.
 
     Raises:
         ValueError: If one has another dim than the map, or the map moves it.
     """
     for index, point in enumerate(known):
         if point.state.shape != (exact.dim,):
-            raise ValueError(f"{parameter}[{index}] has shape {tuple(point.state.shape)}, expected ({exact.dim},)")
+            raise ValueError(f"known[{index}] has shape {tuple(point.state.shape)}, expected ({exact.dim},)")
     if known:
-        states = torch.stack([point.state for point in known])
-        residuals_of(exact, states.to(home_of(exact, states)), parameter=parameter)
+        states = torch.stack([point.state for point in known]).to(device)
+        check_residuals(relative_residuals(exact, states), parameter="known")
 
 
 @torch.no_grad()
-def residuals_of(
-    exact: Map, states: Float64[Tensor, "batch dim"], *, parameter: str = "fixed_points"
-) -> Float64[Tensor, " batch"]:
-    """`||F(x) - x||_2 / max(1, ||x||_2)` of fixed points.
+def relative_residuals(exact: Map, states: Float64[Tensor, "batch dim"]) -> Float64[Tensor, " batch"]:
+    """`||F(x) - x||_2 / max(1, ||x||_2)`, by the map in float64."""
+    sizes = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
+    return torch.linalg.vector_norm(exact(states) - states, dim=1) / sizes
+
+
+def check_residuals(residuals: Float64[Tensor, " batch"], *, parameter: str) -> None:
+    """Check by their relative residuals that states are fixed points of the map, as far as rounding lets them.
 
     Raises:
         ValueError: If one is none of this map.
     """
-    residuals = torch.linalg.vector_norm(exact(states) - states, dim=1)
-    residuals = residuals / torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
     others = ~(residuals <= _OF_THE_MAP)
     if others.any():
         row = int(others.nonzero()[0, 0])
@@ -83,7 +85,6 @@ def residuals_of(
             f"{parameter}[{row}] is no fixed point of the map: its relative residual is {float(residuals[row]):.3g}, "
             f"expected at most {_OF_THE_MAP:g}"
         )
-    return residuals
 
 
 def examine_fixed_points(

@@ -20,14 +20,13 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.blocks import block_rows, home_of
 from dynlab.maps import Map, flat_states, float64_copy
 from dynlab.short_repr import short_repr
 
 _BLOCKS = 20
 # Up to this dimension the whole Jacobian costs less than tangents one by one.
 _DENSE_UP_TO = 32
-_STRETCH_BYTES = 2**24  # of Jacobians that are worked out at once
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def lyapunov_exponents(
     """Leading Lyapunov exponents of the orbit of each initial state, by the QR method.
 
     A step costs one step of the map, `count` tangents by `system.jvp` (up to dimension 32 a Jacobian instead, those of
-    many steps at once), and a QR factorization, for each sample; memory is a few times `samples * dim * count` numbers.
+    many steps at once), and a QR factorization, for each sample; memory is that of the Jacobians of a block of samples.
 
     Args:
         system: The map; its own `jvp` and `jacobian` are used if it has them. Computed in float64.
@@ -132,8 +131,8 @@ class _TangentOrbit:
         """Go `steps` steps; the sums of the logarithms of growth on the way."""
         growth = torch.zeros(len(self.states), self.frames.shape[2], dtype=torch.float64, device=self.states.device)
         is_dense = self.exact.dim <= _DENSE_UP_TO
-        of_step = 8 * max(1, len(self.states)) * self.exact.dim**2
-        longest = max(1, _STRETCH_BYTES // of_step) if is_dense else 1
+        # As many rows at a time as of samples elsewhere: what the map makes on its way to a Jacobian may be wide.
+        longest = max(1, block_rows(self.exact.dim, self.states) // max(1, len(self.states))) if is_dense else 1
         while steps > 0:
             length = min(steps, longest)
             growth += self._stretch(length) if is_dense else self._step()

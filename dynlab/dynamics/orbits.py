@@ -100,7 +100,7 @@ def iterate(
     recorder = Recorder(chosen[:0] if to_floor else chosen, histogram=histogram)
     exact = float64_copy(system)
     if system.is_one_map:
-        check_known(exact, known)
+        check_known(exact, known, source.device)
     decide = _Decide(system, exact, tolerance, max_steps, max_exact_steps, early_labels, source.device)
     answers = Answers(keep_states)
     shared = decide.search(system, exact, known) if system.is_one_map else None
@@ -160,7 +160,7 @@ def iterate(
         bound = system.for_samples(rows)
         step_lengths = step_lengths_to_floor(bound, initial, max_steps=max_steps)
     return answers.orbits(
-        state_shape=tuple(system.state_shape) if source.is_shaped else (system.dim,),
+        state_shape=system.state_shape if source.is_shaped else (system.dim,),
         recorded=torch.from_numpy(chosen),
         step_lengths=step_lengths[:, : len(chosen)],
         histogram=recorder.histogram(source.taken),

@@ -156,8 +156,6 @@ def iterate_plainly(
             doubtful=slots.doubtful[leaving],
             twins=None if beside is None else rows_of(beside, leaving).cpu(),
         )
-        if repeats:
-            repeats.forget(slots.ids[leaving])
         entering = source.take(len(leaving))
         places = leaving[: len(entering)]
         if len(entering):
@@ -172,6 +170,8 @@ def iterate_plainly(
             initial = rows_of(initial, staying)
             current = rows_of(current, _in_copies(staying, copies, count))
             slots = slots.keep(staying)
+            if repeats:
+                repeats.keep(staying)
         bound = _bound(system, slots.ids, copies)
 
 

@@ -5,8 +5,8 @@ of a periodic attractor once the digits are used up, or one that rounding makes 
 ever be short. Such a sample need not go on to the limit of steps.
 
 States are compared at the ends of strides with one that is kept for a while, twice as long each time, so that a cycle
-of any length is found after a few times the steps that led into it. To spare memory a state is kept only of who comes
-back to a step length, exactly.
+of any length is found after a few times the steps that led into it. Only those are compared whose last step had the
+length of the step that led to the state that is kept, exactly, which the host sees.
 
 Source: Brent, An improved Monte Carlo factorization algorithm, BIT 20, 1980.
 """
@@ -21,13 +21,14 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynlab.dynamics.blocks import rows_of
 from dynlab.dynamics.slots import Slots
 
 _FIRST_AGE = 64  # steps before which most samples come to rest
 
 
 class Repeats:
-    """Says which samples repeat themselves.
+    """Says which samples of a block repeat themselves.
 
     Args:
         skipped: Samples that go on all the same, as their steps are recorded.
@@ -35,7 +36,7 @@ class Repeats:
 
     def __init__(self, skipped: NDArray[np.int64] | Sequence[int] = ()) -> None:
         self._skipped = np.asarray(skipped, dtype=np.int64)
-        self._kept: dict[int, Tensor] = {}  # states, by the sample
+        self._kept: Tensor | None = None  # a state for each row, of those that have a mark
 
     def __call__(
         self, states: Float[Tensor, "rows dim"], last: NDArray[np.floating], slots: Slots
@@ -45,22 +46,24 @@ class Repeats:
         Args:
             states: The block, at the end of a stride.
             last: Length of the step that led there.
-            slots: What is known of the samples; `slots.mark` is changed.
+            slots: What is known of the samples; `mark` and `marked` are changed.
         """
         repeats = np.zeros(len(states), dtype=bool)
-        for row in np.flatnonzero(last == slots.mark).tolist():
-            sample = int(slots.ids[row])
-            if sample in self._kept:
-                repeats[row] = torch.equal(self._kept[sample], states[row])
-            else:
-                self._kept[sample] = states[row].clone()
-        is_due = (slots.ages >= _FIRST_AGE) & (slots.ages >= 2 * slots.marked) & ~np.isin(slots.ids, self._skipped)
-        slots.mark[is_due], slots.marked[is_due] = last[is_due], slots.ages[is_due]
-        self.forget(slots.ids[is_due])
+        rows = np.flatnonzero(last == slots.mark)
+        if len(rows) and self._kept is not None:
+            repeats[rows] = (rows_of(states, rows) == rows_of(self._kept, rows)).all(dim=1).cpu().numpy()
+        is_due = (slots.ages >= _FIRST_AGE) & (slots.ages >= 2 * slots.marked)
+        if len(self._skipped):
+            is_due &= ~np.isin(slots.ids, self._skipped)
+        rows = np.flatnonzero(is_due)
+        if len(rows):
+            slots.mark[rows], slots.marked[rows] = last[rows], slots.ages[rows]
+            if self._kept is None:
+                self._kept = torch.empty_like(states)
+            self._kept[torch.from_numpy(rows).to(states.device)] = rows_of(states, rows)
         return repeats
 
-    def forget(self, samples: NDArray[np.int64]) -> None:
-        """Keep no states of samples any more."""
-        if self._kept:
-            for sample in samples.tolist():
-                self._kept.pop(sample, None)
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Go on with some rows of the block."""
+        if self._kept is not None:
+            self._kept = rows_of(self._kept, rows)

@@ -21,6 +21,11 @@ Batch: TypeAlias = Tensor | np.ndarray
 Samples: TypeAlias = Batch | Iterable[Batch]
 
 
+def tensor_of(array: np.ndarray) -> Tensor:
+    """A copy that torch can take: memory-mapped files are read-only, and their pages can go."""
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
+
+
 class Source:
     """Initial states for one map, in order.
 
@@ -89,7 +94,7 @@ class Source:
         return True
 
     def _check_form(self, samples: Any) -> None:
-        shapes = [(self._system.dim,), tuple(self._system.state_shape)]
+        shapes = [(self._system.dim,), self._system.state_shape]
         if not isinstance(samples, Tensor | np.ndarray):
             raise ValueError(f"{self._parameter} holds a {type(samples).__name__}, expected tensors or arrays")
         if tuple(samples.shape[1:]) not in shapes or samples.ndim < 2:
@@ -101,8 +106,8 @@ class Source:
         self.is_shaped = samples.ndim > 2
 
     def _as_states(self, part: Batch) -> Tensor:
-        if isinstance(part, np.ndarray):  # a copy: memory-mapped files are read-only, and their pages can go
-            part = torch.from_numpy(np.array(part, dtype=part.dtype.newbyteorder("=")))
+        if isinstance(part, np.ndarray):
+            part = tensor_of(part)
         states = part.reshape(len(part), self._system.dim)
         finite = torch.isfinite(states).all(dim=1)
         if not bool(finite.all()):

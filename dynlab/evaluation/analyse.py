@@ -24,6 +24,7 @@ from dynlab.datasets import Dataset, dataset_of, labels_of
 from dynlab.dynamics import FixedPoint, Orbits, Status, Transformed, iterate, transform
 from dynlab.dynamics.balls import balls
 from dynlab.dynamics.blocks import home_of
+from dynlab.dynamics.sources import tensor_of
 from dynlab.errors import InputError
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.approach import decay_codes, energy_of, rates_of
@@ -86,7 +87,7 @@ def analyse(
     """
     check_map(system)
     if not isinstance(data, Dataset):
-        data = flat_states(system, torch.from_numpy(data) if isinstance(data, np.ndarray) else data, parameter="data")
+        data = flat_states(system, tensor_of(data) if isinstance(data, np.ndarray) else data, parameter="data")
         data = dataset_of(data, name="samples", shape=system.state_shape)
     name = printable(name)
     if recognizer is not None and recognizer_data is None:

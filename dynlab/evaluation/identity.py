@@ -15,7 +15,7 @@ from dynlab.maps import Map, map_hash
 
 def shown_shape(system: Map, data: Dataset) -> tuple[int, ...]:
     """The shape in which states are looked at: that of the map, or of the data, where the map has flat states only."""
-    own = tuple(system.state_shape)
+    own = system.state_shape
     return data.shape if own == (system.dim,) and math.prod(data.shape) == system.dim else own
 
 

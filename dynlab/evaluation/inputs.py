@@ -42,7 +42,7 @@ def _check_shape(data: Dataset, system: Map) -> None:
         raise InputError(f"{data.name}: images have {data.images.shape[1]} pixels, the map takes {system.dim}")
     found, expected = ([length for length in shape if length > 1] for shape in (data.shape, system.state_shape))
     if found != expected and len(found) > 1 and len(expected) > 1:
-        shape, own = tuple(data.shape), tuple(system.state_shape)
+        shape, own = tuple(data.shape), system.state_shape
         raise InputError(f"{data.name}: samples have shape {shape}, expected {own} as states of the map have")
 
 

@@ -60,10 +60,12 @@ class FunctionMap(Map):
         state_shape: tuple[int, ...],
         inputs: Inputs | None,
         home: Tensor | None = None,
+        learnable: Sequence[str] = (),
     ) -> None:
         super().__init__(math.prod(state_shape), state_shape)
         self.function = function  # a submodule, if it is a module
         self.owner = function.__self__ if isinstance(function, MethodType) else None  # likewise
+        self.learnable = tuple(learnable)  # parameters that asked for gradients before the snapshot was taken
         # For a function that works in one dtype: states go where the first floating point buffer is.
         self.register_buffer("home", home)
         self._inputs_are_tuple = isinstance(inputs, tuple)
@@ -92,7 +94,7 @@ class FunctionMap(Map):
         if self.inputs is None or self.held_samples == 1:
             return self
         chosen = each(self.inputs, lambda value: value.index_select(0, rows.to(value.device)))
-        return FunctionMap(self.function, self.state_shape, chosen, self.home)
+        return FunctionMap(self.function, self.state_shape, chosen, self.home, self.learnable)
 
     def forward(self, states: Float[Tensor, "batch dim *rest"]) -> Float[Tensor, "batch dim *rest"]:
         """Apply the function once to each row, flat or shaped.
@@ -187,6 +189,9 @@ def as_map(
         raise ValueError(f"function_or_module is {function_or_module!r}, expected a torch module or a function")
     function = _snapshot(function_or_module)
     system = FunctionMap(function, shape, None if inputs is None else _copied(inputs))
+    own = _module_of(function_or_module)
+    asked = {name for name, value in own.named_parameters() if value.requires_grad} if own is not None else set()
+    system.learnable = tuple(name for name, _ in system.named_parameters() if name.partition(".")[2] in asked)
     parameters = [value for value in _tensors_of(_module_of(function)) if value.is_floating_point()]
     if parameters:
         home = parameters[0]

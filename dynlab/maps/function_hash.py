@@ -206,7 +206,11 @@ class _Hasher:
         ]
         # The keys of hooks count up all hooks of a process.
         hooks = [self._all(name, enumerate(getattr(module, name).values()), path) for name in _HOOKS]
-        others = ((name, member) for name, member in sorted(vars(module).items()) if name not in self._unhashed)
+        others = (
+            (name, member)
+            for name, member in sorted(vars(module).items())
+            if name not in self._unhashed and not _is_cached(type(module), name)
+        )
         return _combined("module", self._class(type(module), path), *parts, *hooks, self._all("others", others, path))
 
     def _instance(self, value: object, path: str) -> str:
@@ -215,7 +219,7 @@ class _Hasher:
         except Exception as error:  # whatever a class raises that cannot be pickled
             raise ValueError(
                 f"{path} is a {_name_of(type(value))}, whose content cannot be read, so this map cannot be told from "
-                f"others ({error}): pass a module, or a function of numbers, tensors and functions"
+                f"others ({error}): let it be made of numbers, tensors, functions and modules"
             ) from error
         if isinstance(content, str):  # a name, as of a function that keeps its results
             content = (content, type(value), getattr(value, "__wrapped__", None))
@@ -240,7 +244,14 @@ def _bytes_of(tensor: Tensor) -> bytes:
 
 
 def _name_of(value: Any) -> str:
-    return f"{getattr(value, '__module__', None)}.{getattr(value, '__qualname__', getattr(value, '__name__', value))}"
+    # A process that a program spawns knows the module of the program by another name.
+    module = str(getattr(value, "__module__", None)).replace("__mp_main__", "__main__")
+    return f"{module}.{getattr(value, '__qualname__', getattr(value, '__name__', value))}"
+
+
+def _is_cached(kind: type, name: str) -> bool:
+    """Whether an attribute is what a property keeps, which follows from its code and other attributes."""
+    return any(isinstance(vars(base).get(name), functools.cached_property) for base in kind.__mro__)
 
 
 def _is_content(name: str, member: object) -> bool:

@@ -238,10 +238,14 @@ def flat_states(system: Map, states: object, *, parameter: str = "states") -> Fl
         ValueError: If they have another shape, are not finite, or `system` is no map.
     """
     check_map(system)
-    if isinstance(states, Tensor) and states.ndim > 1 and tuple(states.shape[1:]) == system.state_shape:
-        states = states.reshape(len(states), system.dim)
+    if not isinstance(states, Tensor):
+        raise ValueError(f"{parameter} is of type {type(states).__name__}, expected a tensor")
+    shapes = dict.fromkeys(((system.dim,), system.state_shape))
+    if states.ndim < 2 or tuple(states.shape[1:]) not in shapes:
+        expected = " or ".join(f"(batch, {', '.join(map(str, shape))})" for shape in shapes)
+        raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected {expected}")
+    states = states.reshape(len(states), system.dim)
     check_states(system, states, parameter=parameter)
-    assert isinstance(states, Tensor)
     return states
 
 
@@ -252,12 +256,11 @@ def flat_state(system: Map, state: object, *, parameter: str = "state") -> Float
         ValueError: If it has another shape, is not finite, or `system` is no map.
     """
     check_map(system)
-    shapes = dict.fromkeys(((system.dim,), system.state_shape))
-    if isinstance(state, Tensor) and tuple(state.shape) not in shapes:
-        expected = " or ".join(map(str, shapes))
-        raise ValueError(f"{parameter} has shape {tuple(state.shape)}, expected {expected}")
     if not isinstance(state, Tensor):
         raise ValueError(f"{parameter} is of type {type(state).__name__}, expected a tensor")
+    shapes = dict.fromkeys(((system.dim,), system.state_shape))
+    if tuple(state.shape) not in shapes:
+        raise ValueError(f"{parameter} has shape {tuple(state.shape)}, expected {' or '.join(map(str, shapes))}")
     return flat_states(system, state[None], parameter=parameter)[0]
 
 
@@ -271,8 +274,7 @@ def check_states(system: Map, states: object, *, parameter: str = "states") -> N
     if not isinstance(states, Tensor):
         raise ValueError(f"{parameter} is of type {type(states).__name__}, expected a tensor")
     if states.ndim != 2 or states.shape[1] != system.dim:
-        shaped = "" if system.state_shape == (system.dim,) else f" or (batch, {str(system.state_shape)[1:-1]})"
-        raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected (batch, {system.dim}){shaped}")
+        raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected (batch, {system.dim})")
     if not states.is_floating_point():
         raise ValueError(f"{parameter} is of type {states.dtype}, expected floating point")
     if not torch.isfinite(states).all():

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dynlab.errors import InputError
-from dynlab.maps import NONLINEARITIES, DenoisingAutoencoder, Map, check_states
+from dynlab.maps import NONLINEARITIES, DenoisingAutoencoder, Map, flat_states
 from dynlab.training.corruption import corrupt
 
 Variant = Literal["full", "detached", "last"]
@@ -173,7 +173,7 @@ def walkback_objective(
 @torch.no_grad()
 def reconstruction_errors(
     system: Map,
-    images: Float[Tensor, "samples dim"],
+    images: Float[Tensor, " samples *state"],
     *,
     sigma: float | None = None,
     walkback: int,
@@ -196,7 +196,7 @@ def reconstruction_errors(
         InputError: If `corruption` cannot be read, or does not suit the images.
         ValueError: If another argument is out of its range or `images` is not finite.
     """
-    check_states(system, images, parameter="images")
+    images = flat_states(system, images, parameter="images")
     if len(images) == 0:
         raise ValueError("images is empty, expected at least one sample")
     if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):

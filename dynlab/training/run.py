@@ -20,7 +20,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 import dynlab
-from dynlab.maps import Autoencoder, DenoisingAutoencoder, Map
+from dynlab.maps import Autoencoder, DenoisingAutoencoder, FunctionMap, Map
 from dynlab.training.adversary import Adversary
 from dynlab.training.autograd_descent import AutogradDescent
 from dynlab.training.backpropagation import GradientDescent
@@ -183,6 +183,8 @@ class TrainingRun:
         system = copy.deepcopy(self._system)
         for parameter in system.parameters():
             parameter.data = parameter.data.contiguous()
+        if isinstance(system, FunctionMap):  # a snapshot, as `as_map` gives it
+            system.requires_grad_(False)
         record = training_record(self._settings, self._objectives, self._images, {"backend": "single", **self._record})
         if not isinstance(system, Autoencoder):
             record = {name: value for name, value in record.items() if name not in _OF_AUTOENCODERS}

@@ -123,8 +123,8 @@ def train_map(
     that draws random numbers of its own, as one with dropout does, is not trained to the same weights again.
 
     Args:
-        system: A map with parameters; it keeps them, a copy is trained. Of a module that `as_map` made a map of all
-            are trained, in evaluation mode; the trained module is the `function` of what comes back.
+        system: A map with parameters; it keeps them, a copy is trained. Of a module that `as_map` made a map of, those
+            that asked for gradients are, in evaluation mode; the trained module is the `function` of what comes back.
         images: As in `train`, or in the shape of states; like everything that follows.
         settings: Those of them that say what to train, such as `hidden` and `tied`, have no effect.
         device: See `train`.
@@ -144,26 +144,25 @@ def train_map(
         TrainingDiverged: If the objective or a weight stops being finite.
     """
     check_map(system)
-    if tuple(images.shape[1:]) == system.state_shape:
+    if images.shape[1:] == system.state_shape:
         images = system.flat(images)
     check_images(images, settings)
     if images.shape[1] != system.dim:
         raise InputError(f"images have {images.shape[1]} pixels, expected {system.dim} as the map has")
     trained = copy.deepcopy(system)
-    if isinstance(trained, FunctionMap):  # whose parameters ask for no gradients
-        trained.requires_grad_()
+    for name in trained.learnable if isinstance(trained, FunctionMap) else ():
+        trained.get_parameter(name).requires_grad_()
     if not any(parameter.requires_grad for parameter in trained.parameters()):
         raise InputError("system has no parameters to train, expected at least one that requires a gradient")
     check_float32("system", system)
     record = {"started_from": map_hash(system)}
-    found = _train(
+    return _train(
         trained,
         images,
         settings,
         record,
         _Watched(device, checkpoint, checkpoint_seconds, snapshots, on_epoch, on_snapshot),
     )
-    return found.requires_grad_(False) if isinstance(found, FunctionMap) else found
 
 
 def _train(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -46,6 +47,19 @@ def test_attractors_that_look_like_one_from_afar_are_two(scale: float):
     assert len(basins.fixed_points) == 2
     reached = basins.fixed_points[basins.labels]
     assert torch.equal(reached > 0.5, samples > 0.5)
+
+
+def test_a_map_that_cannot_be_told_from_others_is_refused_before_any_work():
+    class Locked(dl.Map):
+        def __init__(self) -> None:
+            super().__init__(1)
+            self.lock = threading.Lock()
+
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("work began")
+
+    with pytest.raises(ValueError, match=r"lock is a .*lock, whose content cannot be read"):
+        basins_of_attraction(Locked(), torch.rand(3, 1))
 
 
 def test_basins_of_equal_size_are_ordered_by_their_fixed_points():

@@ -230,5 +230,5 @@ def test_cycles_and_orbits_that_diverge_are_counted_in_the_table(run: Run, tmp_p
     assert (status, err) == (0, "")
     # x -> -x on the cycle of 1.5 - x^2 = 1; beyond the fixed points at sqrt(2.5) all is lost.
     rows = {" ".join(words[:-1]): words[-1] for line in out.splitlines() if (words := line.split())}
-    assert (rows["stable cycles"], rows["cycle"], rows["diverged"]) == ("1", "50.0%", "50.0%")
+    assert (rows["stable cycles"], rows["periodic"], rows["diverged"]) == ("1", "50.0%", "50.0%")
     assert "unresolved" not in rows

@@ -140,6 +140,12 @@ def test_another_map_is_not_replaced_unasked(run: Run) -> None:
     assert load_map(files[0]).training_settings["epochs"] == 6
     assert run(*alone, "--seed", "1", "--overwrite")[0] == 0
     assert [load_map(file).training_settings["seed"] for file in files] == [1, 1]
+    begun = load_map("dae.safetensors")
+    begun.training_settings |= {"seed": 0, "epochs": 4, "started_from": "0123"}
+    begun.save("dae.safetensors")
+    status, _, err = run(*alone)
+    assert status == 2
+    assert "holds a map with started_from 0123, expected a new file for started_from None" in err
     Path("dae.safetensors").write_bytes(b"something else")
     status, _, err = run(*alone, "--seed", "1")
     assert status == 2

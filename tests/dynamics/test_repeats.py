@@ -29,20 +29,26 @@ class Counted(Formula):
         return super().forward(states)
 
 
-def plainly(system: Formula, states: Tensor, repeats: Repeats | None) -> dict[int, int]:
-    """After how many steps each sample came to rest."""
+def plainly(system: Formula, states: Tensor, repeats: Repeats | None) -> dict[int, tuple[int, Tensor]]:
+    """After how many steps each sample came to rest, and where it stands."""
     parts = iterate_plainly(
         system, Source(system, states, parameter="states"), tolerance=1e-4, max_steps=LIMIT, repeats=repeats
     )
     return {
-        sample: steps for part in parts for sample, steps in zip(part.ids.tolist(), part.steps.tolist(), strict=True)
+        int(sample): (int(steps), state)
+        for part in parts
+        for sample, steps, state in zip(part.ids, part.steps, part.states, strict=True)
     }
+
+
+def steps_of(found: dict[int, tuple[int, Tensor]]) -> dict[int, int]:
+    return {sample: steps for sample, (steps, _) in found.items()}
 
 
 @pytest.mark.parametrize("period", [2, 3, 7, 100, 300])
 def test_cycles_of_any_length_end(period: int):
     system = Counted(lambda states: (states + 1) % period)
-    assert plainly(system, torch.arange(5.0)[:, None], Repeats()) == dict.fromkeys(range(5), -1)
+    assert steps_of(plainly(system, torch.arange(5.0)[:, None], Repeats())) == dict.fromkeys(range(5), -1)
     assert system.asked <= 5 * max(128, 6 * period + 8)
 
 
@@ -53,8 +59,8 @@ def test_orbits_that_only_take_equal_steps_go_on():
 
     starts = torch.tensor([[0.0], [700.0], [999.5], [-0.25]])
     system, plain = Counted(apply), Counted(apply)
-    found = plainly(system, starts, Repeats())
-    assert found == plainly(plain, starts, None) == {0: 2001, 1: 601, 2: 2, 3: -1}
+    found = steps_of(plainly(system, starts, Repeats()))
+    assert found == steps_of(plainly(plain, starts, None)) == {0: 2001, 1: 601, 2: 2, 3: -1}
     assert system.asked < plain.asked - LIMIT / 2
 
 
@@ -69,6 +75,16 @@ def test_answers_are_those_of_all_steps():
         return which + rate * within * (1 - within)
 
     starts = torch.arange(4.0)[:, None] + torch.linspace(0.2, 0.8, 5)
+    found, all_steps = (plainly(Counted(apply), starts.reshape(-1, 1), repeats) for repeats in (Repeats(), None))
+    assert steps_of(found) == steps_of(all_steps)
+    assert all(steps == -1 for steps in list(steps_of(found).values())[-5:])
+    for sample, (_, state) in found.items():  # on the very cycle on which all steps end
+        orbit = [state]
+        for _ in range(3):
+            orbit.append(apply(orbit[-1][None])[0])
+        if sample < 15:
+            assert any(torch.equal(one, all_steps[sample][1]) for one in orbit)
+
     orbits = iterate(Formula(1, apply), starts.reshape(-1, 1), max_steps=LIMIT, max_exact_steps=2000)
     expected = [Status.CONVERGED] * 5 + [Status.PERIODIC] * 10 + [Status.UNRESOLVED] * 5
     assert list(orbits.status) == expected

@@ -107,7 +107,9 @@ def test_explosions_are_nearly_black_in_modulus(target: list[float], kind: Kind)
 
 def test_states_come_shaped_or_flat():
     system, states = dl.as_map(lambda states: states / 2, (1, 2, 2)), torch.rand(5, 1, 2, 2)
-    shaped, *others = (dl.analyse(system, data) for data in (states, states.reshape(5, 4), states.numpy()))
+    array = states.numpy()
+    sources = (states, states.reshape(5, 4), array[::-1].copy()[::-1], array.astype(">f4"))
+    shaped, *others = (dl.analyse(system, data) for data in sources)
     for other in others:
         assert shaped.results.data.sha256 == other.results.data.sha256
         assert torch.equal(shaped.arrays.fixed_points, other.arrays.fixed_points)

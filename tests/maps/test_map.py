@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +182,44 @@ def test_hash_of_a_map_of_ones_own_is_that_of_its_code_and_attributes() -> None:
     assert len({map_hash(Iterated(made(torch.tanh, slope), 2)) for slope in slopes}) == 3
     with pytest.raises(ValueError, match=r"^Bent.*slope is a .*lock, whose content cannot be read"):
         map_hash(made(torch.tanh, threading.Lock()))
+
+
+def test_what_a_property_keeps_does_not_change_the_hash() -> None:
+    class Caching(Map):
+        @functools.cached_property
+        def slope(self) -> Tensor:
+            return torch.tensor(0.5)
+
+        def forward(self, states: Tensor) -> Tensor:
+            return self.slope.to(states) * states
+
+    used = Caching(2)
+    used(torch.ones(1, 2))
+    assert "slope" in vars(used)
+    assert map_hash(used) == map_hash(Caching(2))
+
+
+def test_hash_is_the_same_in_a_process_that_a_program_spawns(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("""
+import multiprocessing
+import torch
+from dynlab.maps import Map, map_hash
+
+class Halving(Map):
+    def forward(self, states):
+        return states / 2
+
+def hashed(_):
+    return map_hash(Halving(2))
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(hashed(0), *pool.map(hashed, [0]))
+""")
+    run = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True, timeout=120)
+    here, there = run.stdout.split()
+    assert here == there
 
 
 def test_every_type_of_torch_can_be_hashed() -> None:

@@ -398,6 +398,17 @@ def test_a_module_is_trained_as_a_map_of_ones_own_is() -> None:
     assert not trained.requires_grad
     (module,) = found.children()
     assert module is found.function
+    # What its owner froze stays as it is, and snapshots are as frozen as what comes at the end.
+    layers = nn.Sequential(nn.Linear(12, 5), nn.Sigmoid(), nn.Linear(5, 12))
+    layers[0].requires_grad_(False)
+    own = [value.clone() for value in layers.parameters()]
+    snapshots: list[Map] = []
+    found = train_map(as_map(layers, (12,)), images, settings, device=CPU, snapshots=[1], on_snapshot=snapshots.append)
+    for one in (found, *snapshots):
+        equal = [torch.equal(value, before) for value, before in zip(one.parameters(), own, strict=True)]
+        assert equal == [True, True, False, False]
+        assert not any(value.requires_grad for value in one.parameters())
+    assert len(snapshots) == 1
 
 
 def test_a_deeper_autoencoder_is_trained_and_kept(tmp_path: Path, digits_train: Dataset) -> None:

@@ -31,7 +31,7 @@ from dynlab.dynamics.damped import newton_damped
 from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE
 from dynlab.dynamics.spectra import spectrum_across_one
-from dynlab.maps import Map, check_is_one_map, check_states, float64_copy
+from dynlab.maps import Map, check_is_one_map, flat_states, float64_copy
 from dynlab.short_repr import short_repr
 
 _FIRST_COUNT = 8  # multipliers looked at before it is known how many are unstable
@@ -66,7 +66,7 @@ class FoundFixedPoints:
 
 def search_fixed_points(
     system: Map,
-    known: Float[Tensor, "given dim"],
+    known: Float[Tensor, " given *state"],
     *,
     max_rounds: int = 10,
     max_starts: int = 20_000,
@@ -98,7 +98,7 @@ def search_fixed_points(
         ValueError: If an argument is out of its range, `known` holds what is no fixed point of the map, or the map
             holds inputs for several samples.
     """
-    check_states(system, known, parameter="known")
+    known = flat_states(system, known, parameter="known")
     for parameter, value in (("max_rounds", max_rounds), ("max_starts", max_starts), ("neighbours", neighbours)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{parameter} is {value}, expected a whole number of at least 1")

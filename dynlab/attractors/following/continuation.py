@@ -24,7 +24,7 @@ from torch import Tensor
 from dynlab.attractors.following.bifurcations import Bifurcation, bifurcations_between, zero_between
 from dynlab.attractors.following.curve import Curve, CurvePoint, LostError
 from dynlab.dynamics.newton import newton
-from dynlab.maps import Map, check_states
+from dynlab.maps import Map, flat_state
 from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Branch:
 
 def follow_fixed_point(
     system_at: Callable[[float], Map],
-    start: Float[Tensor, " dim"],
+    start: Float[Tensor, "*state"],
     parameter: float,
     *,
     until: float,
@@ -213,9 +213,7 @@ def _land(curve: Curve, point: CurvePoint, following: CurvePoint, end: float) ->
 
 def _first_point(curve: Curve, start: Tensor, parameter: float, until: float) -> CurvePoint:
     exact = curve.map_at(parameter)
-    if start.ndim != 1:
-        raise ValueError(f"start has shape {tuple(start.shape)}, expected ({exact.dim},)")
-    check_states(exact, start[None], parameter="start")
+    start = flat_state(exact, start, parameter="start")
     device = next((value.device for value in exact.state_dict().values()), start.device)
     solution = newton(exact, start.to(device, torch.float64))
     if not solution.is_fixed_point:

@@ -32,7 +32,7 @@ from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.certificates import Certificate
 from dynlab.dynamics.fixed_points import check_known
 from dynlab.dynamics.spectra import eigenpairs
-from dynlab.maps import Map, check_is_one_map, flat_states, float64_copy
+from dynlab.maps import Map, check_is_one_map, flat_states
 from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ def critical_shocks(
     states = flat_states(system, states)
     if samples is not None:
         samples = flat_states(system, samples, parameter="samples")
-    _check(system, known, tolerance, max_steps)
+    exact, states = in_float64(system, states)
+    _check(exact, known, states.device, tolerance, max_steps)
     if certificates is not None and len(certificates) != len(known):
         raise ValueError(f"certificates has {len(certificates)} entries, expected {len(known)}, one for each known")
     for parameter, value, least in (
@@ -157,7 +158,6 @@ def critical_shocks(
             raise ValueError(f"{parameter} is {value}, expected at least {least}")
     if not 1e-12 <= precision <= 0.01:
         raise ValueError(f"precision is {precision}, expected from 1e-12 to 0.01")
-    exact, states = in_float64(system, states)
     outcomes = Outcomes(exact, known, states.device, tolerance, max_steps)
     own = outcomes(states)
     rays = _first_rays(outcomes, states, own, samples, neighbours)
@@ -225,12 +225,12 @@ def random_shock(
         ValueError: As in `critical_shocks`.
     """
     states = flat_states(system, states)
-    _check(system, known, tolerance, max_steps)
+    exact, states = in_float64(system, states)
+    _check(exact, known, states.device, tolerance, max_steps)
     if directions < 1:
         raise ValueError(f"directions is {directions}, expected at least 1")
     if not 1e-12 <= precision <= _ROUGH:
         raise ValueError(f"precision is {precision}, expected from 1e-12 to {_ROUGH}")
-    exact, states = in_float64(system, states)
     outcomes = Outcomes(exact, known, states.device, tolerance, max_steps)
     own = outcomes(states)
     row = torch.arange(len(states), device=states.device).repeat_interleave(directions)
@@ -336,15 +336,15 @@ def _optimize(outcomes: Outcomes, rays: Rays, max_iterations: int) -> tuple[Rays
     return rays, iterations
 
 
-def _check(system: Map, known: Sequence[FixedPoint], tolerance: float, max_steps: int) -> None:
+def _check(exact: Map, known: Sequence[FixedPoint], device: torch.device, tolerance: float, max_steps: int) -> None:
     if not 0 < tolerance < float("inf"):
         raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
     if max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}, expected at least 1")
-    check_is_one_map(system)
+    check_is_one_map(exact)
     if not known:
         raise ValueError("known is empty, expected at least one attractor")
-    check_known(float64_copy(system), known)
+    check_known(exact, known, device)
     for index, point in enumerate(known):
         if not point.is_stable:
             raise ValueError(f"known[{index}] has no safe ball, expected a stable fixed point")
