@@ -26,8 +26,8 @@ _ESTIMATE_DIMENSION = 18
 _FIRST_COUNT = 8  # multipliers looked at before it is known how many are unstable
 _ESTIMATED_FROM = 200  # dimension from which an estimate is cheaper than the answer
 _OF_THE_MAP = 1e-8  # relative residual up to which a fixed point is one of this map; Newton's method leaves 1e-12
-_SMALL = Effort(leading=8, random=4, generations=3, products=None)
-_LARGE = Effort(leading=1, random=1, generations=2, products=8)
+_SMALL = Effort(leading=8, random=4, generations=3, rises=5, products=None)
+_LARGE = Effort(leading=1, random=1, generations=2, rises=3, products=8)
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself: two orbits that end at one object end at one point

@@ -9,12 +9,13 @@ saddle stands.
 The safe radius is the largest one, of a rising sequence, up to which the remainder is at most two fifths of both in
 every direction probed, both ways. Where another attractor stands beyond a saddle at distance `d`, it is more than that
 from `d` to `5 d` even in a map that is constant farther out, as the remainder is `(1 - rho) 2 d` at the attractor: the
-sequence, which rises by factors of four and then of two, does not step over that. It begins at a tolerance or so, below
-which plain iteration tells nothing apart. Directions are those of leading multipliers, along which the contraction is
-weakest, a plane if one is of a pair, and random ones; and from each of these that of `(I - J)^-1 q(e)`, in which the
-remainder would move a fixed point: repeated, this ends at the directions of other fixed points, as the power method
-ends at those of leading eigenvectors. It is an estimate and no proof (`dynlab.dynamics.certify` proves), by a factor
-that leaves room for the transient growth of a Jacobian that is not normal.
+sequence, which rises by factors of four and then of two, does not step over that. It begins a thousand times below the
+largest radius, or sixty times where states are long, and looks for no finer structure than that. Directions are those
+of leading multipliers, along which the contraction is weakest, a plane if one is of a pair, and random ones; and from
+each of these that of `(I - J)^-1 q(e)`, in which the remainder would move a fixed point: repeated, this ends at the
+directions of other fixed points, as the power method ends at those of leading eigenvectors. It is an estimate and no
+proof (`dynlab.dynamics.certify` proves), by a factor that leaves room for the transient growth of a Jacobian that is
+not normal.
 
 Source: Kuznetsov, Elements of Applied Bifurcation Theory, section 4.2 (normal form of the fold of maps); Kolda and
 Mayo, Shifted power method for computing tensor eigenpairs, SIAM Journal on Matrix Analysis and Applications 32, 2011.
@@ -36,8 +37,8 @@ from dynlab.maps import Map
 
 _SHARE = 0.4  # of the contraction, that the remainder may take
 _PRECISION = 1e3  # units in the last place that the allowed remainder must be worth, for single precision to do
-# The first radius is so many steps below the largest one; where it is too large, more are taken, down to a limit.
-_STEP, _RISES, _FALLS = 4, 5, 6
+_STEP = 4  # factor between radii that are tried
+_FALLS = 8  # steps down from the first radius, at most, where that is too large
 _LEAST_LENGTH = 1e-6  # of a direction: real multipliers have no imaginary one, zero multipliers none at all
 
 
@@ -49,6 +50,7 @@ class Effort:
         leading: Multipliers whose directions are probed.
         random: Random directions that are probed.
         generations: Sets of directions: those given, and others found from the remainders of the set before.
+        rises: Factors of four from the first radius that is tried up to the largest one.
         products: With the Jacobian, at most, to find what stands against a remainder, in the precision that shall
             estimate. None to find it by factorizations in float64.
     """
@@ -56,6 +58,7 @@ class Effort:
     leading: int
     random: int
     generations: int
+    rises: int
     products: int | None
 
 
@@ -82,7 +85,7 @@ def safe_radii(
     """
     remainder = _Remainder(system, exact, states)
     probes = _probes(remainder, leading, contractions, largest, effort)
-    radius = largest / _STEP**_RISES
+    radius = largest / _STEP**effort.rises
     holds, is_seen = _holds(remainder, probes, torch.ones_like(radius, dtype=torch.bool), radius)
 
     def try_(which: Tensor, other: Tensor) -> Tensor:
@@ -97,7 +100,7 @@ def safe_radii(
         lower = lower / _STEP
         holds = holds | try_(~holds, lower)
     rising = holds
-    for _ in range(_FALLS + _RISES):
+    for _ in range(_FALLS + effort.rises):
         higher = radius * _STEP
         rising = try_(rising & (higher * _STEP <= largest), higher)
     rising = holds
