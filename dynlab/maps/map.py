@@ -131,7 +131,9 @@ class Map(nn.Module):
         """
         return None
 
-    def flat(self, states: Float[Tensor, "batch first *rest"]) -> Float[Tensor, "batch dim"]:
+    def flat(
+        self, states: Float[Tensor, "*batch_and_state"], *, parameter: str = "states"
+    ) -> Float[Tensor, "batch dim"]:
         """States as rows of length `dim`, from shaped ones or flat ones.
 
         Raises:
@@ -140,7 +142,7 @@ class Map(nn.Module):
         if tuple(states.shape[1:]) not in ((self.dim,), self.state_shape):
             shapes = dict.fromkeys(", ".join(map(str, shape)) for shape in ((self.dim,), self.state_shape))
             expected = " or ".join(f"(batch, {shape})" for shape in shapes)
-            raise ValueError(f"states has shape {tuple(states.shape)}, expected {expected}")
+            raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected {expected}")
         return states.reshape(len(states), self.dim)
 
     def shaped(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch first *rest"]:
@@ -240,11 +242,7 @@ def flat_states(system: Map, states: object, *, parameter: str = "states") -> Fl
     check_map(system)
     if not isinstance(states, Tensor):
         raise ValueError(f"{parameter} is of type {type(states).__name__}, expected a tensor")
-    shapes = dict.fromkeys(((system.dim,), system.state_shape))
-    if states.ndim < 2 or tuple(states.shape[1:]) not in shapes:
-        expected = " or ".join(f"(batch, {', '.join(map(str, shape))})" for shape in shapes)
-        raise ValueError(f"{parameter} has shape {tuple(states.shape)}, expected {expected}")
-    states = states.reshape(len(states), system.dim)
+    states = system.flat(states, parameter=parameter)
     check_states(system, states, parameter=parameter)
     return states
 

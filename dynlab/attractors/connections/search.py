@@ -28,6 +28,7 @@ from dynlab.dynamics import Completeness, FixedPoint, completeness, spectrum
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.completeness import EXPECTED
 from dynlab.dynamics.damped import newton_damped
+from dynlab.dynamics.fixed_points import relative_residuals
 from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE
 from dynlab.dynamics.spectra import spectrum_across_one
@@ -146,7 +147,7 @@ class _Points:
         """Add fixed points that are known: as they are, or polished where rounding has left a little more."""
         states = states.to(self.device, torch.float64).clone()
         sizes = torch.linalg.vector_norm(states, dim=1).clamp(min=1.0)
-        residuals = torch.linalg.vector_norm(self.exact(states) - states, dim=1) / sizes
+        residuals = relative_residuals(self.exact, states)
         rough = (~(residuals <= RESIDUAL_TOLERANCE)).nonzero()[:, 0]
         polished, left = newton_damped(self.exact, states[rough])
         moved = torch.linalg.vector_norm(polished - states[rough], dim=1)
