@@ -29,6 +29,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
+
+BasinSizes = Sequence[int] | NDArray[np.integer] | Tensor
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class _Counts:
         return int(self.how_many[self.sizes == size].sum())
 
 
-def basin_diversity(basin_sizes: Sequence[int]) -> Diversity:
+def basin_diversity(basin_sizes: BasinSizes) -> Diversity:
     """All estimates of this file at once.
 
     Args:
@@ -90,7 +93,7 @@ def basin_diversity(basin_sizes: Sequence[int]) -> Diversity:
         The estimates; without any basin, counts and entropy of 0, and no coverage.
 
     Raises:
-        ValueError: If a basin is empty.
+        ValueError: If these are not whole numbers, or a basin is empty.
     """
     counts = _counts(basin_sizes)
     entropy = basin_entropy(basin_sizes)
@@ -104,7 +107,7 @@ def basin_diversity(basin_sizes: Sequence[int]) -> Diversity:
     )
 
 
-def attractor_count(basin_sizes: Sequence[int], samples: int) -> AttractorCount:
+def attractor_count(basin_sizes: BasinSizes, samples: int) -> AttractorCount:
     """Expected number of attractors among `samples` of the resolved samples.
 
     Args:
@@ -139,7 +142,7 @@ def _found(size: int, samples: int, total: int) -> float:
     return float(-np.expm1(np.log1p(-more / (total - np.arange(fewer))).sum()))
 
 
-def rarefaction_curve(basin_sizes: Sequence[int], points: int) -> list[AttractorCount]:
+def rarefaction_curve(basin_sizes: BasinSizes, points: int) -> list[AttractorCount]:
     """Expected number of attractors among ever more samples, from none to all resolved ones.
 
     Args:
@@ -158,7 +161,7 @@ def rarefaction_curve(basin_sizes: Sequence[int], points: int) -> list[Attractor
     return [attractor_count(basin_sizes, samples) for samples in at.tolist()]
 
 
-def equal_sample_counts(basin_sizes: Sequence[Sequence[int]]) -> list[AttractorCount]:
+def equal_sample_counts(basin_sizes: Sequence[BasinSizes]) -> list[AttractorCount]:
     """Attractors of several maps among as many samples as the one with the fewest resolved has.
 
     Args:
@@ -167,11 +170,11 @@ def equal_sample_counts(basin_sizes: Sequence[Sequence[int]]) -> list[AttractorC
     Returns:
         The expected number for each map, and its standard deviation.
     """
-    samples = min((sum(sizes) for sizes in basin_sizes), default=0)
+    samples = min((_counts(sizes).total for sizes in basin_sizes), default=0)
     return [attractor_count(sizes, samples) for sizes in basin_sizes]
 
 
-def chao1(basin_sizes: Sequence[int], confidence: float = 0.95) -> AttractorEstimate:
+def chao1(basin_sizes: BasinSizes, confidence: float = 0.95) -> AttractorEstimate:
     """Lower bound of the number of all attractors, from how many were reached once and twice.
 
     With `f1` attractors reached once and `f2` twice, about `f1^2 / (2 f2)` were not reached. The interval is log-normal
@@ -203,7 +206,7 @@ def chao1(basin_sizes: Sequence[int], confidence: float = 0.95) -> AttractorEsti
     return AttractorEstimate(observed + unseen, observed + unseen / factor, observed + unseen * factor)
 
 
-def sample_coverage(basin_sizes: Sequence[int]) -> float:
+def sample_coverage(basin_sizes: BasinSizes) -> float:
     """Share of new samples that would reach an attractor already seen, estimated from those reached once and twice.
 
     Args:
@@ -213,7 +216,7 @@ def sample_coverage(basin_sizes: Sequence[int]) -> float:
         From 0 to 1; NaN for fewer than two samples, which say nothing about it.
 
     Raises:
-        ValueError: If a basin is empty.
+        ValueError: If these are not whole numbers, or a basin is empty.
     """
     counts = _counts(basin_sizes)
     total, once, twice = counts.total, counts.of_size(1), counts.of_size(2)
@@ -226,7 +229,7 @@ def sample_coverage(basin_sizes: Sequence[int]) -> float:
     return 1 - once / total * seen_once / (seen_once + pairs)
 
 
-def basin_entropy(basin_sizes: Sequence[int]) -> float:
+def basin_entropy(basin_sizes: BasinSizes) -> float:
     """Shannon entropy of the basin fractions among the resolved samples.
 
     Args:
@@ -236,15 +239,24 @@ def basin_entropy(basin_sizes: Sequence[int]) -> float:
         In nats, from 0 to the logarithm of the number of basins; 0 without any.
 
     Raises:
-        ValueError: If a basin is empty.
+        ValueError: If these are not whole numbers, or a basin is empty.
     """
     counts = _counts(basin_sizes)
     shares = counts.sizes / max(1, counts.total)
     return max(0.0, -float((counts.how_many * shares * np.log(shares)).sum()))
 
 
-def _counts(basin_sizes: Sequence[int]) -> _Counts:
-    sizes, how_many = np.unique(np.asarray(basin_sizes, dtype=np.int64), return_counts=True)
+def _counts(basin_sizes: BasinSizes) -> _Counts:
+    try:
+        given = np.asarray(basin_sizes)
+    except (TypeError, ValueError):  # no array at all, or rows of unequal length
+        given = None
+    if given is None or given.ndim != 1 or (len(given) and not np.issubdtype(given.dtype, np.integer)):
+        raise ValueError(
+            f"basin_sizes is a {type(basin_sizes).__name__} that holds no whole numbers in a row, expected the number "
+            "of samples in each basin, such as Basins.sizes"
+        )
+    sizes, how_many = np.unique(given.astype(np.int64), return_counts=True)
     if len(sizes) and sizes[0] < 1:
         raise ValueError(f"basin_sizes has {sizes[0]}, expected at least 1 in each basin")
     return _Counts(sizes, how_many)

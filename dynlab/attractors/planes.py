@@ -170,8 +170,13 @@ def basin_entropy_of(labels: Int64[Tensor, "rows columns"], box: int = 5) -> Bas
         The entropies.
 
     Raises:
-        ValueError: If `box` is out of its range.
+        ValueError: If `labels` are no grid, or `box` is out of its range.
     """
+    if not (isinstance(labels, Tensor) and labels.ndim == 2):
+        shape = f" of shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else ""
+        raise ValueError(
+            f"labels is a {type(labels).__name__}{shape}, expected a tensor (rows, columns), such as BasinPlane.codes"
+        )
     if not 2 <= box <= min(labels.shape):
         raise ValueError(f"box is {box}, expected 2 to {min(labels.shape)}, the shorter side of the grid")
     rows, columns = (side - side % box for side in labels.shape)

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
 from dynlab.attractors.diversity import (
     attractor_count,
@@ -87,6 +88,16 @@ def test_bad_arguments_are_named() -> None:
     for function in (chao1, sample_coverage, basin_entropy, basin_diversity, lambda sizes: attractor_count(sizes, 1)):
         with pytest.raises(ValueError, match="basin_sizes has 0"):
             function([2, 0])
+        for sizes in (torch.ones(2), torch.ones(2, 1, dtype=torch.int64)):
+            with pytest.raises(ValueError, match="basin_sizes is a Tensor that holds no whole numbers in a row"):
+                function(sizes)
+
+
+def test_sizes_come_as_lists_arrays_or_tensors() -> None:
+    sizes = [4, 2, 1, 1]
+    expected = basin_diversity(sizes)
+    assert basin_diversity(np.array(sizes)) == basin_diversity(torch.tensor(sizes)) == expected
+    assert equal_sample_counts([torch.tensor(sizes), np.array([2, 1])])[1] == attractor_count([2, 1], 3)
 
 
 def test_the_curve_goes_from_nothing_to_all() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
 
@@ -83,6 +84,11 @@ def test_a_straight_boundary_has_the_entropy_of_the_shares_it_cuts() -> None:
 def test_a_single_basin_has_no_entropy() -> None:
     found = basin_entropy_of(torch.zeros(10, 10, dtype=torch.int64))
     assert (found.basin_entropy, found.boundary_basin_entropy) == (0.0, None)
+
+
+def test_labels_that_are_no_grid_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"labels is a Tensor of shape \(9,\), expected a tensor \(rows, columns\)"):
+        inspect.unwrap(basin_entropy_of)(torch.zeros(9, dtype=torch.int64))  # as without the checks of tests
 
 
 def test_a_julia_set_is_fractal() -> None:
