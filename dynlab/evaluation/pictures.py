@@ -18,8 +18,7 @@ from dynlab.evaluation.restless import RestlessSummary, lasting_ways
 from dynlab.evaluation.settings import AnalysisSettings
 from dynlab.maps import Map
 
-_EXACT_STEPS = 3000  # of states on pictures, at most, but for maps whose steps cost nothing
-_SMALL_DIM = 2  # of these
+_SMALL_DIM = 2  # of maps whose steps cost nothing
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def pictures_of(
     lasting = lasting_ways(restless, way)
     # As many as samples take, so that the pictures tell the same; but not under chaos, which would take all of them.
     as_samples = system.dim <= _SMALL_DIM and restless is None
-    exact_steps = settings.max_exact_steps if as_samples else min(settings.max_exact_steps, _EXACT_STEPS)
+    exact_steps = settings.max_exact_steps if as_samples else settings.exact_steps_elsewhere
     report("basin planes", 0.0)
     planes = basin_planes(
         system,

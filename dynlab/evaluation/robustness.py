@@ -80,7 +80,11 @@ def robustness_of(
 
     noise, source = _noise(settings.noise, corruption_level, points, images)
     draws = settings.noise_draws or max(LEAST_DRAWS, min(MOST_DRAWS, _ALL_DRAWS // max(1, len(points))))
-    limits = {"tolerance": settings.tolerance, "max_steps": settings.max_steps}
+    limits = {
+        "tolerance": settings.tolerance,
+        "max_steps": settings.max_steps,
+        "max_exact_steps": settings.exact_steps_elsewhere,
+    }
     graph = escape_graph(
         system, basins, noise, draws, settings.seed, **limits, on_progress=lambda done: on_progress("noise", done)
     ).to_networkx()

@@ -17,6 +17,8 @@ _LEAST = {
     "plane_resolution": BOX,
 }
 
+_ELSEWHERE = 3000  # exact steps of states that are no samples, at most: there may be far more of these
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisSettings:
@@ -29,7 +31,8 @@ class AnalysisSettings:
     tolerance: float = 1e-4  # step length that ends plain iteration, in units of the state
     share: float = 0.75  # of a set, above which the quantile rule stops it
     max_steps: int = 10_000  # of plain iteration
-    max_exact_steps: int = 100_000  # further ones in float64, for samples not decided by then
+    # Further ones in float64, for samples not decided by then; for states on pictures and after noise at most 3000.
+    max_exact_steps: int = 100_000
     recorded_samples: int = 500  # whose step lengths are recorded, the first ones
     linearized_attractors: int = 50  # whose Jacobian is looked at closely, those with the largest basins
     certified_attractors: int = 10  # the same, of those that get a certificate
@@ -65,6 +68,11 @@ class AnalysisSettings:
             raise InputError(f"certificate_method is {self.certificate_method!r}, expected {' or '.join(METHODS)}")
         if not (isinstance(self.seed, Integral) and 0 <= self.seed < 2**63):
             raise InputError(f"seed is {self.seed}, expected an integer from 0 to 2^63 - 1")
+
+    @property
+    def exact_steps_elsewhere(self) -> int:
+        """`max_exact_steps` of states that are no samples: those on pictures, and those that noise leads to."""
+        return min(self.max_exact_steps, _ELSEWHERE)
 
 
 def _is_number(value: object) -> bool:

@@ -435,3 +435,10 @@ def test_shocks_agree_with_those_of_the_library():
     direct = critical_shocks(system, points, known_attractors(system, points))
     assert [shock.upper for shock in robustness(analysis).attractor_shocks] == pytest.approx(direct.upper.tolist())
     assert direct.upper.tolist() == pytest.approx([1.0, 1.0], rel=1e-5)
+
+
+def test_noise_is_followed_no_longer_than_samples() -> None:
+    minima = analysed(wells(), samples(30, 5), **NO_SHOCKS, noise_draws=1).arrays.fixed_points.float()
+    for exact_steps, unresolved in ((100, 0.0), (0, 1.0)):
+        found = analysed(wells(), minima, **NO_SHOCKS, noise_draws=50, max_steps=5, max_exact_steps=exact_steps)
+        assert [escape.unresolved for escape in robustness(found).attractor_escapes] == [unresolved] * 4
