@@ -219,16 +219,21 @@ def _with_dtype_found(system: FunctionMap) -> FunctionMap:
 def _checked_shape(state_shape: object) -> tuple[int, ...]:
     shape = tuple(state_shape) if isinstance(state_shape, Sequence) else ()
     if not shape or not all(type(size) is int and size >= 1 for size in shape):
-        raise ValueError(f"state_shape is {state_shape!r}, expected a tuple of positive integers")
+        raise ValueError(f"state_shape is {state_shape!r}, expected a tuple of positive integers, such as (64,)")
     return shape
 
 
 def _snapshot(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    if isinstance(_module_of(function), torch.jit.ScriptModule):
+        raise ValueError(
+            "function_or_module is compiled by TorchScript, whose modules torch.func cannot differentiate: "
+            "expected the module it was made of, or one of torch.export"
+        )
     try:
         copied = copy.deepcopy(function)
         module = _module_of(copied)
         if module is not None:
-            module.eval().requires_grad_(False)  # which modules of TorchScript refuse
+            module.eval().requires_grad_(False)
     except Exception as error:  # whatever a class does when it is copied
         raise ValueError(f"function_or_module cannot be copied: {first_line(error)}") from error
     return copied

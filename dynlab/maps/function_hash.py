@@ -4,7 +4,8 @@ Two closures of one `def` have equal code and differ in what they close over, so
 constants, and, recursively, closure variables, defaults, and the global names that the code reads. Values are hashed by
 content: numbers, strings, tensors, arrays, containers, functions, `functools.partial`, bound methods; classes of the
 user's own by the code of their methods; a torch module by class, attributes, parameters, buffers, submodules and
-forward hooks; any other object by what pickling takes to be its content.
+forward hooks, and a traced or exported one by its operations in place of class and attributes; any other object by what
+pickling takes to be its content.
 
 What it cannot know. Of installed packages, the standard library and dynlab the names count, not code or version. What
 is looked up as an attribute of a Python module (`mylib.step`) counts as a name too: the code behind it may change
@@ -18,6 +19,7 @@ import dis
 import enum
 import functools
 import hashlib
+import operator
 import sys
 import sysconfig
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -65,6 +67,7 @@ _NAMED = (
     WrapperDescriptorType,
     np.ufunc,
 )
+_GUARDS = "torch.export._unlift.GuardsFn"  # checks what an exported module is given, and computes nothing
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 # Of no influence on what a module computes forward, or hashed on their own.
 _UNHASHED_ATTRIBUTES = {
@@ -170,6 +173,8 @@ class _Hasher:
                 return self._all("property", (("get", value.fget), ("set", value.fset)), path)
             case type():
                 return self._class(value, path)
+            case torch.fx.GraphModule():
+                return self._graph(value, path)
             case nn.Module():
                 return self._module(value, path)
             case _ if isinstance(value, _NAMED):
@@ -201,17 +206,31 @@ class _Hasher:
         return _combined("class", _name_of(value), bases, self._all("members", members, path))
 
     def _module(self, module: nn.Module, path: str) -> str:
-        parts = [
-            self._all("part", part.items(), path) for part in (module._parameters, module._buffers, module._modules)
-        ]
-        # The keys of hooks count up all hooks of a process.
-        hooks = [self._all(name, enumerate(getattr(module, name).values()), path) for name in _HOOKS]
         others = (
             (name, member)
             for name, member in sorted(vars(module).items())
             if name not in self._unhashed and not _is_cached(type(module), name)
         )
-        return _combined("module", self._class(type(module), path), *parts, *hooks, self._all("others", others, path))
+        parts = self._parts(module, path)
+        return _combined("module", self._class(type(module), path), *parts, self._all("others", others, path))
+
+    def _graph(self, module: torch.fx.GraphModule, path: str) -> str:
+        """A traced or exported module, by its operations and what they refer to; the rest tells how it was traced."""
+        referred = []
+        for node in module.graph.nodes:
+            if node.op == "get_attr":
+                referred.append((node.target, operator.attrgetter(node.target)(module)))
+            elif isinstance(node.target, FunctionType):  # operations of torch are known by their names in the code
+                referred.append((node.name, node.target))
+        return _combined("graph", module.code, *self._parts(module, path), self._all("referred", referred, path))
+
+    def _parts(self, module: nn.Module, path: str) -> list[str]:
+        """Parameters, buffers, submodules and hooks."""
+        modules = [(name, part) for name, part in module._modules.items() if _name_of(type(part)) != _GUARDS]
+        parts = (module._parameters.items(), module._buffers.items(), modules)
+        # The keys of hooks count up all hooks of a process.
+        hooks = [self._all(name, enumerate(getattr(module, name).values()), path) for name in _HOOKS]
+        return [*(self._all("part", part, path) for part in parts), *hooks]
 
     def _instance(self, value: object, path: str) -> str:
         try:

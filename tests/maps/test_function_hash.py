@@ -242,3 +242,58 @@ print(map_hash(as_map(Net(), (4,))), map_hash(as_map(function, (2, 2))))
     ]
     assert runs[0] == runs[1]
     assert len(set(runs[0].split())) == 2
+
+
+class WithConstant(nn.Module):
+    """A module that a trace keeps a constant tensor of, and a function of the user's."""
+
+    def __init__(self, constant: float, seed: int, function: Callable[[Tensor], Tensor] = torch.tanh) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.linear, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+        self.constant, self.function = torch.tensor([1.0, 2.0, 3.0, constant]), function
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.function(self.norm(self.linear(states))) + self.constant
+
+
+def exported(module: nn.Module) -> nn.Module:
+    shapes = ({0: torch.export.Dim("batch")},)
+    return torch.export.export(module.eval(), (torch.zeros(3, 4),), dynamic_shapes=shapes).module()
+
+
+@pytest.mark.parametrize("traced", [torch.fx.symbolic_trace, exported], ids=["fx", "export"])
+def test_traced_modules_are_known_by_operations_parameters_and_constants(
+    traced: Callable[[nn.Module], nn.Module],
+) -> None:
+    def hashed(constant: float, seed: int, function: Callable[[Tensor], Tensor] = torch.tanh) -> str:
+        return map_hash(as_map(traced(WithConstant(constant, seed, function)), (4,)))
+
+    system = hashed(4.0, 0)
+    assert hashed(4.0, 0) == system
+    assert len({system, hashed(5.0, 0), hashed(4.0, 1), hashed(4.0, 0, torch.sigmoid)}) == 4
+
+
+def test_an_exported_module_is_the_map_it_was_made_of() -> None:
+    module = WithConstant(4.0, 0).eval()
+    states = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    system = as_map(exported(module), (4,))
+    torch.testing.assert_close(system(states), as_map(module, (4,))(states), rtol=1e-6, atol=1e-6)
+    assert map_hash(system) == map_hash(as_map(exported(module), (4,)))
+
+
+@torch.fx.wrap
+def doubled(states: Tensor) -> Tensor:
+    return 2 * states
+
+
+def test_a_function_that_a_trace_leaves_as_it_is_counts_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Doubled(nn.Module):
+        def forward(self, states: Tensor) -> Tensor:
+            return doubled(states) + 1
+
+    traced = torch.fx.symbolic_trace(Doubled())
+    before = function_hash(traced)
+    assert function_hash(traced) == before
+    monkeypatch.setattr(doubled, "__code__", (lambda states: 3 * states).__code__)
+    assert function_hash(traced) != before
