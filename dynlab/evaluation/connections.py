@@ -18,7 +18,7 @@ class Connections:
     """What the connection graph has; `graph.graphml` and `graph.safetensors` hold the graph itself."""
 
     edges: int  # saddles that join two attractors
-    joined: int  # attractors reached by samples that have an edge
+    joined: int  # of the attractors to be joined, those that have an edge
     unsampled: int  # attractors that only branches of unstable manifolds or tracked orbits reached
     tracks: dict[str, int]  # pairs that were tracked, by what was found
     other_saddles: int  # unstable fixed points that join no two attractors
@@ -27,11 +27,11 @@ class Connections:
 
 
 def connections_of(graph: nx.MultiGraph, attractors: int) -> Connections:
-    """The figures of a graph, of whose nodes the first are the attractors that samples reach."""
+    """The figures of a graph, of whose nodes the first are the attractors that were to be joined."""
     return Connections(
         edges=graph.number_of_edges(),
         joined=sum(graph.degree(node) > 0 for node in range(attractors)),
-        unsampled=len(graph) - attractors,
+        unsampled=sum(size == 0 for _, size in graph.nodes(data="basin_size")),
         tracks=track_counts(graph),
         other_saddles=len(graph.graph["other_saddles"]),
         index_sum=graph.graph["index_sum"],

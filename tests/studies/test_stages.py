@@ -6,6 +6,7 @@ import json
 import pickle
 import warnings
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from stage_runs import MAP_FILE, PARAMETERS, PARTS, SETS, SETTINGS, run_stage, tiny_map, tiny_set
+from stage_runs import MAP_FILE, PARAMETERS, PARTS, SETS, SETTINGS, run_stage, tiny_map, tiny_set, where
 from torch import Tensor
 
 from dynlab.attractors import Basins, load_graph
@@ -29,6 +30,7 @@ from dynlab.files import read_tensors, sha256
 from dynlab.maps import DenoisingAutoencoder
 from dynlab.studies.specification import load_study
 from dynlab.studies.stages import STAGES
+from dynlab.studies.stages.graph import GRAPH
 from dynlab.studies.stages.recognizer import recognizer_of
 from dynlab.training import corrupt
 
@@ -534,6 +536,36 @@ def test_graph_joins_the_largest_attractors_by_saddles(stage_folders: Folders) -
         np.testing.assert_allclose(_step(saddle[None])[0], saddle, atol=1e-11)
         moduli = np.abs(np.linalg.eigvals(_jacobian(saddle)))
         assert (moduli > 1).sum() == 1
+
+
+def test_attractors_that_tracking_meets_beyond_the_largest_keep_their_basins(
+    tmp_path: Path, stage_folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Between the two largest there is no other one here; between the two smallest there are two.
+    def smallest(basins: Basins, count: int) -> Basins:
+        rows = slice(len(basins.fixed_points) - count, None)
+        return replace(
+            basins,
+            fixed_points=basins.fixed_points[rows],
+            residuals=basins.residuals[rows],
+            multipliers=basins.multipliers[rows],
+            labels=torch.where(basins.labels >= rows.start, basins.labels - rows.start, -1),
+        )
+
+    monkeypatch.setattr("dynlab.studies.stages.graph.largest_basins", smallest)
+    parameters = {"attractors": 2, "device": "cpu", "data": where({"test": SETS["test"]})}
+    needed = {"train": stage_folders["train"], "basins": stage_folders["basins"]}
+    GRAPH.compute(tmp_path, {}, parameters, needed, lambda done, what: None)
+    results, graph = _results(tmp_path), load_graph(tmp_path)
+    basins = Basins.load(stage_folders["basins"] / "basins.safetensors", tiny_map())
+    table = _results(stage_folders["basins"])["attractor_table"]
+    assert results["attractors"] == 2 < len(graph)
+    for _, node in graph.nodes(data=True):
+        row = int((basins.fixed_points - node["state"]).norm(dim=1).argmin())
+        assert (basins.fixed_points[row] - node["state"]).norm() < 1e-8
+        assert (node["basin_size"], node["kind"]) == (basins.sizes[row], table[row]["kind"])
+        assert node["basin_fraction"] == pytest.approx(table[row]["basin_fraction"])
+    assert results["unsampled"] == 0
 
 
 # all of them

@@ -29,7 +29,7 @@ _HEADS = (
     "saddles",
     "of pairs tracked",
     "unstable multiplier, median",
-    "attractors found on the way",
+    "further attractors, without samples",
 )
 
 

@@ -1,6 +1,7 @@
 """Stage `graph`: the largest attractors, joined by the saddles between their basins.
 
-`results.json` is a `Connections`, with `attractors`, how many of the largest were joined.
+`results.json` is a `Connections`, with `attractors`, how many of the largest were joined. Tracking knows no others, and
+finds anew what it meets of them: those that samples reach get what is known of their basins afterwards.
 
 Files
     graph.graphml, graph.safetensors: as `dynlab.attractors.save_graph` writes them; nodes have their kinds
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dynlab.attractors import Basins, connection_graph, save_graph
+from dynlab.attractors.copies import copies_of
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.kinds import Kind
 from dynlab.files import read_json, write_json
@@ -28,6 +30,8 @@ from dynlab.studies.stages.computing import RESULTS_FILE, map_of
 from dynlab.studies.stages.orbits import BASINS_FILE
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from dynlab.studies.grid import Cell
     from dynlab.studies.specification import Study
 
@@ -47,14 +51,29 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     `parameters` is `attractors`, how many of the largest basins are joined.
     """
     system = map_of(needed, parameters)
-    basins = largest_basins(Basins.load(needed["basins"] / BASINS_FILE, system), parameters["attractors"])
+    everything = Basins.load(needed["basins"] / BASINS_FILE, system)
+    basins = largest_basins(everything, parameters["attractors"])
     table = read_json(needed["basins"] / RESULTS_FILE)["attractor_table"]
     samples = dataset_at(parameters["data"]["test"]).images[basins.samples]
     graph = connection_graph(system, basins, samples=samples, on_progress=lambda done: report(done, "connection graph"))
-    name_nodes(graph, [(Kind(row["kind"]), row["label"]) for row in table[: len(basins.fixed_points)]])
+    rows = _rows_of_nodes(graph, everything)
+    for node, row in enumerate(rows):
+        if row >= 0:
+            size, fraction = int(everything.sizes[row]), float(everything.fractions[row])
+            graph.nodes[node].update(basin_size=size, basin_fraction=fraction)
+    kinds = [(Kind(entry["kind"]), entry["label"]) for entry in table]
+    name_nodes(graph, [kinds[row] if row >= 0 else (Kind.UNKNOWN, None) for row in rows])
     save_graph(folder, graph)
     joined = len(basins.fixed_points)
     write_json(folder / RESULTS_FILE, {"attractors": joined, **asdict(connections_of(graph, joined))})
+
+
+def _rows_of_nodes(graph: nx.MultiGraph, basins: Basins) -> list[int]:
+    """Which attractor of the samples each node is, -1 for none of them."""
+    nodes = torch.stack([state for _, state in graph.nodes(data="state")]) if len(graph) else basins.fixed_points[:0]
+    copies = copies_of(torch.cat([basins.fixed_points, nodes])[:, None]).tolist()
+    rows = {copy: row for row, copy in enumerate(copies[: len(basins.fixed_points)])}
+    return [rows.get(copy, -1) for copy in copies[len(basins.fixed_points) :]]
 
 
 def largest_basins(basins: Basins, count: int) -> Basins:
@@ -70,4 +89,4 @@ def largest_basins(basins: Basins, count: int) -> Basins:
     )
 
 
-GRAPH = Stage("graph", 1, ("train", "basins"), _parameters, compute, cost=_cost)
+GRAPH = Stage("graph", 2, ("train", "basins"), _parameters, compute, cost=_cost)
