@@ -53,7 +53,7 @@ OF_MANY: dict[str, Callable[[Map, Tensor], object]] = {
 OF_MANY |= {
     "completeness": dl.completeness,
     "reconstruction_errors": lambda s, x: reconstruction_errors(s, x, sigma=0.2, walkback=2, seed=0),
-    "known_attractors": lambda s, x: dl.known_attractors(s, dl.iterate(s, x[:4]).states.double()),
+    "known_attractors": lambda s, x: dl.known_attractors(s, dl.iterate(s, x[:1]).states.double()),
     "search_fixed_points": lambda s, x: dl.search_fixed_points(s, dl.iterate(s, x[:4]).states.double(), max_starts=20),
 }
 OF_ONE: dict[str, Callable[[Map, Tensor], object]] = {"find_fixed_point": dl.find_fixed_point, "certify": dl.certify}
@@ -88,3 +88,17 @@ def test_of_one(name: str):
     assert same(OF_ONE[name](system(), state), OF_ONE[name](system(), state.flatten()))
     with pytest.raises(ValueError, match=r"has shape \(2, 3\), expected \(6,\) or \(1, 2, 3\)"):
         OF_ONE[name](system(), state[0])
+
+
+OF_EACH = ("spectrum", "spectral_radius", "near_unity_counts", "jacobian_norm", "departure_from_normality")
+OF_EACH += ("transient_amplification", "score", "antisymmetric_share", "lyapunov_exponents", "states_at")
+OF_EACH += ("reference_distances", "transform")
+
+
+@pytest.mark.parametrize("name", OF_EACH)
+@pytest.mark.parametrize("count", [29, 31])
+def test_states_are_as_many_as_a_map_holds_inputs_for(name: str, count: int):
+    held = dl.as_map(lambda states, inputs: torch.tanh(states + inputs), SHAPE, inputs=STATES)
+    states = torch.zeros(count, *SHAPE)
+    with pytest.raises(ValueError, match=rf"states holds {count} rows, expected 30, as the map holds inputs for$"):
+        OF_MANY[name](held, states)

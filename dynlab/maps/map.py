@@ -236,15 +236,22 @@ def check_is_one_map(system: Map, *, parameter: str = "system") -> None:
 def flat_states(system: Map, states: object, *, parameter: str = "states") -> Float[Tensor, "batch dim"]:
     """States in the shape in which they are looked at, or flat ones, as flat ones; checked as `check_states` does.
 
+    What they ask of gradients is left behind: nothing that follows is learned from.
+
     Raises:
-        ValueError: If they have another shape, are not finite, or `system` is no map.
+        ValueError: If they have another shape, are not finite or not as many as `system` holds inputs for, or that is
+            no map.
     """
     check_map(system)
     if not isinstance(states, Tensor):
         raise ValueError(f"{parameter} is of type {type(states).__name__}, expected a tensor")
     states = system.flat(states, parameter=parameter)
     check_states(system, states, parameter=parameter)
-    return states
+    if not system.is_one_map and len(states) != system.held_samples:
+        raise ValueError(
+            f"{parameter} holds {len(states)} rows, expected {system.held_samples}, as the map holds inputs for"
+        )
+    return states.detach()
 
 
 def flat_state(system: Map, state: object, *, parameter: str = "state") -> Float[Tensor, " dim"]:
