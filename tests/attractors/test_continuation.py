@@ -454,3 +454,32 @@ def test_pairs_that_cross_together_are_named_once_each() -> None:
     assert [found.kind for found in branch.bifurcations] == [BifurcationKind.NEIMARK_SACKER] * 2
     for found in branch.bifurcations:
         assert found.parameter == pytest.approx(2, abs=1e-6)
+
+
+class Bounded(Map):
+    """`F(x) = x + p (1 - x)`, which is there for `p` in an interval only."""
+
+    def __init__(self, p: float, least: float, most: float) -> None:
+        super().__init__(1)
+        if not least <= p <= most:
+            raise ValueError(f"p is {p}, expected {least} to {most}")
+        self.p = p
+
+    def forward(self, states: Tensor) -> Tensor:
+        return states + self.p * (1 - states)
+
+
+@pytest.mark.parametrize("first_step", [0.01, 0.3, 5.0])
+def test_a_family_that_ends_where_the_branch_shall_end_is_followed_to_there(first_step: float) -> None:
+    branch = follow_fixed_point(
+        lambda p: Bounded(p, 0.25, 0.5), torch.tensor([1.0]), 0.25, until=0.5, first_step=first_step
+    )
+    assert branch.stop is Stop.REACHED
+    assert branch.parameters[-1] == 0.5
+    torch.testing.assert_close(branch.states, torch.ones_like(branch.states))
+    torch.testing.assert_close(branch.multipliers[:, 0].real, 1 - branch.parameters, rtol=0, atol=1e-12)
+
+
+def test_a_family_that_fails_inside_is_not_passed_over() -> None:
+    with pytest.raises(ValueError, match=r"p is 0\.\d+, expected 0\.25 to 0\.4"):
+        follow_fixed_point(lambda p: Bounded(p, 0.25, 0.4), torch.tensor([1.0]), 0.3, until=0.5, first_step=0.01)

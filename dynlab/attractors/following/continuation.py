@@ -118,9 +118,9 @@ def follow_fixed_point(
     """Follow a fixed point of `system_at(parameter)` towards the parameter `until`.
 
     Args:
-        system_at: The map at each parameter, on which it depends smoothly when computed in float64. A map whose
-            `jacobian_factors` are narrower than its states costs one factorization of that size a step; others one of
-            size dim.
+        system_at: The map at each parameter, on which it depends smoothly when computed in float64. Beyond `parameter`
+            and `until` it may raise a `ValueError`. A map whose `jacobian_factors` are narrower than its states costs
+            one factorization of that size a step; others one of size dim.
         start: A state near the fixed point at `parameter`, which Newton's method finds from there.
         parameter: Where to start.
         until: Where to stop. The branch also stops where, having turned, it comes back to `parameter`.
@@ -138,7 +138,7 @@ def follow_fixed_point(
             branch cannot leave it towards `until`, since it is itself a fold or a branch point.
     """
     _check(parameter, until, first_step, max_step, max_steps, k)
-    curve = Curve(system_at, k)
+    curve = Curve(system_at, k, (min(parameter, until), max(parameter, until)))
     point = _first_point(curve, start, parameter, until)
     points, bifurcations, step = [point], [], first_step
     longest = 20 * first_step if max_step is None else max_step
@@ -173,6 +173,11 @@ def _advance(
         LostError: If there is none with this step.
     """
     guess = point.z + step * point.tangent
+    passed = _passed(float(guess[-1]), parameter, until)
+    if passed is not None:  # the family may end there
+        landed = _land(curve, point, guess, passed)
+        _check_straight(point, landed)
+        return landed, passed
     following = curve.point(
         *curve.correct(guess, point.tangent, float(point.tangent @ guess), point.solve), point.tangent
     )
@@ -184,7 +189,7 @@ def _advance(
     for before, after in pairwise(stations):
         passed = _passed(after.parameter, parameter, until)
         if passed is not None:
-            landed = _land(curve, before, after, passed)
+            landed = _land(curve, before, after.z, passed)
             _check_straight(point, landed)
             return landed, passed
     return following, None
@@ -203,10 +208,10 @@ def _passed(found: float, parameter: float, until: float) -> float | None:
     return parameter if way <= 0 else None
 
 
-def _land(curve: Curve, point: CurvePoint, following: CurvePoint, end: float) -> CurvePoint:
-    """The point between two at a given parameter."""
-    share = (end - point.parameter) / (following.parameter - point.parameter)
-    guess = point.z + share * (following.z - point.z)
+def _land(curve: Curve, point: CurvePoint, beyond: Tensor, end: float) -> CurvePoint:
+    """The point of the curve at a given parameter, between a point before it and a z beyond."""
+    share = (end - point.parameter) / (float(beyond[-1]) - point.parameter)
+    guess = point.z + share * (beyond - point.z)
     guess[-1] = end
     return curve.point(*curve.correct(guess, _along_parameter(guess), end), point.tangent)
 

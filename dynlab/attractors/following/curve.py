@@ -7,8 +7,8 @@ Newton's method on the fixed point equation and one linear condition, `row . z =
 
 which stay regular at folds, where `I - J` is singular. With factors `J = A B` the unknown is `u = B dx` instead of dx,
 since `dx = A u + F_p dp + (F(x, p) - x)`, so a matrix of the hidden layer's size, bordered, is all that is factorized.
-`F_p` comes from central differences, with a relative error of about 1e-10: it steers the steps, but what they solve for
-is judged by the residual alone.
+`F_p` comes from central differences, with a relative error of about 1e-10, or of 1e-5 next to the ends of the family:
+it steers the steps, but what they solve for is judged by the residual alone.
 
 Source: Keller, Numerical solution of bifurcation and nonlinear eigenvalue problems, in Applications of Bifurcation
 Theory, 1977; Kuznetsov, Elements of Applied Bifurcation Theory, section 10.2.
@@ -76,15 +76,26 @@ class Curve:
     Args:
         system_at: The map at each parameter.
         k: How many multipliers to find at least.
+        domain: The least and the largest parameter at which there needs to be a map.
     """
 
-    def __init__(self, system_at: Callable[[float], Map], k: int) -> None:
+    def __init__(self, system_at: Callable[[float], Map], k: int, domain: tuple[float, float]) -> None:
         self.system_at = system_at
         self.k = k
+        self.domain = domain
 
     def map_at(self, parameter: float) -> Map:
-        """The map in float64."""
-        system = self.system_at(parameter)
+        """The map in float64.
+
+        Raises:
+            LostError: If there is none, beyond the domain.
+        """
+        try:
+            system = self.system_at(parameter)
+        except ValueError as error:
+            if self.domain[0] <= parameter <= self.domain[1]:
+                raise
+            raise LostError(f"there is no map at parameter {parameter:.9g}: {error}") from error
         held = [value.dtype for value in system.state_dict().values() if value.is_floating_point()]
         return system if held and set(held) == {torch.float64} else float64_copy(system)
 
@@ -194,9 +205,11 @@ class Curve:
         return found
 
     def _slope(self, state: Tensor, parameter: float) -> Tensor:
-        """`F_p`."""
-        width = _DIFFERENCE * max(1.0, abs(parameter))
-        high, low = parameter + width, parameter - width
+        """`F_p`, from one side only at the ends of the domain."""
+        width, (lowest, highest) = _DIFFERENCE * max(1.0, abs(parameter)), self.domain
+        inside = lowest <= parameter <= highest
+        high = min(parameter + width, highest) if inside else parameter + width
+        low = max(parameter - width, lowest) if inside else parameter - width
         difference = self.map_at(high)(state[None])[0] - self.map_at(low)(state[None])[0]
         return difference / (high - low)
 
