@@ -16,6 +16,7 @@ from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.decision import LARGEST_RADIUS
 from dynlab.dynamics.fixed_points import check_residuals, examine_fixed_points, relative_residuals
+from dynlab.dynamics.known import first_copies
 from dynlab.maps import Map, flat_states
 
 
@@ -45,7 +46,8 @@ def known_attractors(
         A fixed point for each row; one at which the map is not stable has a safe radius of 0.
 
     Raises:
-        ValueError: If the fixed points have another dim than the map, are not finite, or are none of this map.
+        ValueError: If the fixed points have another dim than the map, are not finite, or are none of this map, or one
+            is there twice.
     """
     fixed_points = flat_states(system, fixed_points, parameter="fixed_points")
     if not len(fixed_points):
@@ -53,6 +55,10 @@ def known_attractors(
     exact, states = in_float64(system, fixed_points)
     residuals = relative_residuals(exact, states)
     check_residuals(residuals, parameter="fixed_points")
+    firsts = first_copies(states).tolist()
+    for row, first in enumerate(firsts):
+        if first < row:  # neither had room for a ball
+            raise ValueError(f"fixed_points[{row}] is the same as fixed_points[{first}], expected all different")
     apart = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
     largest = (apart.amin(dim=1) / 2).clamp(max=LARGEST_RADIUS * tolerance)
     return examine_fixed_points(system, exact, states, residuals, largest)

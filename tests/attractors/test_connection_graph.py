@@ -303,3 +303,22 @@ def test_a_single_attractor_or_none_makes_a_graph_without_edges(count: int) -> N
     graph = connection_graph(system, basins)
     assert (len(graph), graph.number_of_edges(), graph.graph["tracked"]) == (count, 0, [])
     assert graph.graph["index_sum"] == count
+
+
+def test_copies_of_samples_take_no_pair_away() -> None:
+    system = MultiWell((1.0, 1.0, 1.0), 3)
+    samples = 2 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0)) - 1
+    copied = samples.repeat_interleave(2, dim=0)
+    once, twice = (
+        connection_graph(system, basins_of_attraction(system, states), samples=states) for states in (samples, copied)
+    )
+    assert once.number_of_edges() == twice.number_of_edges() > 6
+    assert len(once.graph["tracked"]) == len(twice.graph["tracked"])
+
+
+def test_an_attractor_that_is_given_twice_is_refused() -> None:
+    points = torch.pi * torch.tensor([[1.0, 1.0], [3.0, 1.0], [3.0, 1.0]], dtype=torch.float64)
+    with pytest.raises(
+        ValueError, match=r"^fixed_points\[2\] is the same as fixed_points\[1\], expected all different"
+    ):
+        known_attractors(Formula(2, lambda x: x + 0.1 * torch.sin(x)), points)

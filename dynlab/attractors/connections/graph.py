@@ -230,8 +230,15 @@ def _suggested(
     samples: Float[Tensor, "samples dim"], labels: Int64[Tensor, " samples"], limit: int
 ) -> Int64[Tensor, "kept 2"]:
     """Neighbouring samples whose attractors differ, one pair of samples for each of the `limit` likeliest pairs."""
+    # Of equal samples one: the nearest neighbour of the others would be their own copy.
     rows = (labels >= 0).nonzero()[:, 0]
-    nearest = rows[_nearest(samples[rows].double().cpu(), 1)[:, 0]] if len(rows) > 1 else rows
+    states = samples[rows].double().cpu()
+    firsts_of = dict[bytes, int]()
+    for place, state in enumerate(states.numpy()):
+        firsts_of.setdefault(state.tobytes(), place)
+    places = torch.tensor(list(firsts_of.values()), dtype=torch.int64)
+    rows, states = rows[places], states[places]
+    nearest = rows[_nearest(states, 1)[:, 0]] if len(rows) > 1 else rows
     firsts, counts = dict[frozenset[int], tuple[int, int]](), Counter[frozenset[int]]()
     for row, other in zip(rows.tolist(), nearest.tolist(), strict=True):
         ends = frozenset((int(labels[row]), int(labels[other])))
