@@ -62,15 +62,14 @@ class Recorder:
         counted = np.arange(len(lengths))[:, None] < taken
         step, row = np.nonzero(counted & finite)
         steps = slots.ages[row] + step
-        if len(steps):
-            self._last = max(self._last, int(steps.max()) + 1)
-            while self._last > len(self._counts):
-                self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
-                self._left = np.concatenate([self._left, np.zeros_like(self._left)])
-            np.add.at(self._counts, (steps, _bin_of(lengths[step, row])), 1)
         leaves = (counted & ~finite).any(axis=0)
-        steps = (slots.ages + finite.argmin(axis=0))[leaves]
-        np.add.at(self._left, np.minimum(steps, max(0, self._last - 1)), 1)
+        left_at = (slots.ages + finite.argmin(axis=0))[leaves]
+        self._last = max(self._last, int(max(steps.max(initial=-1), left_at.max(initial=-1))) + 1)
+        while self._last > len(self._counts):
+            self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+            self._left = np.concatenate([self._left, np.zeros_like(self._left)])
+        np.add.at(self._counts, (steps, _bin_of(lengths[step, row])), 1)
+        np.add.at(self._left, left_at, 1)
 
     def step_lengths(self) -> Float32[Tensor, "recorded_steps recorded"]:
         """What was kept whole, a column for each sample, NaN after its end."""

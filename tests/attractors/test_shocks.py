@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -342,3 +343,18 @@ def test_wrong_arguments_of_random_directions_are_named(changes: dict[str, Any],
     known = known_attractors(system, system.fixed_points()[:2])
     with pytest.raises(ValueError, match=message):
         random_shock(system, torch.ones(1, 2), known, **arguments)
+
+
+def test_nothing_leads_away_where_everything_is_one_ball_also_off_its_centre() -> None:
+    system = Linear(0.5 * torch.eye(2, dtype=torch.float64))
+    known = known_attractors(system, torch.zeros(1, 2, dtype=torch.float64))
+    certificates = [certify(system, torch.zeros(2, dtype=torch.float64))]
+    shocks = critical_shocks(system, torch.tensor([[0.0, 0.0], [1.0, 2.0]]), known, certificates=certificates)
+    assert shocks.lower.tolist() == [math.inf, math.inf]
+
+
+def test_states_that_ask_for_gradients_leave_none_in_what_is_found() -> None:
+    system = DoubleWell(0.2)
+    known = known_attractors(system, system.fixed_points()[:1])
+    shocks = critical_shocks(system, torch.tensor([[1.0, 0.0]], requires_grad=True), known)
+    assert not shocks.upper.requires_grad

@@ -128,3 +128,13 @@ def test_quantiles_of_orbits_that_leave_are_infinite():
     found = orbits.histogram.quantiles([0.0, 1.0])
     assert found[-1].tolist()[1] == math.inf
     assert found[0, 1] == pytest.approx(6.0, rel=0.05)
+
+
+def test_orbits_that_leave_are_on_their_way_until_then():
+    orbits = iterate(Formula(1, lambda x: x * x), torch.tensor([[2.0], [2.0]]), histogram=True, recorded=1)
+    histogram = orbits.histogram
+    assert histogram is not None
+    finite = int(torch.isfinite(orbits.step_lengths[:, 0]).sum())
+    assert histogram.counts.sum(axis=1).tolist() == [2] * finite + [0]
+    assert histogram.left.tolist() == [0] * finite + [2]
+    assert np.isinf(histogram.quantiles([0.5])).tolist() == [[False]] * finite + [[True]]

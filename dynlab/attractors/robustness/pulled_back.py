@@ -11,6 +11,7 @@ Numerical Analysis 22, 1985.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -81,7 +82,7 @@ def lower_bounds(
 
 def _room(radius: float, away: float, dim: int) -> float:
     """What is left of a ball around a state away from its centre, rounded so that it is never too much."""
-    if not away:
+    if not away or math.isinf(radius):
         return radius
     return float(np.nextafter(radius - away * (1 + 2 * (dim + 2) * np.finfo(float).eps), -np.inf))
 
