@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynlab.dynamics.blocks import rows_of
-from dynlab.dynamics.fixed_points import FixedPoint, examine_fixed_points
+from dynlab.dynamics.fixed_points import FixedPoint, examine_fixed_points, relative_residuals
 from dynlab.dynamics.known import KnownFixedPoints, first_copies
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE, newton_together
 from dynlab.dynamics.spectra import spectrum
@@ -184,7 +184,7 @@ class _OfPeriod:
         orbits = torch.stack([_from_first(orbit) for orbit in orbits]) if len(orbits) else orbits
         firsts = orbits[:, 0]
         with torch.no_grad():
-            around = torch.linalg.vector_norm(self.iterated(firsts) - firsts, dim=1)
+            around = relative_residuals(self.iterated, firsts)
             defects = self.exact(orbits.flatten(0, 1)).unflatten(0, orbits.shape[:2]) - orbits.roll(-1, dims=1)
         sizes = torch.linalg.vector_norm(orbits.roll(-1, dims=1), dim=2).clamp(min=1.0)
         residuals = (torch.linalg.vector_norm(defects, dim=2) / sizes).amax(dim=1)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Complex128, Float64
+from jaxtyping import Bool, Complex128, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows
@@ -96,17 +96,24 @@ def restrictions(exact: Map, states: Float64[Tensor, "batch dim"]) -> Iterator[R
 
 
 def check_jacobians(exact: Map, states: Float64[Tensor, "batch dim"]) -> None:
-    """Check that the Jacobian of a map is finite at each state, by its product with one random vector.
+    """Check that the Jacobian of a map is finite at each state.
 
     Raises:
         ValueError: If it is not; the message names the row of `states`.
     """
+    is_finite = have_finite_jacobians(exact, states)
+    if not is_finite.all():
+        raise ValueError(f"the Jacobian of the map is not finite at row {int((~is_finite).nonzero()[0, 0])} of states")
+
+
+def have_finite_jacobians(exact: Map, states: Float64[Tensor, "batch dim"]) -> Bool[Tensor, " batch"]:
+    """Whether the Jacobian of a map is finite at each state, by its product with one random vector."""
     vector = torch.randn(exact.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(states)
+    is_finite = torch.ones(len(states), dtype=torch.bool, device=states.device)
     for rows in torch.arange(len(states), device=states.device).split(block_rows(exact.dim, states)):
         images = exact.for_samples(rows).jvp(states[rows], vector.expand(len(rows), -1).contiguous())
-        is_finite = torch.isfinite(images).all(dim=1)
-        if not is_finite.all():
-            raise ValueError(f"the Jacobian of the map is not finite at row {int(rows[~is_finite][0])} of states")
+        is_finite[rows] = torch.isfinite(images).all(dim=1)
+    return is_finite
 
 
 def dense_eigenpairs(exact: Map, states: Float64[Tensor, "batch dim"], count: int) -> Eigenpairs:

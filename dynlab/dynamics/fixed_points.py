@@ -1,6 +1,6 @@
 """Fixed points, and which of them are stable.
 
-Whether a fixed point is stable is decided by its spectral radius in float64, except where an estimate from a few
+Whether a fixed point is stable is decided by its spectral radius in float64, except where an estimate from some
 products in the map's own precision is far below one.
 """
 
@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of, in_float64
+from dynlab.dynamics.dense import have_finite_jacobians
 from dynlab.dynamics.krylov import leading_ritz
 from dynlab.dynamics.newton import newton
 from dynlab.dynamics.safe_balls import Effort, safe_radii
@@ -21,10 +22,17 @@ from dynlab.dynamics.spectra import eigenpairs, spectrum_across_one
 from dynlab.maps import Map, flat_state
 from dynlab.short_repr import short_repr
 
-_ESTIMATED_BELOW = 0.99  # spectral radius, its residual added, up to which an estimate will do
-_ESTIMATE_DIMENSION = 18
+# An estimate will do where the spectral radius, its residual added, is below 0.99, and a larger multiplier cannot have
+# been missed. One that the start has little of shows later than others, but sooner than these are settled: so a small
+# residual tells, as a share of the distance to one. Where many multipliers stand close together none settles soon, and
+# more products are taken: with each the share that is seen of a multiplier above one grows by a fifth at least.
+_ESTIMATED_BELOW = 0.99
+_ESTIMATE_DIMENSIONS = (24, 64)
+_SETTLED = 1e-3
+_BLOCK_BYTES = 2**26  # of the bases of estimates that are held at once
 _FIRST_COUNT = 8  # multipliers looked at before it is known how many are unstable
 _ESTIMATED_FROM = 200  # dimension from which an estimate is cheaper than the answer
+_ASTRAY = 0.25  # of a safe radius, that the fixed point itself may stand away
 _OF_THE_MAP = 1e-8  # relative residual up to which a fixed point is one of this map; Newton's method leaves 1e-12
 _SMALL = Effort(leading=8, random=4, generations=3, rises=5, products=None)
 _LARGE = Effort(leading=1, random=1, generations=2, rises=3, products=8)
@@ -106,15 +114,22 @@ def examine_fixed_points(
     Returns:
         A fixed point for each row.
     """
-    if not len(states):
-        return []
+    radii = torch.zeros_like(residuals)
+    # Where the map has no derivative it is no linearization and a remainder, and nothing is known to be safe.
+    smooth = have_finite_jacobians(exact, states).nonzero()[:, 0]
     effort = _SMALL if exact.dim < _ESTIMATED_FROM else _LARGE
-    radius, directions = _leading(system, exact, states, min(effort.leading, exact.dim))
-    stable, radii = radius < 1, torch.zeros_like(radius)
-    if stable.any():
-        radii[stable] = safe_radii(
-            system, exact, states[stable], directions[stable], 1 - radius[stable], largest_radii[stable], effort
-        )
+    if len(smooth):
+        radius, directions = _leading(system, exact, states[smooth], min(effort.leading, exact.dim))
+        stable, rows = radius < 1, smooth[radius < 1]
+        if len(rows):
+            contractions = 1 - radius[stable]
+            found = safe_radii(
+                system, exact, states[rows], directions[stable], contractions, largest_radii[rows], effort
+            )
+            # Near a multiplier of one the map moves states less than a residual tells, far from any fixed point.
+            sizes = torch.linalg.vector_norm(states[rows], dim=1).clamp(min=1.0)
+            astray = residuals[rows] * sizes / contractions
+            radii[rows] = torch.where(astray <= _ASTRAY * found, found, 0.0)
     rows = zip(states.cpu(), residuals.tolist(), radii.tolist(), strict=True)
     return [FixedPoint(state, residual, safe_radius) for state, residual, safe_radius in rows]
 
@@ -126,17 +141,37 @@ def _leading(
     if exact.dim < _ESTIMATED_FROM:
         pairs = eigenpairs(exact, states, count)
         return pairs.multipliers[:, 0].abs().to(states), _real(pairs.directions, pairs.multipliers).to(states)
+    radius = states.new_full((len(states),), torch.inf)
+    directions = states.new_zeros(len(states), 2 * count, states.shape[1])
+    unsure = torch.arange(len(states), device=states.device)
+    for dimension in _ESTIMATE_DIMENSIONS:
+        found, residuals, towards = _estimated(system, states[unsure], dimension, count)
+        radius[unsure], directions[unsure] = found, towards
+        is_sure = found + residuals < _ESTIMATED_BELOW
+        if dimension != _ESTIMATE_DIMENSIONS[-1]:
+            is_sure &= residuals < _SETTLED * (1 - found)
+        unsure = unsure[~is_sure]
+        if not len(unsure):
+            return radius, directions
+    pairs = eigenpairs(exact, states[unsure], count)
+    radius[unsure] = pairs.multipliers[:, 0].abs().to(states)
+    directions[unsure] = _real(pairs.directions, pairs.multipliers).to(states)
+    return radius, directions
+
+
+def _estimated(
+    system: Map, states: Float64[Tensor, "batch dim"], dimension: int, count: int
+) -> tuple[Float64[Tensor, " batch"], Float64[Tensor, " batch"], Float64[Tensor, "batch count dim"]]:
+    """As `_leading`, from so many products in the map's own precision, with residuals of the spectral radii."""
     plain = states.to(home_of(system, states).dtype)
     start = torch.randn(states.shape[1], generator=torch.Generator().manual_seed(0), dtype=plain.dtype).to(plain)
-    product = system.linearized(plain)
-    ritz = leading_ritz(product, start.expand_as(plain), _ESTIMATE_DIMENSION, count)
-    radius, directions = ritz.values[:, 0].abs().to(states), _real(ritz.directions, ritz.values).to(states)
-    unsure = ~(radius + ritz.residuals[:, 0].to(states) < _ESTIMATED_BELOW)
-    if unsure.any():
-        pairs = eigenpairs(exact, states[unsure], count)
-        radius[unsure] = pairs.multipliers[:, 0].abs().to(states)
-        directions[unsure] = _real(pairs.directions, pairs.multipliers).to(states)
-    return radius, directions
+    rows = max(1, _BLOCK_BYTES // (plain.itemsize * states.shape[1] * (dimension + 1)))
+    parts = []
+    for at in plain.split(rows):
+        ritz = leading_ritz(system.linearized(at), start.expand_as(at), dimension, count)
+        parts.append((ritz.values[:, 0].abs(), ritz.residuals[:, 0], _real(ritz.directions, ritz.values)))
+    found, residuals, directions = (torch.cat(part).to(states) for part in zip(*parts, strict=True))
+    return found, residuals, directions
 
 
 def _real(directions: Tensor, values: Tensor) -> Tensor:
@@ -169,11 +204,14 @@ def find_fixed_point(system: Map, start: Float[Tensor, "*state"]) -> GivenFixedP
         The fixed point, with a relative residual of at most 1e-12 in float64, or None where none is found.
 
     Raises:
-        ValueError: If `start` has another dim than `system`, or is not finite.
+        ValueError: If `start` has another dim than `system`, or is not finite, or the map has no finite Jacobian at the
+            fixed point.
     """
     exact, begin = in_float64(system, flat_state(system, start, parameter="start"))
     solution = newton(exact, begin)
     if not solution.is_fixed_point:
         return None
+    if not have_finite_jacobians(exact, solution.state[None]).all():
+        raise ValueError("start leads to a fixed point at which the Jacobian of the map is not finite")
     moduli = spectrum_across_one(exact, solution.state, _FIRST_COUNT).abs()
     return GivenFixedPoint(solution.state.cpu(), solution.residual, int((moduli > 1).sum()))

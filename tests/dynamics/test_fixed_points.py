@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from dynlab.dynamics import FixedPoint, find_fixed_point
+from dynlab.dynamics import FixedPoint, Status, find_fixed_point, iterate
 from dynlab.dynamics.fixed_points import examine_fixed_points
 from dynlab.maps import Map
 from dynlab.maps.classical import DoubleWell, Linear
@@ -195,3 +195,62 @@ def test_safe_radius_stays_in_the_domain_of_a_map():
     system = Formula(2, lambda x: torch.sqrt(x) / 4)
     radius = safe_radius(system, [0.0625, 0.0625], largest=0.1)
     assert 0.003 < radius < 0.0625
+
+
+class HiddenWells(Map):
+    """Multipliers of -0.95 to 0.95, but in one coordinate two wells at 1 and -1 and between them a saddle, 1.002."""
+
+    def __init__(self, dim: int, coordinate: int) -> None:
+        super().__init__(dim)
+        generator = torch.Generator().manual_seed(coordinate)
+        self.register_buffer("others", 1.9 * torch.rand(dim, generator=generator) - 0.95)
+        self.coordinate = coordinate
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        well = states[:, self.coordinate]
+        following = states * self.get_buffer("others")
+        following[:, self.coordinate] = well + 0.002 * well * (1 - well * well)
+        return following
+
+    def jvp(self, states: torch.Tensor, tangents: torch.Tensor) -> torch.Tensor:
+        images = tangents * self.get_buffer("others")
+        at = (..., self.coordinate)
+        images[at] = tangents[at] * (1.002 - 0.006 * states[at].square())
+        return images
+
+
+@pytest.mark.parametrize("dim", [200, 784, 3072])
+def test_no_saddle_of_long_states_is_safe_however_little_of_it_the_start_of_an_estimate_has(dim: int):
+    start = torch.randn(dim, generator=torch.Generator().manual_seed(0))
+    least = start.abs().argsort()[:8].tolist()
+    for coordinate in least:
+        system = HiddenWells(dim, coordinate)
+        states = torch.zeros(3, dim, dtype=torch.float64)
+        states[1, coordinate], states[2, coordinate] = 1.0, -1.0
+        nothing, largest = torch.zeros(3, dtype=torch.float64), torch.full((3,), 0.1, dtype=torch.float64)
+        found = examine_fixed_points(system, HiddenWells(dim, coordinate).double(), states, nothing, largest)
+        assert [point.is_stable for point in found] == [False, True, True]
+
+
+@pytest.mark.parametrize("power", [3, 5])
+def test_a_state_that_hardly_moves_far_from_where_it_rests_is_no_attractor(power: int):
+    system = Formula(1, lambda x: x - x**power)  # 0 alone is fixed, with a multiplier of 1
+    states = torch.logspace(-4.5, -1, 60, dtype=torch.float64)[:, None]
+    orbits = iterate(system, torch.cat([states, -states]), max_steps=1000, max_exact_steps=2000)
+    assert orbits.fixed_points == []
+
+
+def test_where_a_map_has_no_derivative_nothing_is_safe_and_all_else_is_decided():
+    """`sqrt(|x|)` has the attractor 1; its derivative at 0, a fixed point, is infinite."""
+    states = torch.tensor([[0.0], [0.5], [2.0]], dtype=torch.float64)
+    orbits = iterate(Formula(1, lambda x: x.abs().sqrt()), states, max_exact_steps=500)
+    assert list(orbits.status) == [Status.UNRESOLVED, Status.CONVERGED, Status.CONVERGED]
+    assert orbits.fixed_points[0].state.item() == pytest.approx(1)
+    # The same for a cycle: 0 and 1 follow each other, and the derivative at 0 is infinite.
+    states = torch.tensor([[0.0], [0.3]], dtype=torch.float64)
+    orbits = iterate(Formula(1, lambda x: 1 - x.abs().sqrt()), states, max_exact_steps=500)
+    assert orbits.status[1] is Status.CONVERGED
+    with pytest.raises(
+        ValueError, match=r"^start leads to a fixed point at which the Jacobian of the map is not finite"
+    ):
+        find_fixed_point(Formula(1, lambda x: x.abs().sqrt()), torch.zeros(1))
