@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +12,18 @@ from dynlab.cli.options import DATA_HELP, PAGE, DataDir, Device, Labels, Limit, 
 from dynlab.cli.output import print_summary
 from dynlab.errors import InputError
 
+if TYPE_CHECKING:
+    from dynlab.datasets import Dataset
+    from dynlab.maps import Map
+
 # Options that are called otherwise than the setting.
 _OPTIONS = {"certified_attractors": "certify", "basin_planes": "planes", "noise_draws": "draws"}
+# Of the parts of the results that are there only if they are asked for: what they are, and the options.
+_PARTS = {
+    "connections": ("the connection graph", "--graph"),
+    "robustness": ("the robustness", "--robustness"),
+    "separability": ("the separability", "--train-data"),
+}
 
 
 def analyse(
@@ -150,6 +161,8 @@ def analyse(
     from dynlab.display import shown
     from dynlab.evaluation.analyse import analyse as analyse_map
     from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
+    from dynlab.evaluation.identity import map_identity
+    from dynlab.evaluation.inputs import learnable
     from dynlab.files import check_writable_file, check_writable_folder
     from dynlab.folders import check_kind
     from dynlab.report import write_report
@@ -172,16 +185,24 @@ def analyse(
         else load_dataset(train_data, labels=train_labels, data_dir=data_dir, any_values=any_values)
     )
     recognizer_name = training_set_of(data) if training is None else None
-    for_recognizer = load_dataset(recognizer_name, data_dir=data_dir) if recognizer_name else training
+    # Raw images, also where what is analysed is corrupted.
+    for_recognizer = (
+        load_dataset(recognizer_name, data_dir=data_dir)
+        if recognizer_name
+        else learnable(training) or learnable(samples)
+    )
     for used in (samples, training, for_recognizer):
         if used is not None:
             check_same_dim(used, system.dim, f"the map {map_name}")
     if corruption is not None:
-        level = getattr(system, "training_settings", {}).get("sigma")
-        level = float(level) if isinstance(level, int | float) else None
+        level = map_identity(system, map_name, system.state_shape).corruption_level
+        sigma = getattr(system, "training_settings", {}).get("sigma")
+        if level is None and isinstance(sigma, int | float):  # trained with another corruption
+            level = float(sigma)
         after_samples = len(samples.images)
         samples = corrupt_dataset(samples, corruption, seed=seed, level=level)
         training = training and corrupt_dataset(training, corruption, seed=seed, level=level, first=after_samples)
+    _check_kept(out, system, samples, {"connections": graph, "robustness": robustness, "separability": bool(training)})
     with shown(quiet=quiet) as display:
         analysis = analyse_map(
             system,
@@ -201,3 +222,33 @@ def analyse(
         write_report([analysis], out / PAGE)
     print_summary([analysis])
     print(f"page: {out / PAGE}")
+
+
+def _check_kept(out: Path, system: Map, samples: Dataset, asked: Mapping[str, bool]) -> None:
+    """Check that nothing is lost that an analysis of the same map and samples has found, and this one does not ask for.
+
+    Args:
+        out: Where the results may be.
+        system: The map.
+        samples: What is to be analysed.
+        asked: Of each optional part of `Results`, whether it is asked for.
+
+    Raises:
+        InputError: If something would be.
+    """
+    from dynlab.evaluation.arrays import RESULTS_FILE
+    from dynlab.files import read_json
+    from dynlab.maps import map_hash
+
+    try:
+        found = read_json(out / RESULTS_FILE)
+        is_same = (found["map"]["sha256"], found["data"]["sha256"]) == (map_hash(system), samples.sha256)
+        lost = [part for part, is_asked in asked.items() if is_same and not is_asked and found[part] is not None]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or a damaged one, which nobody can read
+        return
+    if lost:
+        options = " ".join(_PARTS[part][1] for part in lost)
+        raise InputError(
+            f"out {out}: holds {' and '.join(_PARTS[part][0] for part in lost)} of this map and these samples, which "
+            f"would be lost: expected {options} as well, or another folder"
+        )

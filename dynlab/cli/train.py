@@ -138,6 +138,9 @@ def train(
     from dynlab.training.ensemble import Backend
     from dynlab.training.objective import Loss, Variant
 
+    kinds = corruption or ["gaussian"]
+    if sigma is not None and all(_has_levels(kind) for kind in kinds):
+        raise InputError(f"sigma {sigma}: given with corruption {kinds[0]!r}, expected one without a level of its own")
     widths = integers("hidden", hidden)
     members = [
         TrainingSettings(
@@ -157,7 +160,7 @@ def train(
             tied=tied,
             seed=number,
         )
-        for kind in corruption or ["gaussian"]
+        for kind in kinds
         for level in (numbers("sigma", sigma) if sigma is not None else (None,))
         for rate in numbers("learning_rate", learning_rate)
         for factor in numbers("annealing", annealing)
@@ -191,3 +194,14 @@ def train(
         if overwrite:
             raise InputError("overwrite True: given for several maps, expected one to be trained")
         train_ensemble_to(out, images, tests, members, epochs_kept, checkpoint_seconds, hardware, quiet=quiet)
+
+
+def _has_levels(corruption: str) -> bool:
+    """Whether a corruption says all of its levels itself."""
+    from dynlab.training.corruption import parse_schedule
+
+    try:
+        parse_schedule(corruption, None)
+    except InputError:  # a level is missing, or something is wrong with it that the settings will tell
+        return False
+    return True

@@ -241,6 +241,11 @@ def names_of(members: Sequence[TrainingSettings]) -> list[str]:
         values = ", ".join(f"{name} {getattr(members[0], name)!r}" for name in _OWN_SETTINGS)
         which = twice[0] or f"a member ({values})"
         raise InputError(f"the settings of {which} are given twice, expected each combination once")
+    first = dict[TrainingSettings, str]()
+    for member, name in zip(members, names, strict=True):
+        other = first.setdefault(member.meaning(), name)
+        if other != name:
+            raise InputError(f"the settings of {other} and {name} mean the same training, expected each once")
     return names
 
 

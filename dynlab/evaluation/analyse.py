@@ -33,7 +33,7 @@ from dynlab.evaluation.attractors import attractors_of, cycles_of, transformed_s
 from dynlab.evaluation.connections import connections_of, name_nodes
 from dynlab.evaluation.films import FILM_STEPS, film_samples, film_states
 from dynlab.evaluation.identity import data_identity, map_identity, shown_shape, versions_used
-from dynlab.evaluation.inputs import check_inputs, labelled_pixels, learnable
+from dynlab.evaluation.inputs import check_inputs, learnable
 from dynlab.evaluation.kinds import Outcome, outcomes_of
 from dynlab.evaluation.linearization import certificates, index_sum, linearizations
 from dynlab.evaluation.members import NAMED_STARTS, typical_members
@@ -71,7 +71,8 @@ def analyse(
             without labels. Data sets are in float32.
         train_data: A labelled training set of the same classes; separability is measured if it is given.
         recognizer_data: Labelled raw images to train the recognizer on; `train_data`, or `data` itself, stands in if
-            that is labelled and has pixels in [0, 1]. Without any, what needs a recognizer is unknown.
+            that is labelled, with a few samples of several classes, and has pixels in [0, 1]. Without any, what needs a
+            recognizer is unknown.
         recognizer: One that was trained on `recognizer_data`, which must be given too, before.
         settings: How to analyse; the defaults are those of the report where it has any.
         name: What the map is called.
@@ -95,7 +96,7 @@ def analyse(
     shape = shown_shape(system, data)
     if recognizer is not None and math.prod(recognizer.state_shape) != system.dim:
         raise ValueError(f"recognizer is for states of shape {recognizer.state_shape}, expected {system.dim} numbers")
-    recognizer_data = recognizer_data or labelled_pixels(train_data) or learnable(data)
+    recognizer_data = recognizer_data or learnable(train_data) or learnable(data)
     settings = settings or AnalysisSettings()
     report = on_progress or (lambda what, done: None)
     check_inputs(system, data, train_data, recognizer_data)

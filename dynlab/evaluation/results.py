@@ -90,6 +90,8 @@ class MapIdentity:
     def objective(self) -> str:
         """In which ways it was trained on another objective than the report's, in words; empty if in none."""
         words = {name: self.training.get(name, value) for name, value in OBJECTIVE.items()}
+        if self.training.get("walkback") == 1:  # all variants are one
+            words["walkback_variant"] = OBJECTIVE["walkback_variant"]
         return ", ".join(f"{name.replace('_', ' ')} {word}" for name, word in words.items() if word != OBJECTIVE[name])
 
     def _schedule(self) -> Schedule | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dynlab.evaluation.analysis import Analysis
-from dynlab.protocol import OBJECTIVE
+from dynlab.protocol import ALL_TRAININGS
 from dynlab.published import published_figures
 
 TEST_SAMPLES = 10_000
@@ -28,13 +28,13 @@ class PublishedForMap:
 
 
 def published_for(analysis: Analysis) -> PublishedForMap | None:
-    """What the report has for the same test set, corruption level and objective; None where it has nothing."""
+    """What the report has for the same test set and corruption level, trained as it did; None where it has nothing."""
     results, figures = analysis.results, published_figures()
     training = results.map.training
     level, walkback = results.map.corruption_level, training.get("walkback")
     if results.map.dim != 784 or results.data.name != "mnist/test" or level is None or level not in figures.pixels:
         return None
-    if any(training.get(setting, value) != value for setting, value in OBJECTIVE.items()):
+    if any(training.get(setting, value) != value for setting, value in ALL_TRAININGS.items()):
         return None
     entry = next((one for one in figures.table_1a if (one.k, one.sigma) == (walkback, level)), None)
     pixels = figures.pixels[level]

@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
@@ -22,7 +21,6 @@ from pydantic_core import PydanticCustomError
 from dynlab.errors import InputError
 from dynlab.studies.wording import Problem, shown
 from dynlab.training import TrainingSettings
-from dynlab.training.corruption import parse_schedule
 from dynlab.training.objective import Loss, Variant
 
 MOST_CELLS = 10_000  # of a grid; each is trained
@@ -162,7 +160,7 @@ def equal_cells(grids: Sequence[tuple[int, Sequence[TrainingSettings]]]) -> list
     problems: dict[tuple[int, int], Problem] = {}
     for number, points in grids:
         for settings in points:
-            earlier, other = first.setdefault(_meaning(settings), (number, settings))
+            earlier, other = first.setdefault(settings.meaning(), (number, settings))
             if other is not settings and (earlier, number) not in problems:
                 where = "" if earlier == number else f" of grid[{earlier}]"
                 same = "" if other == settings else f"; it means the same as {_described(other)}"
@@ -207,18 +205,6 @@ def _problem(error: InputError) -> Problem:
 def _settings(values: dict[str, Any]) -> TrainingSettings:
     """Settings with these values, otherwise right."""
     return TrainingSettings(**{**_RIGHT, **values})
-
-
-def _meaning(settings: TrainingSettings) -> TrainingSettings:
-    """Settings that are equal for equal trainings, however they are written."""
-    variant = "full" if settings.walkback == 1 else settings.walkback_variant
-    corruption = _with_levels(settings.corruption, settings.sigma)
-    return replace(settings, sigma=None, corruption=corruption, walkback_variant=variant)
-
-
-@lru_cache
-def _with_levels(corruption: str, sigma: float | None) -> str:
-    return str(parse_schedule(corruption, sigma))
 
 
 def _described(settings: TrainingSettings) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dynlab.datasets import Dataset, load_dataset
 from dynlab.errors import InputError
+from dynlab.evaluation.inputs import check_classes
 from dynlab.studies.specification import Study
 from dynlab.studies.wording import refused
 
@@ -35,7 +36,8 @@ def load_study_data(study: Study, *, data_dir: str | Path | None = None) -> Stud
 
     Raises:
         InputError: If a set cannot be read, samples of two sets differ in shape, classes are asked for and there are
-            none, or a corruption needs images and samples are none; with a line for each.
+            none, or none of those of the training set, or a corruption needs images and samples are none; with a line
+            for each.
     """
     problems: dict[str, None] = {}  # each once
     sets: dict[str, Dataset] = {}
@@ -51,6 +53,11 @@ def load_study_data(study: Study, *, data_dir: str | Path | None = None) -> Stud
             problems[f"data.{key}: samples of shape {data.shape}, expected {train.shape} as in data.train"] = None
         if study.analyses.separability is not None and data.labels is None:
             problems[f"data.{key}: {data.name} has no labels, expected some for analyses.separability"] = None
+        elif train is not None and train.labels is not None and data.labels is not None:
+            try:
+                check_classes(data, train)
+            except InputError as error:
+                problems[f"data.{key}: {error}"] = None
     if train is not None:
         for number, points in enumerate(study.grids):
             for corruption, sigma in {(settings.corruption, settings.sigma): None for settings in points}:

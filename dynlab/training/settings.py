@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, TypeGuard, get_args
 
 from dynlab.errors import InputError
@@ -109,6 +110,11 @@ class TrainingSettings:
         """
         return parse_schedule(self.corruption, self.sigma, state_shape)
 
+    def meaning(self) -> TrainingSettings:
+        """Settings that are equal for equal trainings, however they are written: all levels stand in `corruption`."""
+        variant = "full" if self.walkback == 1 else self.walkback_variant
+        return replace(self, sigma=None, corruption=_with_levels(self.corruption, self.sigma), walkback_variant=variant)
+
     def objective(self) -> Objective:
         """What is minimized."""
         return Objective(self.walkback, self.walkback_variant, self.loss, self.contraction)
@@ -144,6 +150,11 @@ class TrainingSettings:
         """
         hidden = values["hidden"]
         return TrainingSettings(**{**values, "hidden": tuple(hidden) if isinstance(hidden, list) else hidden})
+
+
+@lru_cache
+def _with_levels(corruption: str, sigma: float | None) -> str:
+    return str(parse_schedule(corruption, sigma))
 
 
 def _plain(value: object) -> object:

@@ -46,6 +46,10 @@ def make_files() -> None:
     Path("cut.npy").write_bytes(Path("good.npy").read_bytes()[:-10])
     Path("cut.idx.gz").write_bytes(gzip.compress(b"\0\0\x08\x03" + bytes(12))[:-6])
     np.save("labels.npy", np.arange(4))
+    np.savez("low.npz", x=pixels, y=np.arange(5))
+    np.savez("high.npz", x=pixels, y=np.arange(10, 15))
+    np.save("wide.npy", pixels.reshape(5, 4, 16))
+    np.save("square.npy", pixels.reshape(5, 8, 8))
     Path("file").write_text("")
 
 
@@ -114,6 +118,19 @@ CASES = {
     "labels without the data they belong to": (
         (*ANALYSE, "--train-labels", "labels.npy"),
         ["train_labels", "labels.npy"],
+    ),
+    "classes of which none is learned": (
+        ("analyse", "dae.safetensors", "--data", "low.npz", "--train-data", "high.npz", "--out", "new"),
+        ["low.npz", "0, 1, 2", "high.npz", "10, 11, 12"],
+    ),
+    "a ladder of samples of another shape": (
+        ("ladder", "--data", "square.npy", "--sigmas", "0.2,0.3", "--samples", "wide.npy", "--out", "new"),
+        ["wide.npy", "(4, 16)", "(8, 8)"],
+    ),
+    "sigma that no corruption asks for": ((*TRAIN, "--corruption", "gaussian(0.1)"), ["sigma", "gaussian(0.1)"]),
+    "trainings that are one": (
+        (*TRAIN, "--sigma", "0.1,0.2", "--corruption", "gaussian(0.1)", "--corruption", "gaussian"),
+        ["corruption-gaussian-0.1-sigma-0.1", "mean the same training"],
     ),
     "certificates below zero": ((*ANALYSE, "--certify", "-1"), ["certified_attractors", "-1"]),
     "planes below zero": ((*ANALYSE, "--planes", "-1"), ["planes: basin_planes", "-1"]),

@@ -169,9 +169,46 @@ def test_an_analysis_without_a_graph_leaves_none_behind(folder: Path, tmp_path: 
     analyse = ("analyse", str(folder / "dae.safetensors"), "--data", "digits/test", "--limit", "20", "--certify", "0")
     run(monkeypatch, *analyse, "--graph", "--out", str(tmp_path))
     assert sorted(path.name for path in tmp_path.glob("graph.*")) == ["graph.graphml", "graph.safetensors", "graph.svg"]
-    run(monkeypatch, *analyse, "--out", str(tmp_path))
+    run(monkeypatch, *analyse[:-3], "19", "--certify", "0", "--out", str(tmp_path))  # of other samples
     assert not list(tmp_path.glob("graph.*"))
     assert Analysis.load(tmp_path).graph is None
+
+
+def test_what_an_analysis_of_the_same_samples_has_found_is_not_lost(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    before = {path: path.read_bytes() for path in sorted((folder / "out").iterdir())}
+    analyse = ("analyse", str(folder / "dae.safetensors"), "--data", "digits/test", "--out", str(folder / "out"))
+    for more, lost, option in (
+        (("--graph",), "the separability", "--train-data"),
+        (("--train-data", "digits/train"), "the connection graph", "--graph"),
+        ((), "the connection graph and the separability", "--graph --train-data"),
+    ):
+        monkeypatch.setattr("sys.argv", ["dynlab", *analyse, *more])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        assert exit_.value.code == 2
+        words = f"holds {lost} of this map and these samples, which would be lost: expected {option} as well"
+        assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in sorted((folder / "out").iterdir())} == before
+
+
+def test_a_training_set_that_is_no_picture_serves_separability_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    generator = np.random.default_rng(0)
+    classes = np.arange(60) % 2
+    points = generator.normal(size=(60, 20)).astype(np.float32) + 3 * classes[:, None]
+    np.savez(tmp_path / "points.npz", x=points, y=classes)
+    (tmp_path / "maps.py").write_text("def shrink():\n    return lambda x: 0.5 * x\n")
+    points_file = str(tmp_path / "points.npz")
+    run(
+        monkeypatch,
+        *("analyse", f"{tmp_path / 'maps.py'}:shrink", "--data", points_file, "--train-data", points_file),
+        *("--any-values", "--planes", "0", "--quiet", "--out", str(tmp_path / "out")),
+    )
+    results = Analysis.load(tmp_path / "out").results
+    assert results.recognizer is None
+    assert results.separability is not None
+    assert results.separability.raw.test == 1.0
 
 
 def test_outcomes_follow_from_kinds_and_classes(folder: Path):
@@ -253,7 +290,7 @@ def test_robustness_is_written_shown_and_removed(
     assert len(found.attractor_escapes) == len(analysis.results.attractors)
     assert (tmp_path / "escapes.graphml").is_file()
     assert "How robust it is" in (tmp_path / "index.html").read_text(encoding="utf-8")
-    run(monkeypatch, *analyse, "--out", str(tmp_path))
+    run(monkeypatch, *analyse[:-3], "19", "--certify", "0", "--out", str(tmp_path))  # of other samples
     assert not (tmp_path / "escapes.graphml").exists()
     assert Analysis.load(tmp_path).results.robustness is None
     for option in ("noise", "draws"):

@@ -28,16 +28,6 @@ from dynlab.studies.specification import Study
 
 FEWEST_SEEDS = 3  # for a difference in units of chance
 
-# All trainings of Table 1 have these, section 5.
-_OF_ALL = {
-    "corruption": "gaussian",
-    **protocol.OBJECTIVE,
-    "hidden": 500,
-    "hidden_nonlinearity": "sigmoid",
-    "output_nonlinearity": "sigmoid",
-    "tied": False,
-    "learning_rate": 0.1,
-}
 _BATCH, _ANNEALING = 20, 0.99  # "the best classification results without walkback", section 5.3
 
 ASSUMPTIONS: dict[Published, str] = {
@@ -133,7 +123,8 @@ def quantity(name: str, published: float | None, ours: Statistic) -> Quantity:
 
 
 def _is_like_the_report(row: Row) -> bool:
-    return all(row.value(name) == value for name, value in _OF_ALL.items())
+    wanted = {"corruption": "gaussian", **protocol.ALL_TRAININGS}
+    return all(row.value(name) == value for name, value in wanted.items())
 
 
 def _candidates(entry: Entry, groups: Sequence[SeedGroup]) -> list[SeedGroup]:
