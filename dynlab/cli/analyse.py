@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dynlab.cli.options import DATA_HELP, PAGE, DataDir, Device, Labels, Limit, Quiet, check_same_dim, integer, number
-from dynlab.cli.output import print_summary
+from dynlab.cli.output import print_error, print_summary
 from dynlab.errors import InputError
 
 if TYPE_CHECKING:
@@ -204,15 +204,19 @@ def analyse(
         training = training and corrupt_dataset(training, corruption, seed=seed, level=level, first=after_samples)
     _check_kept(out, system, samples, {"connections": graph, "robustness": robustness, "separability": bool(training)})
     with shown(quiet=quiet) as display:
-        analysis = analyse_map(
-            system,
-            samples,
-            train_data=training,
-            recognizer_data=for_recognizer,
-            settings=settings,
-            name=Path(map_name).name,
-            on_progress=display,
-        )
+        try:
+            analysis = analyse_map(
+                system,
+                samples,
+                train_data=training,
+                recognizer_data=for_recognizer,
+                settings=settings,
+                name=Path(map_name).name,
+                on_progress=display,
+            )
+        except KeyboardInterrupt:
+            print_error("interrupted before there were results to write")
+            raise
         (out / PAGE).unlink(missing_ok=True)  # should anything fail now, no older page stands beside new numbers
         analysis.save(out)
         if analysis.graph is None:

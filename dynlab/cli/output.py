@@ -46,7 +46,11 @@ def print_summary(analyses: Sequence[Analysis]) -> None:
         if any(counts):
             shares = (f"{samples / r.data.samples:.1%}" for samples, r in zip(counts, results, strict=True))
             table.add_row(words, *shares)
-    table.add_row("steps to transform", *(str(r.transformed.steps) for r in results))
+    # The limit is no number of steps after which the rule stops the set.
+    table.add_row(
+        "steps to transform",
+        *(f"{'' if r.transformed.stopped_by_rule else 'over '}{r.transformed.steps}" for r in results),
+    )
     if any(r.separability for r in results):
         accuracies = [
             (r.separability.raw.test, r.separability.transformed.test) if r.separability else () for r in results

@@ -13,6 +13,7 @@ from dynlab.dynamics.certificates import CertificateStatus
 from dynlab.dynamics.rates import Decay
 from dynlab.evaluation.analysis import Analysis
 from dynlab.evaluation.linearization import NEAR_UNITY_RADII, AttractorCertificate
+from dynlab.report.attractor_table import radius_text
 from dynlab.report.gallery import Card, card_of
 from dynlab.report.pictures import Screen
 from dynlab.report.spectra import drawn_attractors
@@ -182,7 +183,7 @@ def _tiles(analysis: Analysis) -> list[Tile]:
     results, tiles = analysis.results, []
     radii = [attractor.spectral_radius for attractor in results.attractors]
     if radii:
-        least, largest = f"{min(radii):.4g}", f"{max(radii):.4g}"
+        least, largest = radius_text(min(radii)), radius_text(max(radii))
         several = len(radii) > 1
         name = "spectral radius, least and largest" if several else "spectral radius"
         tiles.append(Tile(name, least, f"to {largest}" if several else ""))

@@ -220,7 +220,8 @@ def comparison(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[tupl
                 drawing_of(
                     "across-accuracy",
                     across_maps.accuracy_by_corruption_level(analyses),
-                    "Test accuracy across the maps. The table above has the numbers.",
+                    "Test accuracy across the maps; the best step along the orbit is chosen on the test set itself. "
+                    "The table above has the numbers.",
                 ),
             ),
             (

@@ -39,6 +39,7 @@ OUTCOME_WORDS = {
     Outcome.DIVERGED: "diverged",
 }
 
+_RULE_OF_THREE = 3  # of n samples none showed it: its probability is below 3 / n, at 95% confidence
 LONGEST_LIST = 6  # values of a setting that are all written out
 
 _ROUNDING = 1e-12
@@ -150,10 +151,14 @@ def diversity_words(analysis: Analysis) -> str:
             f"95% interval from {bound.lower:,.0f} to {bound.upper:,.0f}."
         )
     ]
-    if found.coverage is not None:
-        sentences.append(
-            f"Another sample would reach one of those seen with a probability of {percent(found.coverage)}."
+    if found.coverage is not None and (found.coverage < 1 or found.samples > _RULE_OF_THREE):
+        # Where none was reached once only, the estimate is 1, and what is sure of n samples is 1 - 3 / n, at 95%.
+        share = (
+            percent(found.coverage)
+            if found.coverage < 1
+            else f"more than {percent(1 - _RULE_OF_THREE / found.samples)}, at 95% confidence"
         )
+        sentences.append(f"Another sample is estimated to reach one of those seen with a probability of {share}.")
     sentences.append(
         f"Their basins are as uneven as {found.effective_attractors:,.1f} equal ones, by the Shannon entropy of their "
         f"fractions, {found.entropy:.2f} nats."
@@ -277,12 +282,15 @@ def _several(analyses: Sequence[Analysis], labels: Sequence[str]) -> list[str]:
             f"From {labels[0]} to {labels[-1]} the number of places where they end, the attractors, "
             f"{trend([round(found.expected) for found in counts])} at equal sample size."
         )
-    if all(kinds_known(analysis) for analysis in analyses):
+    if all(kinds_known(analysis) and analysis.results.data.labelled for analysis in analyses) and any(
+        analysis.results.attractors for analysis in analyses
+    ):
         kept = [outcome_share(analysis, Outcome.KEPT) for analysis in analyses]
         exploded = [outcome_share(analysis, Outcome.EXPLOSION) for analysis in analyses]
+        first, last = percent(kept[0]), percent(kept[-1])
+        way = f"stays at {first}" if len(set(kept)) == 1 else f"{_moves(kept)} from {first} to {last}"
         sentences.append(
-            f"The share of samples that keep their class {_moves(kept)} from {percent(kept[0])} to "
-            f"{percent(kept[-1])}, and {_range_words(exploded)} end in an explosion."
+            f"The share of samples that keep their class {way}, and {_range_words(exploded)} end in an explosion."
         )
     return sentences
 

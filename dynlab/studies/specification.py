@@ -304,6 +304,8 @@ def _read(path: Path) -> dict[str, Any]:
         if not path.is_file():
             raise InputError(f"{where}: {'is a folder, expected a file' if path.is_dir() else 'no such file'}")
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from dynlab.evaluation.analysis import Analysis
 from dynlab.report.page import render_page
-from dynlab.report.words import diversity_words
+from dynlab.report.words import diversity_words, introduction
 
 
 def test_words_hold_the_estimates(make_analysis: Callable[..., Analysis]) -> None:
@@ -26,3 +27,22 @@ def test_words_hold_the_estimates(make_analysis: Callable[..., Analysis]) -> Non
 
 def test_without_attractors_nothing_is_estimated(make_analysis: Callable[..., Analysis]) -> None:
     assert diversity_words(make_analysis(attractors=0, explosions=0)) == ""
+
+
+def test_no_estimate_makes_a_finite_sample_certain(make_analysis: Callable[..., Analysis]) -> None:
+    analysis = make_analysis(attractors=5)
+
+    def words(samples: int, coverage: float) -> str:
+        diversity = replace(analysis.results.diversity, samples=samples, coverage=coverage)
+        return diversity_words(replace(analysis, results=replace(analysis.results, diversity=diversity)))
+
+    assert "with a probability of 90" in words(50, 0.9)
+    assert "with a probability of more than 97" in words(100, 1.0)  # 3 of 100 at most, at 95%
+    assert "Another sample" not in words(3, 1.0)
+
+
+def test_kinds_that_nobody_knows_are_not_compared(make_analysis: Callable[..., Analysis]) -> None:
+    nothing = [make_analysis(attractors=0, explosions=0, sigma=sigma) for sigma in (0.1, 0.2)]
+    assert "keep their class" not in " ".join(introduction(nothing, ["one", "other"]))
+    same = [make_analysis(attractors=5, sigma=0.1), make_analysis(attractors=5, sigma=0.1)]
+    assert "keep their class stays at" in " ".join(introduction(same, ["one", "other"]))

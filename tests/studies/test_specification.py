@@ -278,9 +278,9 @@ def test_what_is_no_toml(tmp_path: Path, content: bytes, expected: str) -> None:
 def test_studies_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'walkback'"):
         load_study("walkbak")
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"none\.toml: no such file$"):
         load_study(str(tmp_path / "none.toml"))
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match=": is a folder, expected a file$"):
         load_study(tmp_path)
 
 

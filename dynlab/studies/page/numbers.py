@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dynlab.protocol import OBJECTIVE
 from dynlab.report.study.figures import (
     ErrorPoints,
     RunPoint,
@@ -41,7 +42,7 @@ def settings_answer(models: Models, rows: Sequence[Row]) -> Answer:
             f"{which} {models.setting(best.settings)}, with an accuracy of {_accuracy(best):.3f} on the transformed "
             f"test set{beside}."
         )
-    parts = [Part(words=[_notes(groups)], tables=[_settings_table(models, groups)])]
+    parts = [Part(words=[_notes(models, groups) + _unstopped(models)], tables=[_settings_table(models, groups)])]
     charts = _dots(models, groups)
     if charts:
         parts.append(Part("Setting by setting", charts=charts))
@@ -53,16 +54,37 @@ def _accuracy(group: SeedGroup) -> float:
     return group.of("acc_test").mean or 0.0
 
 
-def _notes(groups: Sequence[SeedGroup]) -> str:
+def _notes(models: Models, groups: Sequence[SeedGroup]) -> str:
     sentences = [
         "Accuracies are those of logistic regression on transformed sets, and of a network with one hidden layer.",
-        "The MSE, summed over pixels, is of one step from corrupted images; the walkback MSE is what was minimized.",
+        "The MSE, summed over pixels, is of one step from corrupted images; the walkback MSE is "
+        + ("what was minimized." if _is_minimized(models) else "that of the report, whatever was minimized."),
     ]
     if any(group.of("steps_best").n for group in groups):
         sentences.append("The step of the best accuracy on the orbit is chosen on the validation set.")
     if any(len(group.rows) > 1 for group in groups):
         sentences.append("± is one standard deviation over seeds.")
     return " ".join(sentences)
+
+
+def _unstopped(models: Models) -> str:
+    """Of how many models a set was still on its way at the limit of steps; nothing where there is none."""
+    found = [results for _, results in models.with_stage(models.cells, "iterate")]
+    limited = sum(not all(one["stopped_by_rule"] for one in results["sets"].values()) for results in found)
+    if not limited:
+        return ""
+    return (
+        f" In {number(limited)} of {count(len(found), 'map')} the limit of {number(models.study.iteration.max_steps)} "
+        "steps came before the rule stopped all sets: the numbers are of sets on their way."
+    )
+
+
+def _is_minimized(models: Models) -> bool:
+    """Whether all maps were trained on the report's objective, from first to last with one corruption."""
+    meant = [cell.settings.meaning() for cell in models.cells]
+    return all(getattr(settings, name) == value for settings in meant for name, value in OBJECTIVE.items()) and all(
+        len(settings.schedule().phases) == 1 for settings in meant
+    )
 
 
 def _settings_table(models: Models, groups: Sequence[SeedGroup]) -> Table:

@@ -137,5 +137,7 @@ def _loss_words(losses: Sequence[tuple[float, Family, tuple[str, ...]]]) -> str:
     least, _, little = min(losses, key=lambda entry: entry[0])
     if len(losses) == 1:
         return f"From its peak, {row[4]} after step {row[3]}, the accuracy falls by {loss:.3f} to {row[5]}."
+    if f"{loss:.3f}" == f"{least:.3f}":
+        return f"From the peak to the end each of them loses {loss:.3f}."
     most = f"From the peak to the end {row[0]} loses most, {loss:.3f}: from {row[4]} after step {row[3]} to {row[5]}."
     return f"{most} The least that is lost is {least:.3f}, with {little[0]}."

@@ -182,7 +182,7 @@ def fixed_points_answer(models: Models, screen: Screen) -> Answer:
         table = PictureTable(
             f"{heading} fixed points",
             heads,
-            [("original", originals), ("fixed point", transformed)],
+            [("original", originals), ("transformed", transformed)],
             is_strips=screen.is_strip,
         )
         parts.append(Part(heading, pictures=[table]))
@@ -190,7 +190,8 @@ def fixed_points_answer(models: Models, screen: Screen) -> Answer:
     words = (
         f"Samples of the test set under {models.which(cell)}, chosen at random: good ones are classified rightly and "
         f"moved by {least:.2g} or more, misclassified ones are just that. Above each stands its class, and the class "
-        "it is taken for where that is another."
+        "it is taken for where that is another. The report calls what is shown below it, a sample of the transformed "
+        "set, a fixed point; some are still on their way."
     )
     return "", [Part(words=[words]), *parts]
 
