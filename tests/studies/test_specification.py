@@ -280,7 +280,7 @@ def test_studies_that_are_not_there(tmp_path: Path) -> None:
         load_study("walkbak")
     with pytest.raises(InputError, match=r"none\.toml: no such file$"):
         load_study(str(tmp_path / "none.toml"))
-    with pytest.raises(InputError, match=": is a folder, expected a file$"):
+    with pytest.raises(InputError, match=r": is a folder, expected a file$"):
         load_study(tmp_path)
 
 

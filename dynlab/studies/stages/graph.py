@@ -70,7 +70,8 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
 
 def _rows_of_nodes(graph: nx.MultiGraph, basins: Basins) -> list[int]:
     """Which attractor of the samples each node is, -1 for none of them."""
-    nodes = torch.stack([state for _, state in graph.nodes(data="state")]) if len(graph) else basins.fixed_points[:0]
+    states = [graph.nodes[node]["state"] for node in graph]
+    nodes = torch.stack(states) if states else basins.fixed_points[:0]
     copies = copies_of(torch.cat([basins.fixed_points, nodes])[:, None]).tolist()
     rows = {copy: row for row, copy in enumerate(copies[: len(basins.fixed_points)])}
     return [rows.get(copy, -1) for copy in copies[len(basins.fixed_points) :]]
