@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from dynlab import __version__
 from dynlab.cli.analyse import analyse
+from dynlab.cli.compare import compare
 from dynlab.cli.data import data_app
 from dynlab.cli.demo import demo
 from dynlab.cli.ladder import ladder
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, run, status, report, train, analyse, ladder):
+for command in (demo, run, status, report, train, analyse, compare, ladder):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

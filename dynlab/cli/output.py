@@ -15,8 +15,8 @@ def print_error(message: str) -> None:
     print(f"dynlab: {' '.join(message.split())}", file=sys.stderr)
 
 
-def print_summary(analyses: Sequence[Analysis]) -> None:
-    """Print a table, one column an analysis."""
+def print_summary(analyses: Sequence[Analysis], names: Sequence[str] | None = None) -> None:
+    """Print a table, one column an analysis, headed by its title if no names are given."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
@@ -26,7 +26,7 @@ def print_summary(analyses: Sequence[Analysis]) -> None:
     from dynlab.evaluation.kinds import Outcome
 
     results = [analysis.results for analysis in analyses]
-    table = Table("", *(escape(r.title) for r in results), box=SIMPLE_HEAD)
+    table = Table("", *(escape(name) for name in names or [r.title for r in results]), box=SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("samples", *(str(r.data.samples) for r in results))
@@ -59,8 +59,10 @@ def print_summary(analyses: Sequence[Analysis]) -> None:
             table.add_row(what, *(f"{pair[index]:.3f}" if pair else "" for pair in accuracies))
     console = Console()
     console.print(table)
-    # One recognizer judges all maps of the demo.
-    for report in {id(r.recognizer): r.recognizer for r in results if r.recognizer}.values():
+    reports = [r.recognizer for r in results if r.recognizer]
+    for place, report in enumerate(reports):
+        if report in reports[:place]:  # one recognizer may judge several maps
+            continue
         confusion = Table("recognizer, judged on", "a member", "a stain", box=SIMPLE_HEAD)
         for judgement in report.confusion:
             confusion.add_row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -300,3 +301,29 @@ def test_robustness_is_written_shown_and_removed(
         assert exit_.value.code == 2
         assert f"{option} 2" in (message := capsys.readouterr().err)
         assert "given without robustness, expected both" in message
+
+
+def test_compare_puts_analyses_on_one_page(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(folder / "out", tmp_path / "other")
+    results = tmp_path / "other" / "results.json"
+    results.write_text(results.read_text(encoding="utf-8").replace('"sigma": 0.2', '"sigma": 0.25'), encoding="utf-8")
+    page = tmp_path / "pages" / "both.html"
+    run(monkeypatch, "compare", str(tmp_path / "other"), str(folder / "out"), "--out", str(page))
+    text = page.read_text(encoding="utf-8")
+    assert text.index("σ = 0.2") < text.index("σ = 0.25")
+    printed = capsys.readouterr().out
+    assert "σ = 0.2 " in printed
+    assert printed.count("balanced accuracy of the recognizer") == 1
+    for arguments, message in (
+        ((str(tmp_path), "--out", str(tmp_path / "page.html")), "results.json: no such file"),
+        ((str(folder / "out"),) * 2 + ("--out", str(tmp_path / "page.html")), "given twice"),
+        ((str(folder / "out"), "--out", str(tmp_path / "page")), "expected a file that ends in .html"),
+    ):
+        monkeypatch.setattr("sys.argv", ["dynlab", "compare", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        assert exit_.value.code == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("page*[!s]"))
