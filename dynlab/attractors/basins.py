@@ -24,7 +24,7 @@ from dynlab.attractors.copies import best_copies, by_size, copies_of, widened
 from dynlab.dynamics import Orbits, iterate, spectrum
 from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.sources import Samples
-from dynlab.errors import InputError
+from dynlab.errors import InputError, check_count
 from dynlab.files import read_tensors, write_tensors
 from dynlab.maps import Map, check_is_one_map, check_map, map_hash
 from dynlab.short_repr import short_repr
@@ -315,5 +315,4 @@ def merge_basins(parts: Sequence[Basins]) -> Basins:
 
 
 def _check_first(first_sample: int) -> None:
-    if first_sample < 0:
-        raise ValueError(f"first_sample is {first_sample}, expected at least 0")
+    check_count("first_sample", first_sample, 0)

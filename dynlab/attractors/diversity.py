@@ -31,6 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynlab.errors import check_count
+
 BasinSizes = Sequence[int] | NDArray[np.integer] | Tensor
 
 
@@ -122,8 +124,7 @@ def attractor_count(basin_sizes: BasinSizes, samples: int) -> AttractorCount:
     """
     counts = _counts(basin_sizes)
     sizes, how_many, total = counts.sizes, counts.how_many, counts.total
-    if not 0 <= samples <= total:
-        raise ValueError(f"samples is {samples}, expected 0 to {total}, the samples in all basins")
+    check_count("samples", samples, 0, total)
     found = np.array([_found(int(size), samples, total) for size in sizes])
     expected = float((how_many * found).sum())
     variance = float((how_many * found**2).sum())
@@ -155,8 +156,7 @@ def rarefaction_curve(basin_sizes: BasinSizes, points: int) -> list[AttractorCou
     Raises:
         ValueError: If an argument is out of its range.
     """
-    if points < 2:
-        raise ValueError(f"points is {points}, expected at least 2")
+    check_count("points", points, 2)
     at = np.unique(np.linspace(0, _counts(basin_sizes).total, points).round().astype(np.int64))
     return [attractor_count(basin_sizes, samples) for samples in at.tolist()]
 

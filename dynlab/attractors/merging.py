@@ -30,6 +30,8 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynlab.errors import check_positive
+
 Indices = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
@@ -104,8 +106,7 @@ def merge_cycles(cycles: Sequence[Float[Tensor, "_period dim"]], distance: float
 
 
 def _check_distance(distance: float) -> None:
-    if not (math.isfinite(distance) and distance > 0):
-        raise ValueError(f"distance is {distance}, expected a finite number above 0")
+    check_positive("distance", distance)
 
 
 def _check_states(states: Tensor, name: str) -> None:

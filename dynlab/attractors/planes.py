@@ -23,6 +23,7 @@ from torch import Tensor
 from dynlab.attractors.reached import Reached, attractors_reached
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.cycles import Cycle
+from dynlab.errors import check_count
 from dynlab.maps import Map, flat_states
 from dynlab.short_repr import short_repr
 
@@ -116,8 +117,7 @@ def basin_plane(
     corners = flat_states(system, corners, parameter="corners")
     if len(corners) != 3:
         raise ValueError(f"corners has {len(corners)} states, expected 3")
-    if resolution < 2:
-        raise ValueError(f"resolution is {resolution}, expected at least 2")
+    check_count("resolution", resolution, 2)
     if not 0 <= margin < math.inf:
         raise ValueError(f"margin is {margin}, expected a finite number of at least 0")
     exact = corners.detach().cpu().double()

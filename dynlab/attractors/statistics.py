@@ -17,6 +17,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dynlab.attractors.basins import Basins
+from dynlab.errors import check_count
 from dynlab.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -177,8 +178,7 @@ def _check(basins: Basins, states: Tensor, steps: Tensor, classes: Tensor | None
             raise ValueError(f"{name} has shape {tuple(array.shape)}, expected {(count,)}, the samples of the basins")
         if bool((array < -1).any()):
             raise ValueError(f"{name} has {int(array.min())}, expected -1 or more")
-    if members < 1:
-        raise ValueError(f"members is {members}, expected at least 1")
+    check_count("members", members, 1)
 
 
 def _class_counts(labels: Tensor, classes: Tensor | None, attractors: int) -> Tensor:

@@ -35,10 +35,10 @@ def print_summary(analyses: Sequence[Analysis], names: Sequence[str] | None = No
         table.add_row("stable cycles", *(str(len(r.cycles)) for r in results))
     # How orbits end, and below those that come to rest what they end in.
     ends = {str(status): [r.statuses.get(status, 0) for r in results] for status in Status}
+    # Where kinds are known, only the class of a sample that ends at a prototype can be unknown.
+    unknown = "at a prototype" if all(r.recognizer for r in results) else "of unknown kind"
     kinds = {
-        f"  {'of unknown kind' if outcome is Outcome.UNKNOWN else outcome}": [
-            r.outcomes.get(outcome, 0) for r in results
-        ]
+        f"  {unknown if outcome is Outcome.UNKNOWN else outcome}": [r.outcomes.get(outcome, 0) for r in results]
         for outcome in (Outcome.KEPT, Outcome.CHANGED, Outcome.STAIN, Outcome.EXPLOSION, Outcome.UNKNOWN)
     }
     at_rest = {str(Status.CONVERGED): ends.pop(Status.CONVERGED)}

@@ -20,6 +20,7 @@ from torch import Tensor
 from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.dense import Restriction, check_jacobians, restrictions
 from dynlab.dynamics.spectra import spectral_radius
+from dynlab.errors import check_count
 from dynlab.maps import Map, flat_states
 from dynlab.short_repr import short_repr
 
@@ -107,8 +108,7 @@ def transient_amplification(
         ValueError: If `states` has another dim than `system` or is not finite, `max_steps` is not positive, or a
             Jacobian is not finite.
     """
-    if max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps}, expected at least 1")
+    check_count("max_steps", max_steps, 1)
     radii = spectral_radius(system, states)
     factors = torch.ones(len(states), dtype=torch.float64)
     steps = torch.zeros(len(states), dtype=torch.int64)

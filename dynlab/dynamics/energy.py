@@ -32,6 +32,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows
+from dynlab.errors import check_count
 from dynlab.maps import DenoisingAutoencoder, Map, flat_states, float64_copy
 from dynlab.short_repr import short_repr
 
@@ -136,8 +137,7 @@ def energy_along_orbits(
     states = _checked_states(autoencoder, initial_states, parameter="initial_states")
     if not len(states):
         raise ValueError("initial_states has no rows, expected at least 1")
-    if steps < 1:
-        raise ValueError(f"steps is {steps}, expected at least 1")
+    check_count("steps", steps, 1)
     exact = float64_copy(autoencoder)
     energies = states.new_empty(steps + 1, len(states))
     rounding = torch.empty_like(energies)

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of
+from dynlab.errors import check_count
 from dynlab.maps import Map, flat_states, float64_copy
 from dynlab.short_repr import short_repr
 
@@ -95,12 +96,9 @@ def lyapunov_exponents(
     initial_states = flat_states(system, initial_states, parameter="initial_states")
     if count is None:
         count = system.dim
-    if not 1 <= count <= system.dim:
-        raise ValueError(f"count is {count}, expected 1 to {system.dim}")
-    if steps < _BLOCKS:
-        raise ValueError(f"steps is {steps}, expected at least {_BLOCKS}")
-    if transient < 0:
-        raise ValueError(f"transient is {transient}, expected at least 0")
+    check_count("count", count, 1, system.dim)
+    check_count("steps", steps, _BLOCKS)
+    check_count("transient", transient, 0)
     exact = float64_copy(system)
     home = home_of(exact, initial_states.double())
     orbit = _TangentOrbit(exact, initial_states.to(home.device, torch.float64), count)

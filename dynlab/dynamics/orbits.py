@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -38,6 +37,7 @@ from dynlab.dynamics.recording import Recorder, step_lengths_to_floor
 from dynlab.dynamics.repeats import Repeats
 from dynlab.dynamics.sources import Samples, Source
 from dynlab.dynamics.twins import Twins
+from dynlab.errors import check_count, check_positive
 from dynlab.maps import Map, float64_copy
 
 # Samples decided together: bounds the memory for their float64 states.
@@ -227,22 +227,21 @@ class _Decide:
 
 
 def _check(tolerance: float, max_steps: int, max_exact_steps: int) -> None:
-    if not 0 < tolerance < float("inf"):
-        raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
-    for name, value, least in (("max_steps", max_steps, 1), ("max_exact_steps", max_exact_steps, 0)):
-        if not isinstance(value, Integral) or value < least:
-            whole = "" if isinstance(value, Integral) else "a whole number of "
-            raise ValueError(f"{name} is {value!r}, expected {whole}at least {least}")
+    check_positive("tolerance", tolerance)
+    check_count("max_steps", max_steps, 1)
+    check_count("max_exact_steps", max_exact_steps, 0)
 
 
 def _recorded(recorded: int | Sequence[int], samples: int | None) -> NDArray[np.int64]:
     """Indices of the samples to record, rising."""
-    if not isinstance(recorded, Sequence | np.ndarray):
-        if recorded < 0:
-            raise ValueError(f"recorded is {recorded}, expected at least 0")
+    if not isinstance(recorded, Sequence | np.ndarray | Tensor):
+        check_count("recorded", recorded, 0)
         return np.arange(int(recorded) if samples is None else min(int(recorded), samples))
-    for sample in recorded:
-        if sample < 0 or (samples is not None and sample >= samples):
-            limit = "" if samples is None else f" to {samples - 1}"
-            raise ValueError(f"recorded holds {sample}, expected indices from 0{limit}")
-    return np.unique(np.array(recorded, dtype=np.int64))
+    given = np.array(recorded)
+    if len(given) and not np.issubdtype(given.dtype, np.integer):
+        raise ValueError(f"recorded holds {given.dtype}, expected indices, whole numbers")
+    outside = given[(given < 0) | (given >= (np.inf if samples is None else samples))]
+    if len(outside):
+        limit = "" if samples is None else f" to {samples - 1}"
+        raise ValueError(f"recorded holds {outside[0]}, expected indices from 0{limit}")
+    return np.unique(given.astype(np.int64))

@@ -25,6 +25,7 @@ from dynlab.dynamics.blocks import block_rows, home_of
 from dynlab.dynamics.plain import as_array
 from dynlab.dynamics.slots import Slots
 from dynlab.dynamics.stepping import Strides
+from dynlab.errors import check_count
 from dynlab.maps import Map, flat_states
 from dynlab.short_repr import short_repr
 
@@ -208,9 +209,8 @@ def states_at(
         ValueError: If a step is below 0, or the states have another dim than the map or are not finite.
     """
     initial_states = flat_states(system, initial_states, parameter="initial_states")
-    for step in steps:
-        if step < 0:
-            raise ValueError(f"steps holds {step}, expected numbers from 0")
+    for place, step in enumerate(steps):
+        check_count(f"steps[{place}]", step, 0)
     home = home_of(system, initial_states)
     frames = torch.empty(len(steps), len(initial_states), system.dim, dtype=home.dtype)
     frames_of: dict[int, list[int]] = {}
@@ -255,7 +255,7 @@ def reference_distances(
         system: The map; its device and dtype compute.
         initial_states: Shape (samples, dim) or `(samples, *state_shape)`, finite.
         reference_step: `i0`, from 1 to below `steps`.
-        steps: How many steps to take.
+        steps: How many steps to take, at least 2.
 
     Returns:
         Shape (steps + 1, samples), on the CPU.
@@ -266,8 +266,8 @@ def reference_distances(
     Source: Bahdanau and Jaeger 2014, section 5.4 and figure 7.
     """
     initial_states = flat_states(system, initial_states, parameter="initial_states")
-    if not 1 <= reference_step < steps:
-        raise ValueError(f"reference_step is {reference_step}, expected from 1 to below steps, {steps}")
+    check_count("steps", steps, 2)
+    check_count("reference_step", reference_step, 1, steps - 1)
     home = home_of(system, initial_states)
     reference = states_at(system, initial_states, [reference_step])[0]
     distances = torch.empty(steps + 1, len(initial_states), dtype=home.dtype)

@@ -21,6 +21,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import in_float64
+from dynlab.errors import check_positive
 from dynlab.maps import Map, flat_states
 
 _BLOCK_NUMBERS = 2**22  # entries of the Jacobians that are held at once, 32 MiB
@@ -45,8 +46,7 @@ def score(system: Map, states: Float[Tensor, " batch *state"], sigma: float) -> 
         ValueError: If `states` has another dim than `system` or is not finite, or `sigma` is out of its range.
     """
     states = flat_states(system, states)
-    if not 0 < sigma < float("inf"):
-        raise ValueError(f"sigma is {sigma}, expected a finite number above 0")
+    check_positive("sigma", sigma)
     exact, rows = in_float64(system, states)
     with torch.no_grad():
         return (exact(rows) - rows) / sigma / sigma

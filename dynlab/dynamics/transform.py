@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dynlab.dynamics.blocks import block_rows, home_of
+from dynlab.errors import check_count, check_positive
 from dynlab.maps import Map, flat_states
 from dynlab.short_repr import short_repr
 
@@ -60,14 +61,12 @@ def transform(
         ValueError: If an argument is out of its range, or the states have another dim than the map or are not finite.
     """
     states = flat_states(system, states)
-    if not 0 < tolerance < float("inf"):
-        raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
+    check_positive("tolerance", tolerance)
     if not 0 <= share < 1:
         raise ValueError(f"share is {share}, expected from 0 to below 1")
-    if max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps}, expected at least 1")
-    if steps is not None and steps < 0:
-        raise ValueError(f"steps is {steps}, expected at least 0")
+    check_count("max_steps", max_steps, 1)
+    if steps is not None:
+        check_count("steps", steps, 0)
     home = home_of(system, states)
     current = states.to(home.device, home.dtype, copy=True)
     limit = max_steps if steps is None else steps

@@ -22,6 +22,8 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynlab.errors import check_count
+
 SOLVER = "lbfgs"
 # Raw digits never reach the optimum: the limit acts like an early stop, and accuracies compare only at equal limits.
 MAX_ITERATIONS = 100
@@ -71,8 +73,7 @@ def logistic_regression(
     Raises:
         ValueError: If `max_iterations` is below 1.
     """
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations is {max_iterations}, expected at least 1")
+    check_count("max_iterations", max_iterations, 1)
     from sklearn.linear_model import LogisticRegression
 
     return _fitted(LogisticRegression(C=np.inf, solver=SOLVER, max_iter=max_iterations), states, classes)
@@ -105,8 +106,7 @@ def single_hidden_layer(
     if epochs is None:
         epochs = max(1, min(_MOST_EPOCHS, _PRESENTED // max(1, len(states))))
     for name, value in (("hidden", hidden), ("epochs", epochs)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}, expected at least 1")
+        check_count(name, value, 1)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, expected from 0 to 2^32 - 1")
     from sklearn.neural_network import MLPClassifier

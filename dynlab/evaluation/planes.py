@@ -21,6 +21,7 @@ from dynlab.attractors.planes import BasinEntropy, BasinPlane, basin_entropy_of,
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.cycles import Cycle
+from dynlab.errors import check_count
 from dynlab.evaluation.kinds import Kind
 from dynlab.evaluation.pictured import PicturedFixedPoint, fixed_points_within
 from dynlab.maps import Map, float64_copy
@@ -149,10 +150,8 @@ def basin_planes(
     Raises:
         ValueError: If an argument is out of its range, or `known` are not the attractors.
     """
-    if planes < 0:
-        raise ValueError(f"planes is {planes}, expected at least 0")
-    if resolution < BOX:
-        raise ValueError(f"resolution is {resolution}, expected at least {BOX}, the side of a box")
+    check_count("planes", planes, 0)
+    check_count("resolution", resolution, BOX)
     points, periodic = in_order(fixed_points, known), list(cycles)
     given = len(points)
     pictures: list[PlanePicture] = []

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.transform import step_in_place
+from dynlab.errors import check_count
 from dynlab.evaluation.classifiers import MAX_ITERATIONS, SOLVER, logistic_regression
 from dynlab.maps import Map, check_states
 
@@ -107,10 +108,8 @@ def separability(
     """
     _check_sets(system, train, test, transformed_train, transformed_test, train_basins, test_basins)
     _check_steps("orbit_steps", orbit_steps)
-    if orbit_train_samples < 1:
-        raise ValueError(f"orbit_train_samples is {orbit_train_samples}, expected at least 1")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations is {max_iterations}, expected at least 1")
+    check_count("orbit_train_samples", orbit_train_samples, 1)
+    check_count("max_iterations", max_iterations, 1)
 
     def fit(name: str, train_states: Tensor, test_states: Tensor) -> Accuracy:
         if on_fit:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from dynlab.dynamics.certificates import METHODS
-from dynlab.errors import InputError
+from dynlab.errors import InputError, check_count, check_positive
 from dynlab.evaluation.planes import BOX
 
 # What counts must be at least.
@@ -54,16 +54,16 @@ class AnalysisSettings:
     seed: int = 0  # of the recognizer and of the choice of samples for film strips
 
     def __post_init__(self) -> None:
-        for name, value in (("tolerance", self.tolerance), ("noise", 1.0 if self.noise is None else self.noise)):
-            if not (_is_number(value) and 0 < value < float("inf")):
-                raise InputError(f"{name} is {value!r}, expected a finite number above 0")
-        if not (_is_number(self.share) and 0 <= self.share < 1):
+        check_positive("tolerance", self.tolerance)
+        if self.noise is not None:
+            check_positive("noise", self.noise)
+        if not (isinstance(self.share, Real) and not isinstance(self.share, bool) and 0 <= self.share < 1):
             raise InputError(f"share is {self.share!r}, expected from 0 to below 1")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is None and name == "noise_draws":
                 continue
-            _check_count(name, value, least)
+            check_count(name, value, least)
         if self.certificate_method not in METHODS:
             raise InputError(f"certificate_method is {self.certificate_method!r}, expected {' or '.join(METHODS)}")
         if not (isinstance(self.seed, Integral) and 0 <= self.seed < 2**63):
@@ -73,14 +73,3 @@ class AnalysisSettings:
     def exact_steps_elsewhere(self) -> int:
         """`max_exact_steps` of states that are no samples: those on pictures, and those that noise leads to."""
         return min(self.max_exact_steps, _ELSEWHERE)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_count(name: str, value: object, least: int) -> None:
-    if not isinstance(value, Integral):
-        raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}")
-    if value < least:
-        raise InputError(f"{name} is {value}, expected at least {least}")

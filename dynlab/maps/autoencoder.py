@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dynlab.errors import check_count
 from dynlab.maps.checkpoint import DENOISING_AUTOENCODER, Checkpoint, write_checkpoint
 from dynlab.maps.layers import NONLINEARITIES, Layer, output_of
 from dynlab.maps.map import Map
@@ -55,8 +56,7 @@ class DenoisingAutoencoder(Map):
         training: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(dim, state_shape or image_shape(dim))
-        if hidden < 1:
-            raise ValueError(f"hidden is {hidden}, expected at least 1")
+        check_count("hidden", hidden, 1)
         check_nonlinearities(hidden_nonlinearity, output_nonlinearity)
         self.hidden = hidden
         self.tied = tied

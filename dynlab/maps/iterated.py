@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from dynlab.errors import check_count
 from dynlab.maps.layers import Layer
 from dynlab.maps.map import Map
 
@@ -28,8 +29,7 @@ class Iterated(Map):
 
     def __init__(self, base: Map, steps: int) -> None:
         super().__init__(base.dim, base.state_shape)
-        if steps < 1:
-            raise ValueError(f"steps is {steps}, expected at least 1")
+        check_count("steps", steps, 1)
         self.base, self.steps = base, steps
 
     def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from dynlab.errors import check_count
 from dynlab.maps import composition
 from dynlab.maps.function_hash import module_hash
 from dynlab.maps.layers import Layer
@@ -37,13 +38,11 @@ class Map(nn.Module):
 
     def __init__(self, dim: int, state_shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        if not isinstance(dim, Integral):
-            raise ValueError(f"dim is {dim!r}, expected a whole number of at least 1")
-        if dim < 1:
-            raise ValueError(f"dim is {dim}, expected at least 1")
+        check_count("dim", dim, 1)
         self.dim = dim
         self.state_shape = tuple(state_shape or (dim,))
-        if min(self.state_shape) < 1 or math.prod(self.state_shape) != dim:
+        are_sizes = all(isinstance(size, Integral) and size >= 1 for size in self.state_shape)
+        if not are_sizes or math.prod(self.state_shape) != dim:
             raise ValueError(f"state_shape is {self.state_shape}, expected a shape of {dim} numbers")
 
     def forward(self, states: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:

@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dynlab.errors import InputError
+from dynlab.errors import InputError, check_count
 from dynlab.maps import NONLINEARITIES, DenoisingAutoencoder, Map, flat_states
 from dynlab.training.corruption import corrupt
 
@@ -201,8 +201,7 @@ def reconstruction_errors(
         raise ValueError("images is empty, expected at least one sample")
     if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma is {sigma}, expected a finite number of at least 0")
-    if walkback < 1:
-        raise ValueError(f"walkback is {walkback}, expected at least 1")
+    check_count("walkback", walkback, 1)
     like = next(system.parameters(), images)
     first = 0
     totals = torch.zeros(3, dtype=torch.float64, device=like.device)

@@ -27,6 +27,7 @@ from dynlab.attractors.reached import known_attractors
 from dynlab.dynamics import completeness, energy, spectral_radius
 from dynlab.dynamics.blocks import home_of
 from dynlab.dynamics.known import KnownFixedPoints
+from dynlab.errors import check_count
 from dynlab.maps import DenoisingAutoencoder, Map, flat_states, float64_copy
 
 if TYPE_CHECKING:
@@ -76,10 +77,8 @@ def connection_graph(
             basins.
     """
     basins.check_map(system)
-    if neighbours < 1:
-        raise ValueError(f"neighbours is {neighbours}, expected at least 1")
-    if not isinstance(search_starts, int) or search_starts < 0:
-        raise ValueError(f"search_starts is {search_starts}, expected a whole number of at least 0")
+    check_count("neighbours", neighbours, 1)
+    check_count("search_starts", search_starts, 0)
     if samples is not None:
         samples = flat_states(system, samples, parameter="samples")
         if len(samples) != len(basins.labels):

@@ -32,6 +32,7 @@ from dynlab.dynamics.fixed_points import relative_residuals
 from dynlab.dynamics.known import SAME_POINT, KnownFixedPoints
 from dynlab.dynamics.newton import RESIDUAL_TOLERANCE
 from dynlab.dynamics.spectra import spectrum_across_one
+from dynlab.errors import check_count
 from dynlab.maps import Map, check_is_one_map, flat_states, float64_copy
 from dynlab.short_repr import short_repr
 
@@ -101,8 +102,7 @@ def search_fixed_points(
     """
     known = flat_states(system, known, parameter="known")
     for parameter, value in (("max_rounds", max_rounds), ("max_starts", max_starts), ("neighbours", neighbours)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{parameter} is {value}, expected a whole number of at least 1")
+        check_count(parameter, value, 1)
     check_is_one_map(system)
     exact = float64_copy(system)
     points = _Points(exact, home_of(exact, known).device)

@@ -24,6 +24,7 @@ from torch import Tensor
 from dynlab.attractors.following.bifurcations import Bifurcation, bifurcations_between, zero_between
 from dynlab.attractors.following.curve import Curve, CurvePoint, LostError
 from dynlab.dynamics.newton import newton
+from dynlab.errors import check_count, check_positive
 from dynlab.maps import Map, flat_state
 from dynlab.short_repr import short_repr
 
@@ -262,11 +263,8 @@ def _check(parameter: float, until: float, first_step: float, max_step: float | 
             raise ValueError(f"{name} is {value}, expected a finite number")
     if until == parameter:
         raise ValueError(f"until is {until}, expected another number than parameter")
-    if not 0 < first_step < math.inf:
-        raise ValueError(f"first_step is {first_step}, expected a finite number above 0")
+    check_positive("first_step", first_step)
     if max_step is not None and not first_step <= max_step < math.inf:
         raise ValueError(f"max_step is {max_step}, expected a finite number of at least first_step, {first_step}")
-    if max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps}, expected at least 1")
-    if k < 1:
-        raise ValueError(f"k is {k}, expected at least 1")
+    check_count("max_steps", max_steps, 1)
+    check_count("k", k, 1)

@@ -31,6 +31,7 @@ from dynlab.attractors.robustness.chain import MarkovChain, markov_chain
 from dynlab.attractors.statistics import wilson_interval
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.blocks import home_of
+from dynlab.errors import check_count
 from dynlab.maps import Map, check_is_one_map, flat_states
 from dynlab.short_repr import short_repr
 from dynlab.training.streams import MAX_SEED
@@ -148,7 +149,7 @@ def escape_graph(
     *,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
-    max_exact_steps: int = 3000,
+    max_exact_steps: int = 100_000,
     on_progress: Callable[[float], None] | None = None,
 ) -> EscapeGraph:
     """Perturb each attractor again and again, and see where iteration takes it.
@@ -199,7 +200,7 @@ def escape_probability(
     *,
     tolerance: float = 1e-4,
     max_steps: int = 10_000,
-    max_exact_steps: int = 3000,
+    max_exact_steps: int = 100_000,
     on_progress: Callable[[float], None] | None = None,
 ) -> SampleEscapes:
     """Perturb each sample again and again, and count how often it ends at another attractor than without noise.
@@ -295,7 +296,6 @@ def _noise(centre: np.ndarray, seed: int) -> np.random.Generator:
 def _check(sigma: float, draws: int, seed: int) -> None:
     if not 0 <= sigma < math.inf:
         raise ValueError(f"sigma is {sigma}, expected a finite number of at least 0")
-    if draws < 1:
-        raise ValueError(f"draws is {draws}, expected at least 1")
+    check_count("draws", draws, 1)
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed is {seed}, expected from 0 to 2^63 - 1")

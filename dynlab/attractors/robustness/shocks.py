@@ -32,6 +32,7 @@ from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.certificates import Certificate
 from dynlab.dynamics.fixed_points import check_known
 from dynlab.dynamics.spectra import eigenpairs
+from dynlab.errors import check_count, check_positive
 from dynlab.maps import Map, check_is_one_map, flat_states
 from dynlab.short_repr import short_repr
 
@@ -154,8 +155,7 @@ def critical_shocks(
         ("starts", starts, 1),
         ("max_iterations", max_iterations, 0),
     ):
-        if value < least:
-            raise ValueError(f"{parameter} is {value}, expected at least {least}")
+        check_count(parameter, value, least)
     if not 1e-12 <= precision <= 0.01:
         raise ValueError(f"precision is {precision}, expected from 1e-12 to 0.01")
     outcomes = Outcomes(exact, known, states.device, tolerance, max_steps)
@@ -227,8 +227,7 @@ def random_shock(
     states = flat_states(system, states)
     exact, states = in_float64(system, states)
     _check(exact, known, states.device, tolerance, max_steps)
-    if directions < 1:
-        raise ValueError(f"directions is {directions}, expected at least 1")
+    check_count("directions", directions, 1)
     if not 1e-12 <= precision <= _ROUGH:
         raise ValueError(f"precision is {precision}, expected from 1e-12 to {_ROUGH}")
     outcomes = Outcomes(exact, known, states.device, tolerance, max_steps)
@@ -337,10 +336,8 @@ def _optimize(outcomes: Outcomes, rays: Rays, max_iterations: int) -> tuple[Rays
 
 
 def _check(exact: Map, known: Sequence[FixedPoint], device: torch.device, tolerance: float, max_steps: int) -> None:
-    if not 0 < tolerance < float("inf"):
-        raise ValueError(f"tolerance is {tolerance}, expected a finite number above 0")
-    if max_steps < 1:
-        raise ValueError(f"max_steps is {max_steps}, expected at least 1")
+    check_positive("tolerance", tolerance)
+    check_count("max_steps", max_steps, 1)
     check_is_one_map(exact)
     if not known:
         raise ValueError("known is empty, expected at least one attractor")

@@ -13,7 +13,7 @@ from dynlab.report.study.orbit_figures import Bundle, cosines_figure, distances_
 from dynlab.report.study.parts import Chart, Part, Picture, PictureTable, Table
 from dynlab.report.study.pictures import signed_pixels
 from dynlab.report.words import count
-from dynlab.studies.answers.columns import with_spread
+from dynlab.studies.answers.columns import number_text, with_spread
 from dynlab.studies.grid import Cell
 from dynlab.studies.page.models import Answer, Family, Models
 from dynlab.studies.stages.convergence import REFERENCE_STEP
@@ -73,10 +73,10 @@ def weights_answer(models: Models, screen: Screen) -> Answer:
     rows = [
         (
             family.label + (f", layer {layer['layer'] + 1}" if len(layers) > 1 else ""),
-            f"{layer['median']:.2f}",
+            number_text(layer["median"], 2),
             with_spread(layer["shuffled_mean"], layer["shuffled_sd"], 2, is_difference=True),
             f"{100 * layer['nearest_share']:.0f}%",
-            f"{layer['whole']:.2f}",
+            number_text(layer["whole"], 2),
             f"{layer['length_ratio']:.2f}",
         )
         for family, _, layers in chosen
@@ -119,7 +119,10 @@ def _weights_of(models: Models, family: Family, cell: Cell, screen: Screen) -> l
             (
                 name,
                 [
-                    Picture(signed_pixels(weights[unit], screen), f"Unit {unit}, {what}, cosine {own[unit]:.2f}")
+                    Picture(
+                        signed_pixels(weights[unit], screen),
+                        f"Unit {unit}, {what}, cosine {number_text(float(own[unit]), 2)}",
+                    )
                     for unit in units
                 ],
             )
@@ -127,7 +130,7 @@ def _weights_of(models: Models, family: Family, cell: Cell, screen: Screen) -> l
         ]
         table = PictureTable(
             "Weights of hidden units",
-            ["", *(f"{own[unit]:.2f}" for unit in units)],
+            ["", *(number_text(float(own[unit]), 2) for unit in units)],
             pictures,
             is_strips=screen.is_strip,
         )
