@@ -24,7 +24,7 @@ from dynlab.attractors.reached import Reached, attractors_reached
 from dynlab.dynamics import FixedPoint
 from dynlab.dynamics.cycles import Cycle
 from dynlab.errors import check_count
-from dynlab.maps import Map, flat_states
+from dynlab.maps import Map, check_is_one_map, flat_states
 from dynlab.short_repr import short_repr
 
 _BLOCK = 4096  # states that are iterated together: enough for large products, few enough for memory
@@ -114,6 +114,7 @@ def basin_plane(
     Raises:
         ValueError: If an argument is out of its range, or the corners lie on one line.
     """
+    check_is_one_map(system)
     corners = flat_states(system, corners, parameter="corners")
     if len(corners) != 3:
         raise ValueError(f"corners has {len(corners)} states, expected 3")

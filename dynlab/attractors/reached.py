@@ -17,7 +17,7 @@ from dynlab.dynamics.cycles import Cycle
 from dynlab.dynamics.decision import LARGEST_RADIUS
 from dynlab.dynamics.fixed_points import check_residuals, examine_fixed_points, relative_residuals
 from dynlab.dynamics.known import first_copies
-from dynlab.maps import Map, flat_states
+from dynlab.maps import Map, check_is_one_map, flat_states
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def known_attractors(
         ValueError: If the fixed points have another dim than the map, are not finite, or are none of this map, or one
             is there twice.
     """
+    check_is_one_map(system)
     fixed_points = flat_states(system, fixed_points, parameter="fixed_points")
     if not len(fixed_points):
         return []

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dynlab.dynamics.blocks import in_float64
-from dynlab.maps import Map, flat_states
+from dynlab.maps import Map, check_is_one_map, flat_states
 
 # A multiplier nearer to 1 than this, relative to the scale of the matrix, may be on either side of it.
 MARGIN = 1e-9
@@ -73,6 +73,7 @@ def completeness(
     Raises:
         ValueError: If `fixed_points` are not finite states of the map.
     """
+    check_is_one_map(system)
     fixed_points = flat_states(system, fixed_points, parameter="fixed_points")
     exact, states = in_float64(system, fixed_points)
     signs = [_index(exact, state) for state in states]

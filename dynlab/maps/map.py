@@ -257,9 +257,10 @@ def flat_state(system: Map, state: object, *, parameter: str = "state") -> Float
     """A single state, in the shape in which it is looked at or flat, as a flat one.
 
     Raises:
-        ValueError: If it has another shape, is not finite, or `system` is no map.
+        ValueError: If it has another shape, is not finite, or `system` is no map or holds inputs for several samples.
     """
     check_map(system)
+    check_is_one_map(system)
     if not isinstance(state, Tensor):
         raise ValueError(f"{parameter} is of type {type(state).__name__}, expected a tensor")
     shapes = dict.fromkeys(((system.dim,), system.state_shape))

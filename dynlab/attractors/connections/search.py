@@ -100,10 +100,10 @@ def search_fixed_points(
         ValueError: If an argument is out of its range, `known` holds what is no fixed point of the map, or the map
             holds inputs for several samples.
     """
+    check_is_one_map(system)
     known = flat_states(system, known, parameter="known")
     for parameter, value in (("max_rounds", max_rounds), ("max_starts", max_starts), ("neighbours", neighbours)):
         check_count(parameter, value, 1)
-    check_is_one_map(system)
     exact = float64_copy(system)
     points = _Points(exact, home_of(exact, known).device)
     points.add_given(known)

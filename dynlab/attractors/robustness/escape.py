@@ -225,8 +225,8 @@ def escape_probability(
             holds inputs for several samples.
     """
     _check(sigma, draws, seed)
-    states = flat_states(system, states)
     check_is_one_map(system)
+    states = flat_states(system, states)
     reach = partial(attractors_reached, tolerance=tolerance, max_steps=max_steps, max_exact_steps=max_exact_steps)
     home = home_of(system, states)
     undisturbed = reach(system, states.to(home.device, home.dtype), known)

@@ -143,6 +143,7 @@ def critical_shocks(
         ValueError: If an argument is out of its range, states or samples do not fit the map or are not finite, a fixed
             point of `known` is not stable, or the map holds inputs for several samples.
     """
+    check_is_one_map(system)
     states = flat_states(system, states)
     if samples is not None:
         samples = flat_states(system, samples, parameter="samples")
@@ -224,6 +225,7 @@ def random_shock(
     Raises:
         ValueError: As in `critical_shocks`.
     """
+    check_is_one_map(system)
     states = flat_states(system, states)
     exact, states = in_float64(system, states)
     _check(exact, known, states.device, tolerance, max_steps)
@@ -338,7 +340,6 @@ def _optimize(outcomes: Outcomes, rays: Rays, max_iterations: int) -> tuple[Rays
 def _check(exact: Map, known: Sequence[FixedPoint], device: torch.device, tolerance: float, max_steps: int) -> None:
     check_positive("tolerance", tolerance)
     check_count("max_steps", max_steps, 1)
-    check_is_one_map(exact)
     if not known:
         raise ValueError("known is empty, expected at least one attractor")
     check_known(exact, known, device)
