@@ -97,7 +97,9 @@ def iterate(
         found = "batches" if source.count is None else f"{source.count} samples"
         raise ValueError(f"initial_states holds {found}, expected {system.held_samples}, as the map holds inputs for")
     chosen = _recorded(recorded, source.count)
-    recorder = Recorder(chosen[:0] if to_floor else chosen, histogram=histogram)
+    # To the rounding floor step lengths are measured afterwards.
+    observed = chosen[:0] if to_floor else chosen
+    recorder = Recorder(observed, histogram=histogram)
     exact = float64_copy(system)
     if system.is_one_map:
         check_known(exact, known, source.device)
@@ -119,7 +121,7 @@ def iterate(
             label=label,
             observe=recorder.observe,
             twins=twins,
-            repeats=None if histogram else Repeats(chosen),
+            repeats=None if histogram else Repeats(observed),
         ):
             if to_floor:
                 first.update(

@@ -21,8 +21,9 @@ from jaxtyping import Bool, Float, Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynlab.dynamics.blocks import block_rows, home_of
+from dynlab.dynamics.blocks import block_rows, home_of, rows_of
 from dynlab.dynamics.plain import as_array
+from dynlab.dynamics.repeats import Repeats
 from dynlab.dynamics.slots import Slots
 from dynlab.dynamics.stepping import Strides
 from dynlab.errors import check_count
@@ -154,8 +155,8 @@ def step_lengths_to_floor(
         max_steps: Limit of steps, at least 1.
 
     Returns:
-        A column for each sample, NaN after its last step, its shortest if it came to rest; float32, whatever the
-        precision.
+        A column for each sample, NaN after its last step, its shortest if it came to rest; of an orbit that repeats
+        itself bit for bit a few rounds. Float32, whatever the precision.
     """
     home = home_of(system, initial_states)
     strides = Strides(_FLOOR_STEPS)
@@ -164,6 +165,7 @@ def step_lengths_to_floor(
     lowest, at_floor = np.full(samples, np.inf), np.zeros(samples, dtype=bool)
     for block in torch.arange(samples).split(block_rows(system.dim, home)):
         ids, taken = block.numpy(), 0
+        slots, repeats = Slots.fresh(ids), Repeats()
         current = initial_states[block.to(initial_states.device)].to(home.device, home.dtype)
         while len(ids) and taken < max_steps:
             steps = min(_FLOOR_STEPS, max_steps - taken)
@@ -178,8 +180,11 @@ def step_lengths_to_floor(
             scale = as_array(torch.linalg.vector_norm(current, dim=1).clamp(min=1.0))
             # A pause at a saddle is no floor.
             at_floor[ids] = lowest[ids] <= _PRECISION * torch.finfo(home.dtype).eps * scale
-            going = np.isfinite(observed[-1]) & (found_shorter | ~at_floor[ids])
-            ids, current = ids[going], current[torch.from_numpy(going).to(current.device)]
+            slots.ages += steps
+            repeat = repeats(current, observed[-1], slots)
+            going = np.flatnonzero(np.isfinite(observed[-1]) & (found_shorter | ~at_floor[ids]) & ~repeat)
+            ids, current, slots = ids[going], rows_of(current, going), slots.keep(going)
+            repeats.keep(going)
     return columns([_to_rest(np.concatenate(lengths), at_floor[sample]) for sample, lengths in enumerate(parts)])
 
 

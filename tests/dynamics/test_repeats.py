@@ -97,3 +97,15 @@ def test_recorded_samples_go_on_to_the_limit():
     assert orbits.step_lengths.shape == (500, 1)
     assert np.isfinite(orbits.step_lengths.numpy()).all()
     assert (orbits.period == 2).all()
+
+
+def test_recorded_orbits_that_repeat_themselves_are_not_iterated_to_the_limit_either():
+    system = Counted(lambda x: torch.tanh(-3 * x))
+    states = torch.linspace(0.1, 2.0, 20)[:, None]
+    orbits = iterate(system, states, recorded=20, to_floor=True, max_steps=LIMIT)
+    assert set(orbits.status) == {Status.PERIODIC}
+    assert system.asked < 20 * LIMIT
+    # All that is left out is what was there before.
+    lengths = orbits.step_lengths
+    assert 128 <= len(lengths) < LIMIT / 4
+    assert torch.equal(lengths[-64:], lengths[-66:-2])
