@@ -15,10 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Complex128, Float, Float64
 from torch import Tensor
 
 Product = Callable[[Tensor], Tensor]
+
+_QUICK = 32  # products up to which single precision needs no second orthogonalization
+_ANGLES = 32  # on the upper half of the unit circle, besides those of Ritz values, where a polynomial is looked at
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Ritz:
     values: Complex[Tensor, "batch count"]
     directions: Complex[Tensor, "batch dim count"]
     residuals: Float[Tensor, "batch count"]  # ||J v - lambda v||_2
+    # Of the start, scaled to length 1: how much of it may at most point along the left eigenvector, of length 1, of an
+    # eigenvalue on or outside the unit circle. If this is little, there is none, unless the start was unlucky.
+    overlooked: Float64[Tensor, " batch"]
 
 
 def solve_fixed_point_step(
@@ -70,7 +76,25 @@ def leading_ritz(product: Product, start: Float[Tensor, "batch dim"], dimension:
     lifted = basis[:, :taken].mT.to(dtype) @ vectors.to(basis.device, dtype)
     lengths = torch.linalg.vector_norm(lifted, dim=1, keepdim=True)
     lifted = lifted / lengths.clamp(min=torch.finfo(start.dtype).tiny)
-    return Ritz(values.gather(1, order), lifted, residuals)
+    return Ritz(values.gather(1, order), lifted, residuals, _overlooked(small, values).to(start.device))
+
+
+def _overlooked(
+    small: Float64[Tensor, "batch length taken"], values: Complex128[Tensor, "batch taken"]
+) -> Float64[Tensor, " batch"]:
+    """Bounds of what a start of length 1 has of eigenvalues on or outside the unit circle.
+
+    With the characteristic polynomial `p` of H, `||p(J) r||` is the product of the entries below the diagonal, and no
+    less than `|p(lambda)|` times the part of `r` along the left eigenvector of `lambda`. Outside the circle `|p|` is
+    nowhere smaller than on it, as long as all its roots, the Ritz values, are inside; it is the smallest next to them.
+    """
+    reached = small.diagonal(offset=-1, dim1=1, dim2=2).log().sum(dim=1)
+    evenly = torch.linspace(0, torch.pi, _ANGLES, dtype=small.dtype).expand(len(small), -1)
+    angles = torch.cat([values.angle(), evenly], dim=1)
+    circle = torch.polar(torch.ones_like(angles), angles)
+    sizes = (circle[:, :, None] - values[:, None]).abs().log().sum(dim=2)
+    bounds = (reached[:, None] - sizes).amax(dim=1).exp()
+    return torch.where((values.abs() < 1).all(dim=1), bounds, torch.inf)
 
 
 @torch.no_grad()
@@ -83,8 +107,8 @@ def _arnoldi(
     basis = start.new_zeros(batch, dimension + 1, dim)
     small = start.new_zeros(batch, dimension + 1, dimension)
     scale = torch.finfo(start.dtype)
-    # The second time takes off what rounding left. Estimates, which single precision is for, can do without.
-    passes = 2 if start.dtype == torch.float64 else 1
+    # The second time takes off what rounding left. Quick estimates, which single precision is for, can do without.
+    passes = 2 if start.dtype == torch.float64 or dimension > _QUICK else 1
     basis[:, 0] = start / torch.linalg.vector_norm(start, dim=1, keepdim=True).clamp(min=scale.tiny)
     for index in range(dimension):
         image = product(basis[:, index])

@@ -8,7 +8,7 @@ import torch
 
 from dynlab.dynamics import FixedPoint, Status, find_fixed_point, iterate
 from dynlab.dynamics.fixed_points import examine_fixed_points
-from dynlab.maps import Map
+from dynlab.maps import Map, float64_copy
 from dynlab.maps.classical import DoubleWell, Linear
 
 from systems import Formula, fold
@@ -254,3 +254,22 @@ def test_where_a_map_has_no_derivative_nothing_is_safe_and_all_else_is_decided()
         ValueError, match=r"^start leads to a fixed point at which the Jacobian of the map is not finite"
     ):
         find_fixed_point(Formula(1, lambda x: x.abs().sqrt()), torch.zeros(1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_saddle_that_a_disc_of_multipliers_hides_is_found(seed: int):
+    """Products take long to tell 1.002 from a disc of radius 0.93, all the more where the start has little of it."""
+    dim, generator = 600, torch.Generator().manual_seed(seed)
+    start = torch.randn(dim, generator=torch.Generator().manual_seed(0))
+    start = start / start.norm()
+    unstable = torch.randn(dim, generator=generator)
+    unstable -= 0.97 * (unstable @ start) * start
+    unstable /= unstable.norm()
+    across = torch.eye(dim) - torch.outer(unstable, unstable)
+    disc = across @ (0.93 * torch.randn(dim, dim, generator=generator) / dim**0.5) @ across
+    nothing, largest = torch.zeros(1, dtype=torch.float64), torch.full((1,), 0.1, dtype=torch.float64)
+    for multiplier, is_stable in ((1.002, False), (0.9, True)):
+        system = Linear(disc + multiplier * torch.outer(unstable, unstable))
+        state = torch.zeros(1, dim, dtype=torch.float64)
+        (point,) = examine_fixed_points(system, float64_copy(system), state, nothing, largest)
+        assert point.is_stable is is_stable

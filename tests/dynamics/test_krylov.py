@@ -62,3 +62,27 @@ def test_leading_eigenvalues_are_estimated_well():
 def test_a_matrix_of_zeros_has_eigenvalues_of_zero():
     ritz = leading_ritz(lambda vectors: 0 * vectors, torch.ones(2, 300), 24, 2)
     assert float(ritz.values.abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["real", "disc", "not normal"])
+def test_what_a_start_has_of_eigenvalues_outside_the_circle_is_bounded(kind: str):
+    """The bound is one for each left eigenvector, and small where there is no such eigenvalue."""
+    generator, dim = torch.Generator().manual_seed(1), 300
+    normal = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
+    inside = {
+        "real": torch.diag(torch.linspace(-0.8, 0.8, dim, dtype=torch.float64)),
+        "disc": 0.8 * normal / dim**0.5,
+        "not normal": torch.diag(torch.linspace(-0.7, 0.7, dim, dtype=torch.float64)) + normal.triu(1) / dim**0.5 / 2,
+    }[kind]
+    start = torch.randn(1, dim, generator=generator, dtype=torch.float64)
+    unit = start[0] / start.norm()
+    for multiplier in (1.0, 1.05, -1.2):
+        outside = inside.clone()
+        outside[0], outside[:, 0] = 0.0, torch.randn(dim, generator=generator, dtype=torch.float64) / dim**0.5
+        outside[0, 0] = multiplier  # its left eigenvector is the first axis
+        for products in (8, 16, 24):
+            found = leading_ritz(product(outside[None]), start, products, 1)
+            assert float(found.overlooked) >= abs(float(unit[0])) * (1 - 1e-9)
+    bounds = [float(leading_ritz(product(inside[None]), start, products, 1).overlooked) for products in (24, 60, 120)]
+    assert bounds[2] < bounds[1] < bounds[0]
+    assert bounds[2] * dim**0.5 < 1e-3

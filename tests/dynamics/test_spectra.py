@@ -317,7 +317,7 @@ def test_refuses_what_it_cannot_linearize():
         spectrum(autoencoder, torch.zeros(1, 4), 5)
     with pytest.raises(ValueError, match="k is 0, expected 1 to 4"):
         spectrum(autoencoder, torch.zeros(1, 4), 0)
-    with pytest.raises(ValueError, match=r"radii is \(0\.0,\), expected a sequence of numbers above 0"):
+    with pytest.raises(ValueError, match=r"radii\[0\] is 0\.0, expected a finite number above 0"):
         near_unity_counts(autoencoder, torch.zeros(1, 4), radii=(0.0,))
 
 
