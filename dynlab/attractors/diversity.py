@@ -248,13 +248,14 @@ def basin_entropy(basin_sizes: BasinSizes) -> float:
 
 def _counts(basin_sizes: BasinSizes) -> _Counts:
     try:
-        given = np.asarray(basin_sizes)
+        given = basin_sizes.cpu().numpy() if isinstance(basin_sizes, Tensor) else np.asarray(basin_sizes)
+        are_counts = given.ndim == 1 and given.dtype.kind in "iuf" and bool((given == np.round(given)).all())
     except (TypeError, ValueError):  # no array at all, or rows of unequal length
-        given = None
-    if given is None or given.ndim != 1 or (len(given) and not np.issubdtype(given.dtype, np.integer)):
+        given, are_counts = np.zeros(0), False
+    if not are_counts:
         raise ValueError(
-            f"basin_sizes is a {type(basin_sizes).__name__} that holds no whole numbers in a row, expected the number "
-            "of samples in each basin, such as Basins.sizes"
+            f"basin_sizes is no sequence of whole numbers ({type(basin_sizes).__name__}), expected the number of "
+            "samples in each basin, such as Basins.sizes"
         )
     sizes, how_many = np.unique(given.astype(np.int64), return_counts=True)
     if len(sizes) and sizes[0] < 1:

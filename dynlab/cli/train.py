@@ -140,7 +140,9 @@ def train(
 
     kinds = corruption or ["gaussian"]
     if sigma is not None and all(_has_levels(kind) for kind in kinds):
-        raise InputError(f"sigma {sigma}: given with corruption {kinds[0]!r}, expected one without a level of its own")
+        given = " and ".join(map(repr, kinds))
+        raise InputError(f"sigma {sigma}: given with corruption {given}, expected one without a level of its own")
+    levels = numbers("sigma", sigma) if sigma is not None else ()
     widths = integers("hidden", hidden)
     members = [
         TrainingSettings(
@@ -161,7 +163,7 @@ def train(
             seed=number,
         )
         for kind in kinds
-        for level in (numbers("sigma", sigma) if sigma is not None else (None,))
+        for level in (levels if levels and not _has_levels(kind) else (None,))
         for rate in numbers("learning_rate", learning_rate)
         for factor in numbers("annealing", annealing)
         for number in integers("seed", seed)

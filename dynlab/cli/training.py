@@ -235,7 +235,10 @@ def names_of(members: Sequence[TrainingSettings]) -> list[str]:
     """A name for each member, of the settings in which members differ."""
     settings = [member.as_json() for member in members]
     differing = [name for name in _OWN_SETTINGS if len({str(one[name]) for one in settings}) > 1]
-    names = ["-".join(f"{name.replace('_', '-')}-{_as_name(one[name])}" for name in differing) for one in settings]
+    names = [
+        "-".join(f"{name.replace('_', '-')}-{_as_name(one[name])}" for name in differing if one[name] is not None)
+        for one in settings
+    ]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         values = ", ".join(f"{name} {getattr(members[0], name)!r}" for name in _OWN_SETTINGS)

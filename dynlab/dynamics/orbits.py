@@ -236,12 +236,13 @@ def _check(tolerance: float, max_steps: int, max_exact_steps: int) -> None:
 
 def _recorded(recorded: int | Sequence[int], samples: int | None) -> NDArray[np.int64]:
     """Indices of the samples to record, rising."""
-    if not isinstance(recorded, Sequence | np.ndarray | Tensor):
-        check_count("recorded", recorded, 0)
-        return np.arange(int(recorded) if samples is None else min(int(recorded), samples))
-    given = np.array(recorded)
-    if len(given) and not np.issubdtype(given.dtype, np.integer):
-        raise ValueError(f"recorded holds {given.dtype}, expected indices, whole numbers")
+    given = recorded.cpu().numpy() if isinstance(recorded, Tensor) else np.asarray(recorded)
+    if given.ndim == 0:
+        number = given.item()
+        check_count("recorded", number, 0)
+        return np.arange(number if samples is None else min(number, samples))
+    if given.ndim != 1 or (len(given) and not np.issubdtype(given.dtype, np.integer)):
+        raise ValueError(f"recorded is an array {given.shape} of {given.dtype}, expected indices in a row, or a number")
     outside = given[(given < 0) | (given >= (np.inf if samples is None else samples))]
     if len(outside):
         limit = "" if samples is None else f" to {samples - 1}"

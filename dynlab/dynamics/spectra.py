@@ -9,7 +9,7 @@ Source: Golub and Van Loan, Matrix Computations, section 7; Saad, Numerical Meth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 from dynlab.dynamics.arnoldi import Product, arnoldi, first_length
 from dynlab.dynamics.blocks import in_float64
 from dynlab.dynamics.dense import Eigenpairs, check_jacobians, dense_eigenpairs, matrix_size
-from dynlab.errors import check_count
+from dynlab.errors import check_count, check_positive
 from dynlab.maps import Map, flat_states
 from dynlab.maps.composition import slopes_of
 from dynlab.short_repr import short_repr
@@ -156,8 +156,10 @@ def near_unity_counts(
     Source: Seung, Learning continuous attractors in recurrent networks, 1998.
     """
     states = flat_states(system, states)
-    if not isinstance(radii, Iterable) or not all(radius > 0 for radius in radii):
+    if not isinstance(radii, Sequence):
         raise ValueError(f"radii is {radii}, expected a sequence of numbers above 0")
+    for place, radius in enumerate(radii):
+        check_positive(f"radii[{place}]", radius)
     limits = torch.tensor(list(radii), dtype=torch.float64)
     counts = torch.zeros(len(states), len(limits), dtype=torch.int64)
     pending, k = torch.arange(len(states)), min(_NEAR_UNITY_FIRST, system.dim)

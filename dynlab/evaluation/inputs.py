@@ -48,7 +48,7 @@ def check_classes(data: Dataset, train_data: Dataset) -> None:
         InputError: If it has none.
     """
     own, learned = labels_of(data).unique().tolist(), labels_of(train_data).unique().tolist()
-    if learned and not set(own) & set(learned):
+    if own and learned and not set(own) & set(learned):
         raise InputError(
             f"{data.name}: has the classes {_listed(own)}, expected some of those of {train_data.name}, "
             f"{_listed(learned)}"

@@ -31,7 +31,7 @@ class AnalysisSettings:
     tolerance: float = 1e-4  # step length that ends plain iteration, in units of the state
     share: float = 0.75  # of a set, above which the quantile rule stops it
     max_steps: int = 10_000  # of plain iteration
-    # Further ones in float64, for samples not decided by then; for states on pictures and after noise at most 3000.
+    # Further ones in float64, for samples not decided by then; of states that are no samples see below.
     max_exact_steps: int = 100_000
     recorded_samples: int = 500  # whose step lengths are recorded, the first ones
     linearized_attractors: int = 50  # whose Jacobian is looked at closely, those with the largest basins
@@ -71,5 +71,5 @@ class AnalysisSettings:
 
     @property
     def exact_steps_elsewhere(self) -> int:
-        """`max_exact_steps` of states that are no samples: those on pictures, and those that noise leads to."""
+        """`max_exact_steps` of states that are no samples: those that noise leads to, and those on most pictures."""
         return min(self.max_exact_steps, _ELSEWHERE)

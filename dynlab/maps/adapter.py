@@ -224,9 +224,11 @@ def _checked_shape(state_shape: object) -> tuple[int, ...]:
 
 
 def _snapshot(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    if isinstance(_module_of(function), torch.jit.ScriptModule):
+    own = _module_of(function)
+    parts = [function] if own is None else own.modules()
+    if any(isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction) for part in parts):
         raise ValueError(
-            "function_or_module is compiled by TorchScript, whose modules torch.func cannot differentiate: "
+            "function_or_module is compiled by TorchScript, or a part of it is, which torch.func cannot differentiate: "
             "expected the module it was made of, or one of torch.export"
         )
     try:

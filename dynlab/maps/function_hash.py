@@ -220,7 +220,8 @@ class _Hasher:
         for node in module.graph.nodes:
             if node.op == "get_attr":
                 referred.append((node.target, operator.attrgetter(node.target)(module)))
-            elif isinstance(node.target, FunctionType):  # operations of torch are known by their names in the code
+            # Operations of torch are known by their names in the code.
+            elif node.op == "call_function" and type(node.target).__module__ != "torch._ops":
                 referred.append((node.name, node.target))
         return _combined("graph", module.code, *self._parts(module, path), self._all("referred", referred, path))
 

@@ -225,8 +225,9 @@ def check_is_one_map(system: Map, *, parameter: str = "system") -> None:
     """Check that a map holds no inputs, or those of one sample only.
 
     Raises:
-        ValueError: If it holds those of several: what is asked is asked of one map.
+        ValueError: If it holds those of several, as what is asked is asked of one map, or is no map.
     """
+    check_map(system, parameter=parameter)
     if not system.is_one_map:
         found = f"inputs for {system.held_samples} samples"
         raise ValueError(f"{parameter} holds {found}, expected one map for all states, as for_samples chooses one")
@@ -259,7 +260,6 @@ def flat_state(system: Map, state: object, *, parameter: str = "state") -> Float
     Raises:
         ValueError: If it has another shape, is not finite, or `system` is no map or holds inputs for several samples.
     """
-    check_map(system)
     check_is_one_map(system)
     if not isinstance(state, Tensor):
         raise ValueError(f"{parameter} is of type {type(state).__name__}, expected a tensor")

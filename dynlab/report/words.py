@@ -39,7 +39,7 @@ OUTCOME_WORDS = {
     Outcome.DIVERGED: "diverged",
 }
 
-_RULE_OF_THREE = 3  # of n samples none showed it: its probability is below 3 / n, at 95% confidence
+_RULE_OF_THREE = 3  # what none of n samples showed has a probability below 3 / n, at 95% confidence
 LONGEST_LIST = 6  # values of a setting that are all written out
 
 _ROUNDING = 1e-12
@@ -152,13 +152,13 @@ def diversity_words(analysis: Analysis) -> str:
         )
     ]
     if found.coverage is not None and (found.coverage < 1 or found.samples > _RULE_OF_THREE):
-        # Where none was reached once only, the estimate is 1, and what is sure of n samples is 1 - 3 / n, at 95%.
-        share = (
-            percent(found.coverage)
+        # Where none was reached once only, the estimate is 1, of which no finite sample can be sure.
+        chance = (
+            f"with a probability of {percent(found.coverage)}, by estimate"
             if found.coverage < 1
-            else f"more than {percent(1 - _RULE_OF_THREE / found.samples)}, at 95% confidence"
+            else f"all but surely: with a probability of the order of {_RULE_OF_THREE / found.samples:.2g} it does not"
         )
-        sentences.append(f"Another sample is estimated to reach one of those seen with a probability of {share}.")
+        sentences.append(f"Another sample would reach one of those seen {chance}.")
     sentences.append(
         f"Their basins are as uneven as {found.effective_attractors:,.1f} equal ones, by the Shannon entropy of their "
         f"fractions, {found.entropy:.2f} nats."

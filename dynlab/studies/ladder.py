@@ -27,7 +27,7 @@ from dynlab.errors import InputError
 from dynlab.evaluation import Analysis, AnalysisSettings, analyse
 from dynlab.evaluation.arrays import ARRAYS_FILE, RESULTS_FILE
 from dynlab.evaluation.followed_kinds import FollowedKinds, kinds_along
-from dynlab.evaluation.inputs import check_classes, check_shape, learnable
+from dynlab.evaluation.inputs import check_shape, learnable
 from dynlab.evaluation.recognizer import Recognizer, enough_to_learn, train_recognizer
 from dynlab.files import check_writable_file, check_writable_folder, written_atomically
 from dynlab.maps import Autoencoder, load_map, map_hash
@@ -258,8 +258,6 @@ def _check(training: Dataset, samples: Dataset, share: float) -> None:
         if not len(used.images):
             raise InputError(f"{used.name}: no samples, expected at least one")
     check_shape(samples, training.shape)
-    if samples.labels is not None and training.labels is not None:
-        check_classes(samples, training)
 
 
 def _check_folder(out: Path, names: Sequence[str], control: str) -> None:

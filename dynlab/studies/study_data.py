@@ -53,7 +53,7 @@ def load_study_data(study: Study, *, data_dir: str | Path | None = None) -> Stud
             problems[f"data.{key}: samples of shape {data.shape}, expected {train.shape} as in data.train"] = None
         if study.analyses.separability is not None and data.labels is None:
             problems[f"data.{key}: {data.name} has no labels, expected some for analyses.separability"] = None
-        elif train is not None and train.labels is not None and data.labels is not None:
+        elif study.analyses.separability is not None and train is not None and train.labels is not None:
             try:
                 check_classes(data, train)
             except InputError as error:

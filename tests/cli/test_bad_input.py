@@ -130,7 +130,7 @@ CASES = {
     "sigma that no corruption asks for": ((*TRAIN, "--corruption", "gaussian(0.1)"), ["sigma", "gaussian(0.1)"]),
     "trainings that are one": (
         (*TRAIN, "--sigma", "0.1,0.2", "--corruption", "gaussian(0.1)", "--corruption", "gaussian"),
-        ["corruption-gaussian-0.1-sigma-0.1", "mean the same training"],
+        ["corruption-gaussian-0.1 and corruption-gaussian-sigma-0.1", "mean the same training"],
     ),
     "certificates below zero": ((*ANALYSE, "--certify", "-1"), ["certified_attractors", "-1"]),
     "planes below zero": ((*ANALYSE, "--planes", "-1"), ["planes: basin_planes", "-1"]),

@@ -317,8 +317,13 @@ def test_compare_puts_analyses_on_one_page(
     assert "σ = 0.2 " in printed
     assert printed.count("balanced accuracy of the recognizer") == 1
     for arguments, message in (
-        ((str(tmp_path), "--out", str(tmp_path / "page.html")), "results.json: no such file"),
+        ((str(folder / "out"), str(tmp_path), "--out", str(tmp_path / "page.html")), "results.json: no such file"),
         ((str(folder / "out"),) * 2 + ("--out", str(tmp_path / "page.html")), "given twice"),
+        ((str(folder / "out"), "--out", str(tmp_path / "page.html")), "1 given, expected at least 2"),
+        (
+            (str(folder / "out"), str(tmp_path / "other"), "--out", str(tmp_path / "other" / "index.html")),
+            "is the page of what stands in this folder",
+        ),
         ((str(folder / "out"), "--out", str(tmp_path / "page")), "expected a file that ends in .html"),
     ):
         monkeypatch.setattr("sys.argv", ["dynlab", "compare", *arguments])

@@ -297,3 +297,16 @@ def test_a_function_that_a_trace_leaves_as_it_is_counts_by_its_code(monkeypatch:
     assert function_hash(traced) == before
     monkeypatch.setattr(doubled, "__code__", (lambda states: 3 * states).__code__)
     assert function_hash(traced) != before
+
+
+def test_what_a_graph_calls_counts_by_its_content() -> None:
+    """A partial function and an object that is called, of one name each."""
+    functions: list[Any] = [functools.partial(torch.mul, other=factor) for factor in (0.5, 0.25)]
+    functions += [Callable1(0.5), Callable1(0.25)]
+    hashes = []
+    for function in functions:
+        function.__name__ = "scaled"  # by which the code knows it
+        graph = torch.fx.Graph()
+        graph.output(graph.create_node("call_function", function, (graph.placeholder("states"),), name="scaled"))
+        hashes.append(function_hash(torch.fx.GraphModule({}, graph)))
+    assert len(set(hashes)) == 4

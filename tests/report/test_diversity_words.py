@@ -37,7 +37,7 @@ def test_no_estimate_makes_a_finite_sample_certain(make_analysis: Callable[..., 
         return diversity_words(replace(analysis, results=replace(analysis.results, diversity=diversity)))
 
     assert "with a probability of 90" in words(50, 0.9)
-    assert "with a probability of more than 97" in words(100, 1.0)  # 3 of 100 at most, at 95%
+    assert "all but surely: with a probability of the order of 0.03 it does not" in words(100, 1.0)
     assert "Another sample" not in words(3, 1.0)
 
 
