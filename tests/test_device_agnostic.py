@@ -246,6 +246,7 @@ def test_orbits_of_an_autoencoder(
 def _closed_forms() -> dict[str, tuple[Map, Tensor]]:
     generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(5, 5, generator=generator)
+    disc = torch.randn(300, 300, generator=generator) / 300**0.5
     wells = Formula(2, lambda x: x + 0.1 * x * (1 - x * x))
     return {
         "wells": (wells, torch.rand(40, 2, generator=generator) * 3 - 1.5),
@@ -254,6 +255,7 @@ def _closed_forms() -> dict[str, tuple[Map, Tensor]]:
         "a cycle": (Formula(1, lambda x: 3.2 * x * (1 - x)), torch.rand(20, 1, generator=generator)),
         "to infinity": (Formula(1, lambda x: x * x), torch.rand(20, 1, generator=generator) * 2),
         "a single sample": (wells, torch.tensor([[0.4, 0.7]])),
+        "long states": (Linear(0.9 * disc, torch.ones(300)), torch.randn(4, 300, generator=generator)),
         "buffers": (Linear(0.9 * matrix / torch.linalg.matrix_norm(matrix, 2), torch.ones(5)), torch.eye(5)),
     }
 

@@ -174,7 +174,7 @@ def _estimated(
         found = ritz.values[:, 0].abs()
         is_sure = found + ritz.residuals[:, 0] < _ESTIMATED_BELOW
         is_sure &= ritz.overlooked * states.shape[1] ** 0.5 < _OVERLOOKED
-        parts.append((found.to(states), is_sure, _real(ritz.directions, ritz.values).to(states)))
+        parts.append((found.to(states), is_sure.to(states.device), _real(ritz.directions, ritz.values).to(states)))
     found, is_sure, directions = (torch.cat(part) for part in zip(*parts, strict=True))
     return found, is_sure, directions
 

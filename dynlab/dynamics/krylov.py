@@ -76,7 +76,7 @@ def leading_ritz(product: Product, start: Float[Tensor, "batch dim"], dimension:
     lifted = basis[:, :taken].mT.to(dtype) @ vectors.to(basis.device, dtype)
     lengths = torch.linalg.vector_norm(lifted, dim=1, keepdim=True)
     lifted = lifted / lengths.clamp(min=torch.finfo(start.dtype).tiny)
-    return Ritz(values.gather(1, order), lifted, residuals, _overlooked(small, values).to(start.device))
+    return Ritz(values.gather(1, order), lifted, residuals, _overlooked(small, values))
 
 
 def _overlooked(
