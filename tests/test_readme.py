@@ -37,11 +37,11 @@ def test_commands_on_mnist(
 ):
     monkeypatch.chdir(tmp_path)
     # The same commands, made short by options that come later and so win; separability has tests of its own.
-    shorter = {"data": [], "train": ["--epochs", "1", "--limit", "2000"], "analyse": ["--limit", "20"]}
+    shorter = {"data": [], "compare": [], "train": ["--epochs", "1", "--limit", "2000"], "analyse": ["--limit", "20"]}
     shorter["ladder"] = ["--sigmas", "0.2,0.3", "--epochs", "2", "--epochs-per-level", "1", "--limit", "20"]
     shorter["run"] = ["--dry-run"]  # it has tests of its own
-    shown = [command for command in commands() if command.startswith("dynlab ") and "--train-data" not in command]
-    assert len(shown) == 7
+    shown = [command.replace("--train-data mnist/train", "") for command in commands() if command.startswith("dynlab ")]
+    assert len(shown) == 9
     for command in shown:
         program, name, *arguments = shlex.split(command)
         monkeypatch.setattr("sys.argv", [program, name, *arguments, *shorter[name]])
@@ -50,8 +50,8 @@ def test_commands_on_mnist(
             cli.main()
         torch.set_num_threads(threads)
         assert exit_.value.code == 0
-    for name in ("dae", "ladder"):
-        assert (tmp_path / "reports" / name / "index.html").is_file()
+    for page in ("dae/index.html", "dae-10000/index.html", "both.html", "ladder/index.html"):
+        assert (tmp_path / "reports" / page).is_file()
 
 
 def test_ci_calls_the_test_command():
