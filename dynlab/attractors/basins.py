@@ -194,7 +194,7 @@ def basins_of_attraction(
         ValueError: If an argument is out of its range, the samples have another dim than the map or are not finite, or
             the map holds inputs for several samples: these have attractors each of its own, and no basins.
     """
-    _check_first(first_sample)
+    check_count("first_sample", first_sample, 0)
     check_map(system)
     check_is_one_map(system)  # of several each sample has attractors of its own
     map_hash(system)  # so that what cannot be hashed is refused before the work and not after it
@@ -217,7 +217,7 @@ def basins_of_orbits(system: Map, orbits: Orbits, first_sample: int = 0) -> Basi
         ValueError: If the map holds inputs for several samples: these have attractors each of its own, and no basins.
             If `first_sample` is below 0.
     """
-    _check_first(first_sample)
+    check_count("first_sample", first_sample, 0)
     check_is_one_map(system)
     points = orbits.fixed_points
     found = orbits.fixed_point.numpy()
@@ -312,7 +312,3 @@ def merge_basins(parts: Sequence[Basins]) -> Basins:
         cycles=cycles,
         members=members,
     )
-
-
-def _check_first(first_sample: int) -> None:
-    check_count("first_sample", first_sample, 0)

@@ -249,7 +249,8 @@ def basin_entropy(basin_sizes: BasinSizes) -> float:
 def _counts(basin_sizes: BasinSizes) -> _Counts:
     try:
         given = basin_sizes.cpu().numpy() if isinstance(basin_sizes, Tensor) else np.asarray(basin_sizes)
-        are_counts = given.ndim == 1 and given.dtype.kind in "iuf" and bool((given == np.round(given)).all())
+        are_numbers = given.ndim == 1 and given.dtype.kind in "iuf" and bool(np.isfinite(given).all())
+        are_counts = are_numbers and bool((given == np.round(given)).all())
     except (TypeError, ValueError):  # no array at all, or rows of unequal length
         given, are_counts = np.zeros(0), False
     if not are_counts:

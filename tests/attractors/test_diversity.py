@@ -88,7 +88,12 @@ def test_bad_arguments_are_named() -> None:
     for function in (chao1, sample_coverage, basin_entropy, basin_diversity, lambda sizes: attractor_count(sizes, 1)):
         with pytest.raises(ValueError, match="basin_sizes has 0"):
             function([2, 0])
-        for sizes in (torch.tensor([1.5, 2.0]), torch.ones(2, 1, dtype=torch.int64), torch.tensor([1.0, math.nan])):
+        for sizes in (
+            torch.tensor([1.5, 2.0]),
+            torch.ones(2, 1, dtype=torch.int64),
+            torch.tensor([1.0, math.nan]),
+            torch.tensor([math.inf]),
+        ):
             with pytest.raises(ValueError, match=r"^basin_sizes is no sequence of whole numbers \(Tensor\), expected"):
                 function(sizes)
 

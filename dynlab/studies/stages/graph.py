@@ -57,10 +57,10 @@ def compute(folder: Path, cell: Json, parameters: Json, needed: Mapping[str, Pat
     samples = dataset_at(parameters["data"]["test"]).images[basins.samples]
     graph = connection_graph(system, basins, samples=samples, on_progress=lambda done: report(done, "connection graph"))
     rows = _rows_of_nodes(graph, everything)
+    sizes, fractions = everything.sizes.tolist(), everything.fractions.tolist()
     for node, row in enumerate(rows):
         if row >= 0:
-            size, fraction = int(everything.sizes[row]), float(everything.fractions[row])
-            graph.nodes[node].update(basin_size=size, basin_fraction=fraction)
+            graph.nodes[node].update(basin_size=sizes[row], basin_fraction=fractions[row])
     kinds = [(Kind(entry["kind"]), entry["label"]) for entry in table]
     name_nodes(graph, [kinds[row] if row >= 0 else (Kind.UNKNOWN, None) for row in rows])
     save_graph(folder, graph)
